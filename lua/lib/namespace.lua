@@ -1,0 +1,2 @@
+-- The keys of a namespace.
+local key = {wans = KEYS[1], holders = KEYS[2]}

@@ -1,0 +1,13 @@
+-- Gives back leases whose port the holder's OS refused: nobody gets such a port during the quarantine.
+-- ARGV for each lease: port or "", lease_id
+-- Reply {"REJECTED", now, for each lease how it ended, now or before, or "unknown"}
+-- @include "keys"
+-- @include "int"
+-- @include "wan"
+-- @include "grant"
+-- @include "queue"
+-- @include "wake"
+-- @include "finish"
+-- @include "verdict"
+-- @include "end_asked"
+return end_asked("REJECTED", "rejected", 1)

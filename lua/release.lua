@@ -1,0 +1,14 @@
+-- Gives leases back. Asking twice changes nothing, and is told the same.
+-- ARGV 1 how: "released", "drained" (its connection was read to the end: no rest), "reset" (a short cool-down will do)
+--   or "unused" (never connected: no rest, no cool-down), then for each lease: port or "", lease_id
+-- Reply {"RELEASED", now, for each lease how it ended, now or before, or "unknown"}
+-- @include "keys"
+-- @include "int"
+-- @include "wan"
+-- @include "grant"
+-- @include "queue"
+-- @include "wake"
+-- @include "finish"
+-- @include "verdict"
+-- @include "end_asked"
+return end_asked("RELEASED", ARGV[1], 2)

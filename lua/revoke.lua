@@ -1,0 +1,13 @@
+-- Ends leases on an operator's word; the ports cool as if they had been released now.
+-- ARGV for each lease: port or "", lease_id
+-- Reply {"REVOKED", now, for each lease how it ended, now or before, or "unknown"}
+-- @include "keys"
+-- @include "int"
+-- @include "wan"
+-- @include "grant"
+-- @include "queue"
+-- @include "wake"
+-- @include "finish"
+-- @include "verdict"
+-- @include "end_asked"
+return end_asked("REVOKED", "revoked", 1)

@@ -1,0 +1,45 @@
+"""Source ports of WAN lines, leased through Redis: one holder per port across all machines."""
+
+from redis_wanpool.aio import AsyncLease, AsyncWanPortPool
+from redis_wanpool.errors import (
+    BackendUnavailable,
+    InGrace,
+    InvalidValue,
+    LeaseLost,
+    PoolClosed,
+    PoolExhausted,
+    PortNotInRange,
+    PortRejected,
+    PortUnavailable,
+    UnsafeRedis,
+    WanDraining,
+    WanMismatch,
+    WanNotDefined,
+    WanpoolError,
+)
+from redis_wanpool.face import ANY
+from redis_wanpool.pool import Lease, WanPortPool
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ANY",
+    "AsyncLease",
+    "AsyncWanPortPool",
+    "BackendUnavailable",
+    "InGrace",
+    "InvalidValue",
+    "Lease",
+    "LeaseLost",
+    "PoolClosed",
+    "PoolExhausted",
+    "PortNotInRange",
+    "PortRejected",
+    "PortUnavailable",
+    "UnsafeRedis",
+    "WanDraining",
+    "WanMismatch",
+    "WanNotDefined",
+    "WanPortPool",
+    "WanpoolError",
+]

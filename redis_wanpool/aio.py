@@ -1,0 +1,388 @@
+"""The asyncio face. Leases are kept by threads of the pool, so a busy loop loses none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import weakref
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import redis.exceptions
+
+from redis_wanpool import sockets
+from redis_wanpool.backend import plain
+from redis_wanpool.clock import boottime
+from redis_wanpool.definition import WanDefinition, checked_integer, checked_seconds, checked_wan
+from redis_wanpool.errors import BackendUnavailable, WanpoolError
+from redis_wanpool.face import ANY, Face, WanChoice
+from redis_wanpool.lease import Grant, LeaseState
+from redis_wanpool.protocol import Answer, Ask, Connect, Conversation, Request, Sleep, Step
+from redis_wanpool.protocol.steps import T
+from redis_wanpool.snapshot import WanSnapshot
+
+logger = logging.getLogger("redis_wanpool")
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+V = TypeVar("V")
+
+
+class Leasing:
+    """What `acquire` answers: await it for a lease, or enter it with `async with`."""
+
+    def __init__(self, acquiring: Coroutine[Any, Any, AsyncLease]) -> None:
+        self._acquiring = acquiring
+        self._lease: AsyncLease | None = None
+
+    def __await__(self) -> Generator[Any, Any, AsyncLease]:
+        return self._acquiring.__await__()
+
+    async def __aenter__(self) -> AsyncLease:
+        self._lease = await self._acquiring
+        return self._lease
+
+    async def __aexit__(self, *raised: object) -> None:
+        if self._lease is not None:
+            await self._lease.__aexit__(*raised)
+
+
+class AsyncLease(LeaseState):
+    """The right to one port until `expires_at`; an async context manager that gives it back."""
+
+    def __init__(self, pool: AsyncWanPortPool, grant: Grant) -> None:
+        super().__init__(grant)
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+
+    async def __aenter__(self) -> AsyncLease:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.ended is not None:
+            return
+        try:
+            await self.release()
+        except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
+            logger.warning("%r: will be released later: %s", self, error)
+
+    async def renew(self, ttl: float | None = None) -> None:
+        """As `Lease.renew`."""
+        await self._pool._run(self._pool.protocol.renew_one(self, self.ttl if ttl is None else ttl))
+
+    async def release(self, *, used: bool = True, closed: str = "fin") -> bool:
+        """As `Lease.release`."""
+        pool = self._pool
+        return await pool._run(pool.protocol.release_one(self, pool._how(used, closed)), also_closed=True)
+
+    async def wait_lost(self, timeout: float | None = None) -> bool:
+        """As `Lease.wait_lost`."""
+        until = None if timeout is None else boottime() + timeout
+        while not self.lost and self.ended is None and (until is None or boottime() < until):
+            told = self._pool._next_loss(self._loop)
+            left = self.remaining() if until is None else min(self.remaining(), until - boottime())
+            await asyncio.wait([told], timeout=max(0.001, left))
+        return self.lost
+
+    def socket(self) -> sockets.LeasedSocket:
+        """As `Lease.socket`, and non-blocking."""
+        self.check()
+        sock = sockets.new_socket(self.port)
+        sock.setblocking(False)
+        return sock
+
+    async def connect(self, address: tuple[str, int], timeout: float | None = None) -> Streams:
+        """The streams of a TCP connection from the port; closing them leaves the lease as it is.
+
+        Raises:
+            OSError: it failed.
+        """
+        self.check()
+        result = await _connect(self.port, address, timeout)
+        if isinstance(result, sockets.Failure):
+            raise result.error
+        return await asyncio.open_connection(sock=result)
+
+
+class AsyncWanPortPool(Face):
+    """Leases source ports of WANs, coordinated by Redis; the names and arguments of `WanPortPool`.
+
+    `client` is a redis.asyncio.Redis; `on_lost` is called on the loop that acquired the lease.
+    """
+
+    blocking = False
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+        self._told: list[asyncio.Future[None]] = []
+
+    async def __aenter__(self) -> AsyncWanPortPool:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Gives everything back; the object is of no use then."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        await asyncio.to_thread(self._close_down)
+        if client is not None and not self._backend.given:
+            await client.aclose()
+
+    # -- WANs
+
+    async def define_wan(
+        self,
+        wan_idx: int,
+        ports: str,
+        *,
+        lease_ttl: float = 60.0,
+        max_ttl: float | None = None,
+        cooldown: float = 125.0,
+        quarantine: float = 65.0,
+        weight: int = 1,
+        name: str = "",
+        max_per_network: int | None = None,
+    ) -> bool:
+        """Defines a WAN; asking again for the same changes nothing."""
+        definition = WanDefinition.of(
+            wan_idx,
+            ports,
+            lease_ttl=lease_ttl,
+            max_ttl=max_ttl,
+            cooldown=cooldown,
+            quarantine=quarantine,
+            weight=weight,
+            name=name,
+            max_per_network=max_per_network,
+        )
+        return await self._run(self.protocol.define_wan(definition))
+
+    async def drain(self, wan_idx: int) -> None:
+        """Grants nothing new on a WAN; running leases live on."""
+        await self._run(self.protocol.set_state(checked_wan(wan_idx), "drain"))
+
+    async def open(self, wan_idx: int) -> None:
+        """Ends a drain."""
+        await self._run(self.protocol.set_state(checked_wan(wan_idx), "open"))
+
+    async def snapshot(self, wan_idx: int, *, leases: bool = False) -> WanSnapshot:
+        """The counts of a WAN at one moment; with `leases`, who holds what."""
+        return await self._run(self.protocol.snapshot(checked_wan(wan_idx), leases=leases))
+
+    async def wans(self) -> tuple[int, ...]:
+        """The WANs of the namespace."""
+        return await self._run(self.protocol.wan_indexes())
+
+    # -- leases
+
+    def acquire(
+        self,
+        wan: WanChoice = ANY,
+        *,
+        wait: float | None = 0.0,
+        port: int | None = None,
+        label: str = "",
+        ttl: float | None = None,
+        detached: bool = False,
+    ) -> Leasing:
+        """Leases one port, and keeps the lease alive until it is released."""
+        request = self._request(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
+        return Leasing(self._acquire(request))
+
+    async def _acquire(self, request: Request) -> AsyncLease:
+        return self._leased(await self._run(self.protocol.acquire(request)))[0]
+
+    async def acquire_many(
+        self,
+        wan: int,
+        count: int,
+        *,
+        at_least: int | None = None,
+        wait: float | None = 0.0,
+        label: str = "",
+        ttl: float | None = None,
+    ) -> list[AsyncLease]:
+        """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
+        request = self._request(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
+        return self._leased(await self._run(self.protocol.acquire(request)))
+
+    async def connect(
+        self,
+        wan: WanChoice,
+        address: tuple[str, int],
+        *,
+        wait: float | None = 0.0,
+        timeout: float | None = None,
+        attempts: int = 3,
+    ) -> Streams:
+        """The streams of a TCP connection from a leased port; closing them releases it (`writer.lease`)."""
+        checked_integer("attempts", attempts, 1, 100)
+        if timeout is not None:
+            checked_seconds("timeout", timeout)
+        request = self._request(wan, wait=wait)
+        lease, sock = await self._run(self.protocol.connect(request, address, timeout, attempts))
+        self._watch_over([lease])
+        sock._on_close = lambda: self._closed_socket(lease)
+        sock.lease = lease
+        reader, writer = await asyncio.open_connection(sock=sock)
+        writer.lease = lease  # type: ignore[attr-defined]
+        return reader, writer
+
+    def _closed_socket(self, lease: LeaseState) -> None:
+        if lease.ended is None:
+            self.protocol.leave_to_upkeep(lease, "released")
+            self._clear_up_soon()
+
+    async def allocate_port(self, wan_idx: int) -> int:
+        """The old name of `acquire`: leases a port of the WAN until `release_port`."""
+        return (await self.acquire(checked_wan(wan_idx))).port
+
+    async def release_port(self, wan_idx: int, port: int) -> bool:
+        """The old name of `release`; False if this object does not hold the port: then nothing changes."""
+        lease = self._held(wan_idx, port)
+        if lease is None:
+            self._log_not_held(wan_idx, port, await self._run(self.protocol.holder_of(wan_idx, port)))
+            return False
+        return await self._run(self.protocol.release_one(lease, "released"))
+
+    async def get_port_usage_info(self) -> dict[str, Any]:
+        """Who uses how many ports, on all machines."""
+        return await self._run(self.protocol.usage())
+
+    # -- performing
+
+    def _make_lease(self, grant: Grant) -> AsyncLease:
+        return AsyncLease(self, grant)
+
+    def _leased(self, leases: Sequence[LeaseState]) -> list[AsyncLease]:
+        self._watch_over(leases)
+        return list(leases)  # type: ignore[arg-type]  # _make_lease made them
+
+    def _next_loss(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        told = loop.create_future()
+        self._told = [future for future in self._told if not future.done()] + [told]
+        return told
+
+    def _tell_loss(self, lease: LeaseState) -> None:
+        assert isinstance(lease, AsyncLease)
+        waiting, self._told = self._told, []
+        for future in waiting:
+            _on_loop(future.get_loop(), partial(_settle, future, None))
+        if self._on_lost is not None and not _on_loop(lease._loop, lambda: self._on_lost and self._on_lost(lease)):
+            logger.warning("%r is lost, and its loop has closed: on_lost was not called", lease)
+
+    def _loop_client(self) -> Any:
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            self._clients[loop] = self._backend.async_client()
+        return self._clients[loop]
+
+    async def _run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
+        if not also_closed:
+            self._check_open()
+        try:
+            if not self._ready:
+                await asyncio.to_thread(lambda: self._backend.url if not self._backend.given else None)
+                await self._lead(self._prepare())
+                self._ready = True
+            return await self._lead(conversation)
+        finally:
+            self._clear_up_soon()
+
+    async def _lead(self, conversation: Conversation[T]) -> T:
+        """Leads a conversation to its end, on the loop."""
+        try:
+            step = next(conversation)
+            while True:
+                try:
+                    answer = await self._answer(step)
+                except BackendUnavailable as error:
+                    step = conversation.throw(error)
+                else:
+                    step = conversation.send(answer)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        finally:
+            conversation.close()
+
+    async def _answer(self, step: Step) -> Answer:
+        if isinstance(step, Sleep):
+            return await self._sleep(step)
+        if isinstance(step, Connect):
+            return Answer(await _connect(step.lease.port, step.address, step.timeout), boottime())
+        client = self._loop_client()
+        with self._backend.errors_translated():
+            sent = boottime()
+            if isinstance(step, Ask):
+                return Answer(plain(await client.execute_command(*step.words)), sent)
+            script, keys, args = step.script, step.keys, step.args
+            try:
+                reply = await client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+            except redis.exceptions.NoScriptError:
+                sent = boottime()
+                reply = await client.execute_command("EVAL", script.source, len(keys), *keys, *args)
+            return Answer(plain(reply), sent)
+
+    async def _sleep(self, step: Sleep) -> Answer:
+        loop = asyncio.get_running_loop()
+        called: asyncio.Future[float] = loop.create_future()
+
+        def heard(seconds: float) -> None:
+            _on_loop(loop, partial(_settle, called, seconds))
+
+        self._wakeups.listen(step.ticket, step.wans, heard)
+        try:
+            await asyncio.wait([called], timeout=step.seconds)
+        finally:
+            self._wakeups.forget(step.ticket)
+        self._check_open()
+        return Answer(called.result() if called.done() else None, boottime())
+
+
+def _settle(future: asyncio.Future[V], value: V) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> bool:
+    try:
+        loop.call_soon_threadsafe(function)
+    except RuntimeError:  # the loop has closed
+        return False
+    return True
+
+
+async def _connect(
+    port: int, address: tuple[str, int], timeout: float | None
+) -> sockets.LeasedSocket | sockets.Failure:
+    """As `sockets.connect`, without blocking the loop."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(*address, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return sockets.lookup_failure(error)
+    failure: sockets.Failure | None = None
+    for entry in found:
+        try:
+            sock = sockets.new_socket(port)
+        except OSError as error:
+            return sockets.bind_failure(error)
+        sock.setblocking(False)
+        try:
+            await asyncio.wait_for(loop.sock_connect(sock, entry[4]), timeout)
+        except OSError as error:  # TimeoutError is one
+            sock.close()
+            failure = sockets.connect_failure(error)
+            if failure.port_at_fault:
+                break
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    assert failure is not None  # getaddrinfo never answers with an empty list
+    return failure

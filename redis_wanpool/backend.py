@@ -1,0 +1,181 @@
+"""Connections to Redis: which server, with what patience, and its errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+import redis.exceptions
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from redis_wanpool.errors import BackendUnavailable, InvalidValue, public_url
+
+SCHEMES = ("redis", "rediss", "unix", "fake")
+_fakes: dict[str, Any] = {}
+
+
+class Backend:
+    """One Redis, by URL or by a client that the user made."""
+
+    def __init__(self, url: str | None, *, client: Any = None, timeout: float = 2.0) -> None:
+        self.timeout = timeout
+        self._given = client
+        self._url = url
+        if url is not None:
+            checked_url(url)
+
+    def __repr__(self) -> str:
+        return f"<backend {self.name}>"
+
+    @property
+    def url(self) -> str:
+        """The URL; the embedded server is started if there is none."""
+        if self._url is None:
+            from redis_wanpool import server
+
+            self._url = server.ensure()
+        return self._url
+
+    @property
+    def name(self) -> str:
+        """The server's name for messages, without a password."""
+        if self._given is not None:
+            return "the given client's Redis"
+        return "the embedded server" if self._url is None else public_url(self._url)
+
+    @property
+    def given(self) -> bool:
+        """Whether the user made the client, and so closes it."""
+        return self._given is not None
+
+    @property
+    def is_fake(self) -> bool:
+        if self._given is None:
+            return self.url.startswith("fake:")
+        return type(self._given).__module__.startswith("fakeredis")
+
+    def sync_client(self) -> Any:
+        """A blocking client; of a given asyncio client, the blocking twin."""
+        if self._given is not None:
+            return self._given if isinstance(self._given, redis.Redis) else _blocking_twin(self._given)
+        if self.is_fake:
+            import fakeredis
+
+            return fakeredis.FakeRedis(server=_fake_server(self.url), decode_responses=True)
+        return redis.Redis.from_url(self.url, **self._options(Retry(NoBackoff(), 1, (redis.ConnectionError,))))
+
+    def async_client(self) -> Any:
+        """An asyncio client; it belongs to the loop in which it is used first."""
+        if self._given is not None:
+            return self._given
+        if self.is_fake:
+            import fakeredis
+
+            return fakeredis.FakeAsyncRedis(server=_fake_server(self.url), decode_responses=True)
+        retry = AsyncRetry(NoBackoff(), 1, (redis.ConnectionError,))
+        return redis.asyncio.Redis.from_url(self.url, **self._options(retry))
+
+    def _options(self, retry: Any) -> dict[str, Any]:
+        # One replay after a broken connection, for a server that was restarted: all scripts are idempotent on lease_id.
+        # None after a timeout: the patience is used up.
+        return {
+            "decode_responses": True,
+            "socket_connect_timeout": self.timeout,
+            "socket_timeout": self.timeout,
+            "retry": retry,
+            "max_connections": 10_000,
+        }
+
+    @contextmanager
+    def errors_translated(self) -> Iterator[None]:
+        """Turns what redis-py raises into BackendUnavailable; NOSCRIPT is for the caller."""
+        try:
+            yield
+        except redis.exceptions.NoScriptError:
+            raise
+        except redis.exceptions.AuthenticationError as error:
+            raise BackendUnavailable(
+                f"Redis ({self.name}) wants other credentials: {public_url(error)}; put user and password into the URL"
+            ) from error
+        except (TimeoutError, redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            raise BackendUnavailable(
+                f"Redis ({self.name}) does not answer within {self.timeout:g} s: "
+                f"{public_url(error) or type(error).__name__}; check that it runs, and the URL"
+            ) from error
+        except redis.RedisError as error:
+            raise BackendUnavailable(f"Redis ({self.name}) refused: {public_url(error)}") from error
+
+
+def checked_url(url: object) -> str:
+    """The URL, if it can be one; the message never shows a password."""
+    shown = public_url(url)
+    if not isinstance(url, str):
+        raise InvalidValue(f"url {type(url).__name__}: must be text like redis://10.0.0.2:6379/0")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidValue(
+            f"url {shown!r} does not parse; write it like redis://user:password@10.0.0.2:6379/0"
+        ) from None
+    if parts.scheme not in SCHEMES:
+        raise InvalidValue(f"url {shown!r}: the scheme must be one of {', '.join(SCHEMES)}")
+    if parts.scheme in ("redis", "rediss"):
+        database = parts.path.strip("/")
+        if not parts.hostname or port == 0 or (database and not database.isdecimal()):
+            raise InvalidValue(f"url {shown!r}: write it like {parts.scheme}://10.0.0.2:6379/0 (host, port, database)")
+    if parts.scheme == "unix" and not parts.path:
+        raise InvalidValue(f"url {shown!r}: write it like unix:///run/redis/redis.sock?db=0")
+    return url
+
+
+def given_client(client: Any, *, blocking: bool) -> Any:
+    """The client, if it is of the right kind."""
+    kinds = (redis.Redis,) if blocking else (redis.asyncio.Redis,)
+    if client is None or isinstance(client, kinds):
+        return client
+    wanted = "redis.Redis" if blocking else "redis.asyncio.Redis"
+    raise InvalidValue(f"client {type(client).__name__}: this pool needs a {wanted}")
+
+
+def _fake_server(url: str) -> Any:
+    import fakeredis
+
+    return _fakes.setdefault(url, fakeredis.FakeServer())
+
+
+def _blocking_twin(client: Any) -> Any:
+    """A blocking client to the server of an asyncio client, for what goes on outside its loop."""
+    if type(client).__module__.startswith("fakeredis"):
+        import fakeredis
+
+        return fakeredis.FakeRedis(server=client.connection_pool.connection_kwargs["server"])
+    pool = client.connection_pool
+    kwargs = {name: value for name, value in pool.connection_kwargs.items() if name in _SHARED_OPTIONS}
+    blocking: dict[type, type] = {
+        redis.asyncio.SSLConnection: redis.SSLConnection,
+        redis.asyncio.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
+    }
+    kind = blocking.get(pool.connection_class, redis.Connection)
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **kwargs))
+
+
+_SHARED_OPTIONS = {
+    *("host", "port", "path", "db", "username", "password", "credential_provider", "protocol", "client_name"),
+    *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "decode_responses"),
+    *("ssl_keyfile", "ssl_certfile", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_data", "ssl_ca_path"),
+    *("ssl_check_hostname", "ssl_min_version", "ssl_ciphers"),
+}
+
+
+def plain(reply: Any) -> Any:
+    """A reply with text in place of bytes."""
+    if isinstance(reply, list):
+        return [plain(item) for item in reply]
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply

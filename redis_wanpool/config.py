@@ -1,0 +1,134 @@
+"""Where settings come from: arguments, then the environment, then wanpool.toml, then the embedded default."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis_wanpool.backend import checked_url
+from redis_wanpool.definition import (
+    WanDefinition,
+    checked_namespace,
+    checked_network,
+    checked_seconds,
+    checked_ttl,
+)
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.holder import default_rest, this_network
+
+FILE = "wanpool.toml"
+_TOP = {"url", "namespace", "network", "rest", "lease_ttl", "wan"}
+_WAN = {"ports", "lease_ttl", "max_ttl", "cooldown", "quarantine", "weight", "name", "max_per_network"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a pool object works with; `url` None is the embedded server."""
+
+    url: str | None
+    namespace: str
+    network: str
+    rest: float
+    lease_ttl: float | None
+    wans: tuple[WanDefinition, ...]
+
+    def __repr__(self) -> str:
+        return f"<settings of namespace {self.namespace!r}>"
+
+
+def settings(
+    *,
+    url: str | None = None,
+    namespace: str | None = None,
+    network: str | None = None,
+    rest: float | None = None,
+    lease_ttl: float | None = None,
+    config: str | os.PathLike[str] | None = None,
+) -> Settings:
+    """Settles each setting from the first source that has it.
+
+    Raises:
+        InvalidValue: a value, or the file, is not acceptable; the message names the source.
+    """
+    found = _find(config)
+    table = {} if found is None else _read(found)
+    env = os.environ
+    lease_ttl = table.get("lease_ttl") if lease_ttl is None else lease_ttl
+    rest = table.get("rest") if rest is None else rest
+    wans = tuple(_wan(found, index, entry, lease_ttl) for index, entry in table.get("wan", {}).items())
+    url = url or env.get("WANPOOL_URL") or table.get("url")
+    return Settings(
+        url=None if url is None else checked_url(url),
+        namespace=checked_namespace(_first(namespace, env.get("WANPOOL_NAMESPACE"), table.get("namespace"), "default")),
+        network=checked_network(_first(network, env.get("WANPOOL_NETWORK"), table.get("network")) or this_network()),
+        rest=default_rest() if rest is None else checked_seconds("rest", rest),
+        lease_ttl=None if lease_ttl is None else checked_ttl(lease_ttl),
+        wans=wans,
+    )
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def user_folder() -> Path:
+    """Where this user's settings live."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming") / "redis-wanpool"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "redis-wanpool"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "redis-wanpool"
+
+
+def _find(named: str | os.PathLike[str] | None) -> Path | None:
+    named = named or os.environ.get("WANPOOL_CONFIG")
+    if named:
+        path = Path(named)
+        if not path.is_file():
+            raise InvalidValue(f"{path}: no such file; correct --config or WANPOOL_CONFIG")
+        return path
+    return next((path for path in (Path(FILE), user_folder() / FILE) if path.is_file()), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidValue(f"{path}: {error}") from None
+    _known(path, "", table, _TOP)
+    if not isinstance(table.get("wan", {}), dict):
+        raise InvalidValue(f"{path}: wan must be tables like [wan.0]")
+    url = table.get("url")
+    if url is not None:
+        checked_url(url)
+        if urlsplit(url).password and os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise InvalidValue(f"{path} holds a password, and others may read it; run: chmod 600 {path}")
+    return table
+
+
+def _wan(path: Path | None, index: str, entry: Any, lease_ttl: Any) -> WanDefinition:
+    where = f"[wan.{index}]"
+    if not index.isdecimal() or not isinstance(entry, dict):
+        raise InvalidValue(f"{path}: {where}: WANs are tables like [wan.0]")
+    _known(path, where + " ", entry, _WAN)
+    if "ports" not in entry:
+        raise InvalidValue(f'{path}: {where} has no ports; add ports = "20000-21999"')
+    if lease_ttl is not None:
+        entry = {"lease_ttl": lease_ttl, **entry}
+    try:
+        return WanDefinition.of(int(index), **entry)
+    except InvalidValue as error:
+        raise InvalidValue(f"{path}: {where} {error}") from None
+
+
+def _known(path: Path | None, where: str, table: Mapping[str, Any], names: set[str]) -> None:
+    for name in table:
+        if name not in names:
+            raise InvalidValue(f"{path}: {where}unknown setting {name!r}; known are {', '.join(sorted(names))}")

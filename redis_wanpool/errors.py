@@ -1,0 +1,114 @@
+"""What can go wrong: each error says what happened, to what, and what to do, with the facts as attributes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
+_QUERY = re.compile(r"([?&][^=&\s]*(?:password|secret|key)[^=&\s]*=)[^&\s]*", re.IGNORECASE)
+
+
+def public_url(text: object) -> str:
+    """`text` without the credentials of the URLs in it, fit for a log or an error."""
+    return _QUERY.sub(r"\1***", _CREDENTIALS.sub("***@", str(text)))
+
+
+class WanpoolError(Exception):
+    """The root of all errors of this package."""
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.__dict__.update(facts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[WanpoolError], args: tuple[str], facts: dict[str, Any]) -> WanpoolError:
+    return kind(*args, **facts)
+
+
+class InvalidValue(WanpoolError, ValueError):
+    """An argument or a setting is not acceptable; nothing was written."""
+
+
+class WanNotDefined(WanpoolError):
+    """Redis knows no such WAN, or no longer knows it."""
+
+    wan_idx: int | None
+    namespace: str
+
+
+class WanMismatch(WanpoolError):
+    """A WAN is defined differently from what was asked for, or its ports belong to another WAN."""
+
+    wan_idx: int
+    differences: dict[str, tuple[str, str]]
+    """name -> (what was asked for, what stands)"""
+
+
+class WanDraining(WanpoolError):
+    """The WAN grants nothing new until an operator opens it."""
+
+    wan_idx: int
+
+
+class PoolExhausted(WanpoolError):
+    """No port is to be had now."""
+
+    wan_idx: int | tuple[int, ...]
+    free_in: float | None
+    """seconds until a port is free by itself, without a release; None if nobody can tell"""
+
+
+class PortNotInRange(WanpoolError):
+    """The wanted port does not belong to the WAN."""
+
+    port: int
+    wan_idx: int
+
+
+class PortUnavailable(WanpoolError):
+    """The wanted port is taken."""
+
+    port: int
+    state: str
+    """leased, cooling or withheld"""
+    free_in: float | None
+    """seconds until it is free by itself; None if nobody can tell"""
+
+
+class PortRejected(WanpoolError):
+    """The operating system refused every port that was tried."""
+
+    wan_idx: int
+    ports: tuple[int, ...]
+
+
+class LeaseLost(WanpoolError):
+    """The lease has ended; its port may be in other hands."""
+
+    port: int
+    wan_idx: int
+    reason: str
+    """expired, revoked, reaped, unreachable, forked, released, or rejected"""
+
+
+class InGrace(WanpoolError):
+    """After a failover or restart nothing new is granted for a while."""
+
+    wan_idx: int
+    retry_after: float
+
+
+class UnsafeRedis(WanpoolError):
+    """This Redis cannot keep the promises."""
+
+
+class PoolClosed(WanpoolError):
+    """The pool object was closed."""
+
+
+class BackendUnavailable(WanpoolError):
+    """Redis does not answer, or answers that it cannot do it."""

@@ -1,0 +1,301 @@
+"""What both faces stand on: settings, the protocol, and the threads that keep leases whatever the caller does."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis.exceptions
+
+from redis_wanpool import config
+from redis_wanpool.backend import Backend, given_client, plain
+from redis_wanpool.background import Background
+from redis_wanpool.clock import boottime
+from redis_wanpool.definition import (
+    MOST_PORTS_A_CALL,
+    checked_integer,
+    checked_port,
+    checked_seconds,
+    checked_text,
+    checked_ttl,
+    checked_wan,
+)
+from redis_wanpool.errors import BackendUnavailable, InvalidValue, PoolClosed
+from redis_wanpool.holder import this_holder
+from redis_wanpool.lease import Grant, LeaseState
+from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Protocol, Request, Step
+from redis_wanpool.protocol.steps import T
+from redis_wanpool.wakeups import Wakeups
+
+logger = logging.getLogger("redis_wanpool")
+
+
+class AnyWan:
+    """Any WAN of the namespace, by weight and free share."""
+
+    def __repr__(self) -> str:
+        return "ANY"
+
+
+ANY = AnyWan()
+WanChoice = int | Sequence[int] | AnyWan
+CLOSED = ("fin", "drained", "reset")
+
+
+class Face:
+    """A pool object: one holder, its leases, and their heartbeat."""
+
+    blocking: bool
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        namespace: str | None = None,
+        network: str | None = None,
+        rest: float | None = None,
+        client: Any = None,
+        lease_ttl: float | None = None,
+        on_lost: Callable[[Any], object] | None = None,
+        reap: bool = True,
+        release_on_sigterm: bool = False,
+        connect_timeout: float = 2.0,
+        allow_eviction: bool = False,
+    ) -> None:
+        self._settings = config.settings(url=url, namespace=namespace, network=network, rest=rest, lease_ttl=lease_ttl)
+        if client is not None and url is not None:
+            raise InvalidValue("give a url or a client, not both")
+        self._backend = Backend(
+            None if client is not None else self._settings.url,
+            client=given_client(client, blocking=self.blocking),
+            timeout=checked_seconds("connect_timeout", connect_timeout, 0.001),
+        )
+        self._on_lost = on_lost
+        self._allow_eviction = allow_eviction
+        self._closed = False
+        self._begin()
+        _open_pools.add(self)
+
+    def _begin(self) -> None:
+        """Starts afresh: at first, and in a forked child."""
+        self._client: Any = None
+        self._ready = False
+        self.protocol = Protocol(
+            namespace=self._settings.namespace,
+            holder=this_holder(),
+            network=self._settings.network,
+            rest=self._settings.rest,
+            lease_ttl=self._settings.lease_ttl,
+            make_lease=self._make_lease,
+        )
+        self._heartbeat = Background("wanpool-heartbeat", self._beat)
+        self._losswatch = Background("wanpool-losswatch", self._watch)
+        self._wakeups = Wakeups(
+            self._blocking_client, lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.holder)
+        )
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self.protocol.leases)} leases"
+        return f"<{type(self).__name__} namespace {self.namespace!r} at {self._backend.name}, {state}>"
+
+    @property
+    def namespace(self) -> str:
+        return self._settings.namespace
+
+    @property
+    def network(self) -> str:
+        """What the router sees as one source address; every process that shares it must say the same."""
+        return self._settings.network
+
+    @property
+    def holder(self) -> str:
+        """The id of this pool object, with which its lease_ids begin."""
+        return self.protocol.holder.id
+
+    @property
+    def url(self) -> str:
+        """Where the pool's Redis is, without a password."""
+        return self._backend.name
+
+    def _make_lease(self, grant: Grant) -> LeaseState:
+        raise NotImplementedError
+
+    def _tell_loss(self, lease: LeaseState) -> None:
+        raise NotImplementedError
+
+    # -- arguments
+
+    def _request(
+        self,
+        wan: WanChoice,
+        *,
+        count: int = 1,
+        at_least: int | None = None,
+        wait: float | None = 0.0,
+        port: int | None = None,
+        label: str = "",
+        ttl: float | None = None,
+        detached: bool = False,
+        avoid: Sequence[int] = (),
+    ) -> Request:
+        wans: tuple[int, ...] | None
+        if isinstance(wan, AnyWan):
+            wans = None
+        elif isinstance(wan, (list, tuple, set, frozenset, range)):
+            wans = tuple(dict.fromkeys(checked_wan(wan_idx) for wan_idx in wan))
+            if not wans:
+                raise InvalidValue("wan: give at least one WAN, or ANY")
+        else:
+            wans = (checked_wan(wan),)
+        if port is not None and (wans is None or len(wans) != 1):
+            raise InvalidValue(f"port {port!r}: a wanted port needs one WAN, not {wan!r}")
+        checked_integer("count", count, 1, MOST_PORTS_A_CALL)
+        return Request(
+            wans=wans,
+            count=count,
+            least=count if at_least is None else checked_integer("at_least", at_least, 1, count),
+            wait=None if wait is None else checked_seconds("wait", wait, 0.0, 1e9),
+            port=None if port is None else checked_port(port),
+            label=checked_text("label", label),
+            ttl=None if ttl is None else checked_ttl(ttl),
+            detached=bool(detached),
+            avoid=tuple(avoid),
+        )
+
+    @staticmethod
+    def _how(used: bool, closed: str) -> str:
+        if closed not in CLOSED:
+            raise InvalidValue(f"closed {closed!r}: must be one of {', '.join(CLOSED)}")
+        return "unused" if not used else "released" if closed == "fin" else closed
+
+    def _held(self, wan_idx: int, port: int) -> LeaseState | None:
+        """Our lease of that port."""
+        wanted = checked_wan(wan_idx), checked_port(port)
+        leases = list(self.protocol.leases.values())
+        return next((lease for lease in leases if (lease.wan_idx, lease.port) == wanted), None)
+
+    def _log_not_held(self, wan_idx: int, port: int, holder: str) -> None:
+        logger.warning(
+            "port %d of WAN %d (namespace %r) is not held by this process but by %s; nothing was released",
+            port,
+            wan_idx,
+            self.namespace,
+            holder,
+        )
+
+    # -- talking to Redis from threads of our own, whatever the face
+
+    def _blocking_client(self) -> Any:
+        if self._client is None:
+            self._client = self._backend.sync_client()
+        return self._client
+
+    def _prepare(self) -> Conversation[None]:
+        return self.protocol.prepare(
+            self._settings.wans, look=not self._backend.is_fake, allow_eviction=self._allow_eviction
+        )
+
+    def _run_blocking(self, conversation: Conversation[T]) -> T:
+        """Leads a conversation to its end, in the calling thread."""
+        try:
+            step = next(conversation)
+            while True:
+                try:
+                    answer = self._perform(step)
+                except BackendUnavailable as error:
+                    step = conversation.throw(error)
+                else:
+                    step = conversation.send(answer)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        finally:
+            conversation.close()
+
+    def _perform(self, step: Step) -> Answer:
+        if not isinstance(step, (Call, Ask)):
+            raise TypeError(f"{step} is for a caller, not for the background")
+        client = self._blocking_client()
+        with self._backend.errors_translated():
+            sent = boottime()
+            if isinstance(step, Ask):
+                return Answer(plain(client.execute_command(*step.words)), sent)
+            script, keys, args = step.script, step.keys, step.args
+            try:
+                reply = client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+            except redis.exceptions.NoScriptError:
+                sent = boottime()
+                reply = client.execute_command("EVAL", script.source, len(keys), *keys, *args)
+            return Answer(plain(reply), sent)
+
+    # -- in the background
+
+    def _beat(self) -> float | None:
+        if not self.protocol.has_work():
+            return None
+        pause = self._run_blocking(self.protocol.beat(boottime()))
+        self._losswatch.due(boottime())  # the renewals may have told of a revoked lease
+        return pause
+
+    def _watch(self) -> float | None:
+        for lease in self.protocol.losses():
+            try:
+                self._tell_loss(lease)
+            except Exception:
+                logger.exception("on_lost failed for %r", lease)
+        first = self.protocol.first_deadline()
+        return None if first is None else max(0.0, min(first - boottime(), Protocol.LONGEST_PAUSE))
+
+    def _watch_over(self, leases: Sequence[LeaseState]) -> None:
+        """Sees to it that the heartbeat and the loss watch know of new leases in time."""
+        if leases:
+            self._heartbeat.due(min(lease.renew_at for lease in leases))
+            self._losswatch.due(min(lease.deadline for lease in leases))
+
+    def _clear_up_soon(self) -> None:
+        """After a call whose answer is not known."""
+        if self.protocol.doubts or self.protocol.abandoned:
+            self._heartbeat.due(boottime())
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise PoolClosed(f"this pool (namespace {self.namespace!r}) was closed; make another {type(self).__name__}")
+
+    def _close_down(self) -> None:
+        """Ends the threads and gives everything back."""
+        if self._closed:
+            return
+        self._closed = True
+        self._wakeups.close()
+        self._heartbeat.stop(self._backend.timeout)
+        self._losswatch.stop(self._backend.timeout)
+        if self.protocol.has_work() or self.protocol.registered:
+            self._run_blocking(self.protocol.give_back())
+
+    def _after_fork(self) -> None:
+        """In the child: the parent's leases are not ours, nor are its threads, locks and connections."""
+        for lease in list(self.protocol.leases.values()):
+            lease.end("forked")
+        self._begin()
+
+
+_open_pools: weakref.WeakSet[Face] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for pool in list(_open_pools):
+        pool._close_down()
+
+
+def _fork_all() -> None:
+    for pool in list(_open_pools):
+        pool._after_fork()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fork_all)

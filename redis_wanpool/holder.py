@@ -1,0 +1,136 @@
+"""Who we are: the process that holds leases, and the network that the router sees."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import socket
+import struct
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+_SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h, Linux 5.14
+_NO_PROCESS = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A pool object of one process; its id begins every lease_id of its leases."""
+
+    id: str
+    host: str
+    boot_id: str
+    pid_namespace: str
+    pid: int
+    started: str
+    program: str
+
+    @property
+    def detached_id(self) -> str:
+        """The holder of this host's leases without a process."""
+        return f"{self.host}:{_NO_PROCESS}:detached"
+
+    def new_lease_id(self, detached: bool = False) -> str:
+        """An id that nobody can guess."""
+        return f"{self.detached_id if detached else self.id}/{secrets.token_urlsafe(12)}"
+
+
+def host_and_pid(holder: str) -> tuple[str, int]:
+    """The host name and the pid in a holder's id (0 for a detached lease)."""
+    host, pid, _ = holder.rsplit(":", 2)
+    return host, int(pid)
+
+
+def this_holder() -> Holder:
+    """A new holder for this process."""
+    pid = os.getpid()
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:32] or "host"
+    return Holder(
+        id=f"{host}:{pid}:{secrets.token_hex(4)}",
+        host=host,
+        boot_id=_boot_id(),
+        pid_namespace=_pid_namespace(),
+        pid=pid,
+        started=_started(pid),
+        program=re.sub(r"\s+", "-", Path(sys.argv[0] if sys.argv else "").name)[:64] or "python",
+    )
+
+
+@cache
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return f"boot-{int(psutil.boot_time())}"
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return "-"
+
+
+def _started(pid: int) -> str:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return f"{psutil.Process(pid).create_time():.3f}"
+    return stat[stat.rindex(")") + 2 :].split()[19]  # field 22 of proc(5), in ticks since boot: no clock step moves it
+
+
+@cache
+def this_network() -> str:
+    """What the first NAT sees as one source address: this network namespace of this boot of this machine."""
+    return "net-" + hashlib.sha256("\0".join(_network_facts()).encode()).hexdigest()[:12]
+
+
+def _network_facts() -> tuple[str, ...]:
+    if not sys.platform.startswith("linux"):
+        return _machine_id(), _boot_id()
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            cookie = struct.unpack("Q", probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[0]
+        return _boot_id(), f"cookie-{cookie}"
+    except OSError:  # the kernel re-uses inodes at once, so the address must help to tell namespaces apart
+        return _boot_id(), f"inode-{Path('/proc/self/ns/net').stat().st_ino}", _default_route_address()
+
+
+def _default_route_address() -> str:
+    """The local IPv4 address of the default route; connecting a datagram socket sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
+        except OSError:
+            return "no-route"
+        return str(probe.getsockname()[0])
+
+
+def _machine_id() -> str:
+    if sys.platform == "win32":
+        import winreg
+
+        with winreg.OpenKey(
+            winreg.HKEY_LOCAL_MACHINE, r"SOFTWARE\Microsoft\Cryptography", 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY
+        ) as found:
+            return str(winreg.QueryValueEx(found, "MachineGuid")[0])
+    import uuid
+
+    return f"{uuid.getnode():x}"
+
+
+def default_rest() -> float:
+    """Seconds before this platform's own TCP stack has surely let go of a port.
+
+    Linux reconnects a tuple in TIME_WAIT after one round trip when both ends send timestamps. Windows keeps it for
+    TcpTimedWaitDelay, documented as 120 s when not set; macOS for twice net.inet.tcp.msl, 15 s by default.
+    """
+    if sys.platform == "win32":
+        return 120.0
+    return 30.0 if sys.platform == "darwin" else 1.0

@@ -1,0 +1,34 @@
+"""Every key name in Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WAN_KEYS = ("config", "free", "withheld", "leased", "cooling", "grants", "ids", "waiting", "waiters", "networks")
+"""The keys of a WAN, in the order in which every WAN script gets them (see lua/lib/keys.lua)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WanKeys:
+    """The keys of one WAN; they share a hash tag, so they live in one cluster slot."""
+
+    prefix: str
+    declared: tuple[str, ...]
+
+    @classmethod
+    def of(cls, namespace: str, wan_idx: int) -> WanKeys:
+        prefix = f"wanpool:{{{namespace}:{wan_idx}}}:"
+        return cls(prefix, tuple(prefix + name for name in WAN_KEYS))
+
+    def lease(self, port: int) -> str:
+        return f"{self.prefix}lease:{port}"
+
+    def wake(self, holder: str) -> str:
+        """The list that a release pushes to, to wake a waiter of this holder."""
+        return f"{self.prefix}wake:{holder}"
+
+
+def namespace_keys(namespace: str) -> tuple[str, str]:
+    """The keys of a namespace, in the order in which every namespace script gets them (see lua/lib/namespace.lua)."""
+    prefix = f"wanpool:{{{namespace}}}:"
+    return prefix + "wans", prefix + "holders"

@@ -1,0 +1,340 @@
+"""The blocking face."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from redis_wanpool import sockets
+from redis_wanpool.clock import boottime
+from redis_wanpool.definition import WanDefinition, checked_integer, checked_seconds, checked_wan
+from redis_wanpool.errors import WanpoolError
+from redis_wanpool.face import ANY, Face, WanChoice
+from redis_wanpool.lease import Grant, LeaseState
+from redis_wanpool.protocol import Answer, Connect, Conversation, Sleep, Step
+from redis_wanpool.protocol.steps import T
+from redis_wanpool.snapshot import WanSnapshot
+
+logger = logging.getLogger("redis_wanpool")
+
+
+class Lease(LeaseState):
+    """The right to one port until `expires_at`; a context manager that gives it back."""
+
+    def __init__(self, pool: WanPortPool, grant: Grant) -> None:
+        super().__init__(grant)
+        self._pool = pool
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.ended is not None:
+            return
+        try:
+            self.release()
+        except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
+            logger.warning("%r: will be released later: %s", self, error)
+
+    def renew(self, ttl: float | None = None) -> None:
+        """Makes the lease last at least `ttl` seconds from now (default: its own ttl); it never gets shorter.
+
+        Raises:
+            LeaseLost: the lease has ended.
+        """
+        self._pool._run(self._pool.protocol.renew_one(self, self.ttl if ttl is None else ttl))
+
+    def release(self, *, used: bool = True, closed: str = "fin") -> bool:
+        """Gives the port back.
+
+        Args:
+            used: False if no packet left from the port: it is free for everybody at once.
+            closed: how the connection ended: "fin"; "drained" (read to the end before closing: no rest); "reset" (a
+                cool-down of 15 s at most).
+
+        Returns:
+            True when this holder ended the lease, now or before; False when it had expired or been revoked.
+        """
+        pool = self._pool
+        return pool._run(pool.protocol.release_one(self, pool._how(used, closed)), also_closed=True)
+
+    def wait_lost(self, timeout: float | None = None) -> bool:
+        """Waits until the lease is lost, `timeout` seconds at most; tells whether it is."""
+        until = None if timeout is None else boottime() + timeout
+        told = self._pool._told
+        with told:
+            while not self.lost and self.ended is None:
+                left = self.remaining() if until is None else min(self.remaining(), until - boottime())
+                if until is not None and boottime() >= until:
+                    break
+                told.wait(max(0.001, left))
+        return self.lost
+
+    def socket(self) -> sockets.LeasedSocket:
+        """A TCP socket bound to the port; closing it leaves the lease as it is.
+
+        Raises:
+            OSError: the system refuses the port.
+        """
+        self.check()
+        return sockets.new_socket(self.port)
+
+    def connect(self, address: tuple[str, int], timeout: float | None = None) -> sockets.LeasedSocket:
+        """A TCP connection from the port; closing it leaves the lease as it is.
+
+        Raises:
+            OSError: it failed.
+        """
+        self.check()
+        result = sockets.connect(self.port, address, timeout)
+        if isinstance(result, sockets.Failure):
+            raise result.error
+        return result
+
+
+class WanPortPool(Face):
+    """Leases source ports of WANs, coordinated by Redis.
+
+    Args:
+        url: redis://, rediss://, unix:// or fake://; None: from the configuration, last the embedded server.
+        namespace: one pool of WANs in a Redis; default "default".
+        network: what the router sees as one source address; default: this network namespace.
+        rest: seconds before this network may have a port again; default by platform.
+        client: a redis.Redis to use instead of a URL; its own retries stay as they are.
+        lease_ttl: seconds a lease lasts without renewal; default: the WAN's.
+        on_lost: called once with each lease that is lost, from a thread of the pool.
+        reap: whether this object looks after leases of dead processes of this host.
+        release_on_sigterm: whether SIGTERM gives everything back first.
+        connect_timeout: seconds to wait for Redis, for a connection and for each answer.
+        allow_eviction: whether to work on a Redis that may evict any key.
+    """
+
+    blocking = True
+    _instance: WanPortPool | None = None
+    _instance_lock = threading.Lock()
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._told = threading.Condition()
+
+    @classmethod
+    def get_instance(cls) -> WanPortPool:
+        """The pool object of this process, with URL and WANs from the configuration."""
+        with cls._instance_lock:
+            if cls._instance is None or cls._instance._closed:
+                cls._instance = cls()
+            return cls._instance
+
+    def __enter__(self) -> WanPortPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives everything back; the object is of no use then."""
+        self._close_down()
+
+    # -- WANs
+
+    def define_wan(
+        self,
+        wan_idx: int,
+        ports: str,
+        *,
+        lease_ttl: float = 60.0,
+        max_ttl: float | None = None,
+        cooldown: float = 125.0,
+        quarantine: float = 65.0,
+        weight: int = 1,
+        name: str = "",
+        max_per_network: int | None = None,
+    ) -> bool:
+        """Defines a WAN; asking again for the same changes nothing.
+
+        Args:
+            wan_idx: its number, 0 or more.
+            ports: a list like "20000-21999,23000".
+            lease_ttl: seconds a lease lasts without renewal.
+            max_ttl: the most seconds that a lease may ask for; default: lease_ttl.
+            cooldown: seconds before another network may have a port: the router's memory of TIME_WAIT and a little
+                more. 125 fits Linux (net.netfilter.nf_conntrack_tcp_timeout_time_wait is 120).
+            quarantine: seconds in which nobody gets a port that an operating system refused.
+            weight: its share when any WAN will do.
+            name: for people.
+            max_per_network: how many ports one network may hold at a time; None: all.
+
+        Returns:
+            True if it was made, False if it was there, the same.
+
+        Raises:
+            WanMismatch: it is defined differently, or a port belongs to another WAN.
+        """
+        definition = WanDefinition.of(
+            wan_idx,
+            ports,
+            lease_ttl=lease_ttl,
+            max_ttl=max_ttl,
+            cooldown=cooldown,
+            quarantine=quarantine,
+            weight=weight,
+            name=name,
+            max_per_network=max_per_network,
+        )
+        return self._run(self.protocol.define_wan(definition))
+
+    def drain(self, wan_idx: int) -> None:
+        """Grants nothing new on a WAN; running leases live on."""
+        self._run(self.protocol.set_state(checked_wan(wan_idx), "drain"))
+
+    def open(self, wan_idx: int) -> None:
+        """Ends a drain."""
+        self._run(self.protocol.set_state(checked_wan(wan_idx), "open"))
+
+    def snapshot(self, wan_idx: int, *, leases: bool = False) -> WanSnapshot:
+        """The counts of a WAN at one moment; with `leases`, who holds what."""
+        return self._run(self.protocol.snapshot(checked_wan(wan_idx), leases=leases))
+
+    def wans(self) -> tuple[int, ...]:
+        """The WANs of the namespace."""
+        return self._run(self.protocol.wan_indexes())
+
+    # -- leases
+
+    def acquire(
+        self,
+        wan: WanChoice = ANY,
+        *,
+        wait: float | None = 0.0,
+        port: int | None = None,
+        label: str = "",
+        ttl: float | None = None,
+        detached: bool = False,
+    ) -> Lease:
+        """Leases one port, and keeps the lease alive until it is released.
+
+        Args:
+            wan: a WAN, several, or ANY (by weight and free share).
+            wait: seconds to wait for a port; None: without limit.
+            port: a wanted port.
+            label: for people.
+            ttl: seconds without renewal after which it ends; default: the pool's, then the WAN's.
+            detached: a lease that nobody renews, and that outlives this process.
+
+        Raises:
+            PoolExhausted, WanDraining, WanNotDefined, PortUnavailable, PortNotInRange, BackendUnavailable
+        """
+        request = self._request(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
+        return self._leased(self._run(self.protocol.acquire(request)))[0]
+
+    def acquire_many(
+        self,
+        wan: int,
+        count: int,
+        *,
+        at_least: int | None = None,
+        wait: float | None = 0.0,
+        label: str = "",
+        ttl: float | None = None,
+    ) -> list[Lease]:
+        """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
+        request = self._request(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
+        return self._leased(self._run(self.protocol.acquire(request)))
+
+    def connect(
+        self,
+        wan: WanChoice,
+        address: tuple[str, int],
+        *,
+        wait: float | None = 0.0,
+        timeout: float | None = None,
+        attempts: int = 3,
+    ) -> sockets.LeasedSocket:
+        """A TCP connection from a leased port of a WAN; closing it releases the lease, which it has as `.lease`.
+
+        Args:
+            wan: as for acquire.
+            address: host and port.
+            wait: seconds to wait for a port.
+            timeout: seconds to wait for the connection, and the socket's timeout then; None: the system's.
+            attempts: how many ports to try when the system refuses one.
+
+        Raises:
+            PortRejected: the system refused every port.
+            OSError: the connection failed.
+        """
+        checked_integer("attempts", attempts, 1, 100)
+        if timeout is not None:
+            checked_seconds("timeout", timeout)
+        request = self._request(wan, wait=wait)
+        lease, sock = self._run(self.protocol.connect(request, address, timeout, attempts))
+        self._watch_over([lease])
+        sock.lease, sock._on_close = lease, lambda: Lease.__exit__(lease)  # type: ignore[arg-type]
+        return sock
+
+    def allocate_port(self, wan_idx: int) -> int:
+        """The old name of `acquire`: leases a port of the WAN until `release_port`."""
+        return self.acquire(checked_wan(wan_idx)).port
+
+    def release_port(self, wan_idx: int, port: int) -> bool:
+        """The old name of `release`; False if this object does not hold the port: then nothing changes."""
+        lease = self._held(wan_idx, port)
+        if lease is None:
+            self._log_not_held(wan_idx, port, self._run(self.protocol.holder_of(wan_idx, port)))
+            return False
+        return self._run(self.protocol.release_one(lease, "released"))
+
+    def get_port_usage_info(self) -> dict[str, Any]:
+        """Who uses how many ports, on all machines."""
+        return self._run(self.protocol.usage())
+
+    # -- performing
+
+    def _make_lease(self, grant: Grant) -> Lease:
+        return Lease(self, grant)
+
+    def _leased(self, leases: Sequence[LeaseState]) -> list[Lease]:
+        self._watch_over(leases)
+        return list(leases)  # type: ignore[arg-type]  # _make_lease made them
+
+    def _tell_loss(self, lease: LeaseState) -> None:
+        with self._told:
+            self._told.notify_all()
+        if self._on_lost is not None:
+            self._on_lost(lease)
+
+    def _run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
+        if not also_closed:
+            self._check_open()
+        try:
+            if not self._ready:
+                self._run_blocking(self._prepare())
+                self._ready = True
+            return self._run_blocking(conversation)
+        finally:
+            self._clear_up_soon()
+
+    def _perform(self, step: Step) -> Answer:
+        if isinstance(step, Sleep):
+            return self._sleep(step)
+        if isinstance(step, Connect):
+            return Answer(sockets.connect(step.lease.port, step.address, step.timeout), boottime())
+        return super()._perform(step)
+
+    def _sleep(self, step: Sleep) -> Answer:
+        called = threading.Event()
+        told: list[float] = []
+
+        def heard(seconds: float) -> None:
+            told.append(seconds)
+            called.set()
+
+        self._wakeups.listen(step.ticket, step.wans, heard)
+        try:
+            called.wait(step.seconds)
+        finally:
+            self._wakeups.forget(step.ticket)
+        self._check_open()
+        return Answer(told[0] if told else None, boottime())

@@ -1,0 +1,17 @@
+"""The conversation with Redis, without I/O: generators that yield what to do and are sent what came of it.
+
+The faces (`pool`, `aio`) perform the steps. A `Call` is answered with the reply and the local time before it was sent,
+so that a lease's local deadline counts from before the request. All scripts are idempotent on `lease_id`; a call whose
+answer is not known leaves its ids in `doubts`, and upkeep gives back whatever came of them.
+"""
+
+from redis_wanpool.protocol.acquiring import Request
+from redis_wanpool.protocol.connecting import Connecting
+from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Sleep, Step
+from redis_wanpool.protocol.upkeep import Upkeep
+
+__all__ = ["Answer", "Ask", "Call", "Connect", "Conversation", "Protocol", "Request", "Sleep", "Step"]
+
+
+class Protocol(Connecting, Upkeep):
+    """All of the conversation of one holder."""

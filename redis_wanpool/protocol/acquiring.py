@@ -1,0 +1,290 @@
+"""Leasing ports: trying WANs, waiting, and saying why not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis_wanpool.definition import milliseconds
+from redis_wanpool.errors import (
+    BackendUnavailable,
+    InvalidValue,
+    PoolExhausted,
+    PortNotInRange,
+    PortUnavailable,
+    WanDraining,
+    WanNotDefined,
+    WanpoolError,
+)
+from redis_wanpool.keys import namespace_keys
+from redis_wanpool.lease import Grant, LeaseState, margin
+from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
+from redis_wanpool.protocol.wans import Wans
+from redis_wanpool.snapshot import WanSnapshot
+
+CHANCES_LAST = 1.0
+"""seconds for which what was seen of several WANs is good enough to choose among them"""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an acquire asks for."""
+
+    wans: tuple[int, ...] | None
+    """None: any WAN of the namespace"""
+    count: int = 1
+    least: int = 1
+    wait: float | None = 0.0
+    port: int | None = None
+    label: str = ""
+    ttl: float | None = None
+    detached: bool = False
+    avoid: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What the WANs said that would not grant."""
+
+    draining: list[int] = field(default_factory=list)
+    free_in: dict[int, float | None] = field(default_factory=dict)
+    back: list[float] = field(default_factory=list)
+    caps: dict[int, int] = field(default_factory=dict)
+
+
+class Acquiring(Wans):
+    """The part of the conversation that leases ports."""
+
+    LONGEST_PAUSE = 5.0
+    """seconds after which a waiter asks again though nothing called it: calls are hints, and may be lost"""
+
+    def acquire(self, request: Request) -> Conversation[list[LeaseState]]:
+        """Leases ports of one of the wanted WANs, waiting as long as the request allows."""
+        ids = self._new_ids(request)
+        asked: set[int] = set()
+        queued: set[int] = set()
+        done = False
+        try:
+            until: float | None = None
+            wait = request.wait
+            while True:
+                wans, _ = yield from self._order(request)
+                refusals = Refusals()
+                for wan_idx in wans:
+                    asked.add(wan_idx)
+                    patience = self.LONGEST_PAUSE if wait is None else min(wait, self.LONGEST_PAUSE)
+                    answer = yield from self._ask_for(wan_idx, request, ids, patience)
+                    if until is None and wait is not None:
+                        until = answer.sent + wait
+                    if answer.reply[0] == "GRANTED":
+                        leases = self._granted(wan_idx, request, ids, answer)
+                        queued.discard(wan_idx)
+                        if len(leases) >= request.least:
+                            done = True
+                            return leases
+                        self._give_up(asked, ids, leases)
+                        ids = self._new_ids(request)
+                        refusals.back.append(0.01)
+                        break
+                    self._note_refusal(wan_idx, request, answer.reply, refusals)
+                    (queued.add if patience > 0 and wan_idx in refusals.free_in else queued.discard)(wan_idx)
+                if not refusals.back or (wait is not None and wait <= 0 and refusals.free_in):
+                    done = True
+                    raise self._exhausted(request, refusals)
+                heard = () if request.port is not None else tuple(refusals.free_in)
+                wait = yield from self._pause(min(refusals.back), ids[0], heard, until)
+        except WanpoolError as error:
+            done = done or not isinstance(error, BackendUnavailable)
+            raise
+        finally:
+            if not done:
+                self._give_up(asked, ids, [])
+            self.abandoned.update((wan_idx, ids[0]) for wan_idx in queued)
+            self.in_flight.difference_update(ids)
+
+    def _pause(
+        self, seconds: float, ticket: str, wans: tuple[int, ...], until: float | None
+    ) -> Conversation[float | None]:
+        """Sleeps until a port may be free, or a call came; tells how long one may wait yet."""
+        answer = yield Sleep(seconds, ticket, wans)
+        if answer.reply:  # called ahead of time
+            answer = yield Sleep(min(answer.reply, seconds), ticket, wans)
+        return None if until is None else max(0.0, until - answer.sent)
+
+    def _give_up(self, asked: set[int], ids: list[str], leases: list[LeaseState]) -> None:
+        """Leaves it to upkeep to give back whatever came, or may yet come, of these ids."""
+        for lease in leases:
+            self.leases.pop(lease.lease_id, None)
+        self.doubts.update({(wan_idx, lease_id): ("", "unused") for wan_idx in asked for lease_id in ids})
+        self.in_flight.difference_update(ids)
+
+    def _new_ids(self, request: Request) -> list[str]:
+        ids = [self.holder.new_lease_id(request.detached) for _ in range(request.count)]
+        self.in_flight.update(ids)
+        return ids
+
+    def _order(self, request: Request) -> Conversation[tuple[Sequence[int], float | None]]:
+        """The WANs to try, best first, and the local time if that was asked of Redis."""
+        if not self.registered:
+            who = self.holder
+            yield self.call_namespace(
+                "register", who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program
+            )
+            self.registered = True
+        if request.wans is not None and len(request.wans) == 1:
+            return request.wans, None
+        return (yield from self.by_share(request.wans))
+
+    def by_share(self, wans: tuple[int, ...] | None) -> Conversation[tuple[Sequence[int], float | None]]:
+        """The WANs in random order, those with more weight and a larger share of ports to be had earlier."""
+        answer: Answer | None = None
+        if wans is None:
+            answer = yield Ask(("HKEYS", namespace_keys(self.namespace)[0]))
+            wans = tuple(sorted(map(int, answer.reply)))
+        chances: dict[int, float] = {}
+        for wan_idx in wans:
+            at, chance = self._chances.get(wan_idx, (0.0, 0.0))
+            if answer is None or answer.sent - at > CHANCES_LAST:
+                answer = yield self.call("snapshot", wan_idx, self.network, 0, 0)
+                chance = self._chance(wan_idx, answer)
+                self._chances[wan_idx] = answer.sent, chance
+            chances[wan_idx] = chance
+        # Efraimidis and Spirakis, weighted random sampling, 2006: the largest random ** (1 / weight) comes first
+        order = sorted(chances, key=lambda wan_idx: random.random() ** (1 / max(chances[wan_idx], 1e-9)), reverse=True)
+        return order, None if answer is None else answer.sent
+
+    def _chance(self, wan_idx: int, answer: Answer) -> float:
+        if answer.reply[0] != "SNAPSHOT":
+            raise self.refused(wan_idx, answer.reply)
+        seen = WanSnapshot.parse(wan_idx, answer.reply)
+        if seen.state != "open" or seen.total == 0:
+            return 0.0
+        return seen.weight * (seen.free + seen.rested) / seen.total
+
+    def _ask_for(self, wan_idx: int, request: Request, ids: list[str], patience: float) -> Conversation[Answer]:
+        ttl_ms = self.ttl_ms if request.ttl is None else milliseconds(request.ttl)
+        who = self.holder
+        call = self.call(
+            "acquire",
+            wan_idx,
+            who.detached_id if request.detached else who.id,
+            self.network,
+            self.rest_ms,
+            who.host,
+            0 if request.detached else who.pid,
+            request.label,
+            "" if ttl_ms is None else ttl_ms,
+            milliseconds(patience) if patience > 0 and request.port is None else "",
+            "" if request.port is None else request.port,
+            ",".join(map(str, request.avoid)),
+            request.least,
+            *ids,
+        )
+        while True:
+            answer = yield call
+            if answer.reply[0] != "MORE":
+                return answer
+
+    def _granted(self, wan_idx: int, request: Request, ids: list[str], answer: Answer) -> list[LeaseState]:
+        now_ms, expires_ms, max_ttl_ms, *pairs = answer.reply[1:]
+        ttl = (expires_ms - now_ms) / 1000
+        if request.ttl is not None:
+            ttl = request.ttl
+        elif self.ttl_ms is not None:
+            ttl = self.ttl_ms / 1000
+        leases = [
+            self.make_lease(
+                Grant(
+                    namespace=self.namespace,
+                    wan_idx=wan_idx,
+                    port=port,
+                    lease_id=lease_id,
+                    fence=fence,
+                    label=request.label,
+                    ttl=ttl,
+                    max_ttl=max_ttl_ms / 1000,
+                    detached=request.detached,
+                    expires_at=expires_ms / 1000,
+                    deadline=answer.sent + (expires_ms - now_ms) / 1000 - margin(ttl),
+                )
+            )
+            for lease_id, port, fence in zip(ids, pairs[::2], pairs[1::2], strict=True)
+            if port and expires_ms > now_ms
+        ]
+        for lease in leases:
+            lease.renew_at = answer.sent + ttl / 3
+            self.leases[lease.lease_id] = lease
+        return leases
+
+    def _note_refusal(self, wan_idx: int, request: Request, reply: Sequence[Any], refusals: Refusals) -> None:
+        word = reply[0]
+        at = f"WAN {wan_idx} (namespace {self.namespace!r})"
+        if word == "DRAINING":
+            refusals.draining.append(wan_idx)
+        elif word in ("EXHAUSTED", "CAPPED"):
+            refusals.free_in[wan_idx] = None if reply[1] < 0 else reply[1] / 1000
+            refusals.back.append(max(reply[2], 10) / 1000)
+            if word == "CAPPED":
+                refusals.caps[wan_idx] = reply[3]
+        elif word == "UNAVAILABLE":
+            free_in = None if reply[2] < 0 else reply[2] / 1000
+            if request.wait == 0:
+                when = "" if free_in is None else f"; it is free by itself in {free_in:.1f} s at the latest"
+                raise PortUnavailable(
+                    f"port {request.port} of {at} is {reply[1]}{when}",
+                    port=request.port,
+                    state=reply[1],
+                    free_in=free_in,
+                )
+            refusals.free_in[wan_idx] = free_in
+            refusals.back.append(min(0.25, max(0.01, free_in or 0.25)))
+        elif word == "NOT_IN_RANGE":
+            raise PortNotInRange(
+                f"port {request.port} does not belong to {at}; see its ports with: wanpool status",
+                port=request.port,
+                wan_idx=wan_idx,
+            )
+        elif word == "TTL":
+            raise InvalidValue(
+                f"ttl {request.ttl or (self.ttl_ms or 0) / 1000:g} s is more than the max_ttl of {at}, "
+                f"{reply[1] / 1000:g} s; ask for less, or define the WAN with a longer max_ttl"
+            )
+        else:
+            raise self.refused(wan_idx, reply)
+
+    def _exhausted(self, request: Request, refusals: Refusals) -> WanpoolError:
+        tried = [*refusals.free_in, *refusals.draining]
+        if not tried:
+            return WanNotDefined(
+                f"namespace {self.namespace!r} has no WAN; define one, for example with: "
+                "wanpool init --wan 0=20000-21999",
+                wan_idx=None,
+                namespace=self.namespace,
+            )
+        at = f"WAN{'s' if len(tried) > 1 else ''} {', '.join(map(str, sorted(tried)))} (namespace {self.namespace!r})"
+        if not refusals.free_in:
+            return WanDraining(
+                f"{at}: draining, nothing new is granted; use another WAN, or end the drain with: "
+                f"wanpool open {tried[0]}",
+                wan_idx=tried[0],
+            )
+        known = [seconds for seconds in refusals.free_in.values() if seconds is not None]
+        free_in = min(known, default=None)
+        if request.port is not None:
+            return PortUnavailable(
+                f"port {request.port} of {at} did not get free in time",
+                port=request.port,
+                state="taken",
+                free_in=free_in,
+            )
+        need = "no port is free" if request.count == 1 else f"fewer than {request.least} ports are free"
+        if refusals.caps:
+            need = f"this network holds as many ports as it may ({max(refusals.caps.values())}, max_per_network)"
+        when = "" if free_in is None else f"; the next one is free in {free_in:.1f} s at the latest"
+        return PoolExhausted(
+            f"{at}: {need}{when}. Wait (wait=seconds), release sooner, or give the WAN more ports",
+            wan_idx=tried[0] if len(tried) == 1 else tuple(sorted(tried)),
+            free_in=free_in,
+        )

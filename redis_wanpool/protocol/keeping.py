@@ -1,0 +1,91 @@
+"""Keeping leases and giving them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from redis_wanpool.definition import checked_ttl, milliseconds
+from redis_wanpool.lease import OURS, LeaseState, margin
+from redis_wanpool.protocol.session import Session
+from redis_wanpool.protocol.steps import Answer, Call, Conversation
+
+
+class Keeping(Session):
+    """The part of the conversation that renews and releases."""
+
+    def release(self, leases: Iterable[LeaseState], how: str = "released") -> Conversation[dict[str, str]]:
+        """Gives leases back; tells of each how it ended, now or before."""
+        words: dict[str, str] = {}
+        for wan_idx, batch in self.batches(leases):
+            pairs = [item for lease in batch for item in (lease.port, lease.lease_id)]
+            for lease in batch:  # first the doubt: a lease in neither would look like one that we know nothing of
+                self.doubts[wan_idx, lease.lease_id] = str(lease.port), how
+                self.leases.pop(lease.lease_id, None)
+            answer = yield self.ending(wan_idx, how, pairs)
+            if answer.reply[0] not in ("RELEASED", "REJECTED"):
+                raise self.refused(wan_idx, answer.reply)
+            for lease, word in zip(batch, answer.reply[2:], strict=True):
+                self.doubts.pop((wan_idx, lease.lease_id), None)
+                lease.end(word)
+                words[lease.lease_id] = word
+        return words
+
+    def leave_to_upkeep(self, lease: LeaseState, how: str) -> None:
+        """Ends a lease here and now; upkeep tells Redis."""
+        self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), how
+        self.leases.pop(lease.lease_id, None)
+        lease.end(how)
+
+    def ending(self, wan_idx: int, how: str, pairs: Sequence[str | int]) -> Call:
+        """The call that ends leases, given as port or "", lease_id and so on."""
+        if how == "rejected":
+            return self.call("reject", wan_idx, *pairs)
+        return self.call("release", wan_idx, how, *pairs)
+
+    def release_one(self, lease: LeaseState, how: str) -> Conversation[bool]:
+        """True when this holder ended the lease, now or before."""
+        if lease.ended in OURS:
+            return True
+        if lease.ended == "forked":
+            return False
+        words = yield from self.release([lease], how)
+        return words[lease.lease_id] in OURS or words[lease.lease_id] == "rejected" == how
+
+    def renew_one(self, lease: LeaseState, ttl: float) -> Conversation[None]:
+        """Prolongs a lease to `ttl` seconds from now, if that is later than it would end."""
+        lease.check()
+        checked_ttl(ttl, lease.max_ttl)
+        answer = yield self.renewal(lease.wan_idx, [lease], ttl)
+        if answer.reply[0] != "RENEWED":
+            raise self.refused(lease.wan_idx, answer.reply)
+        self.renewed([lease], answer, ttl)
+        lease.check()
+
+    def renewal(self, wan_idx: int, leases: Sequence[LeaseState], ttl: float | None = None) -> Call:
+        """The call that renews these leases of one WAN and one kind."""
+        detached = bool(leases) and leases[0].detached
+        who = self.holder
+        fields: list[str | int] = []
+        for lease in leases:
+            ttl_ms = milliseconds(lease.ttl if ttl is None else ttl)
+            fields += (lease.port, lease.lease_id, lease.fence, ttl_ms, lease.label)
+        return self.call(
+            "renew",
+            wan_idx,
+            who.detached_id if detached else who.id,
+            self.network,
+            who.host,
+            0 if detached else who.pid,
+            *fields,
+        )
+
+    def renewed(self, leases: Sequence[LeaseState], answer: Answer, ttl: float | None = None) -> None:
+        """Notes what the renewal said of each lease."""
+        now_ms = answer.reply[1]
+        for lease, result in zip(leases, answer.reply[4:], strict=True):
+            if isinstance(result, int):
+                left = (result - now_ms) / 1000
+                lease.extend(result / 1000, answer.sent + left - margin(lease.ttl if ttl is None else ttl))
+                lease.renew_at = answer.sent + lease.ttl / 3
+            else:
+                lease.end(result)

@@ -1,0 +1,104 @@
+"""One holder's side of the conversation: who it is, and what it knows of its leases."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from redis_wanpool.definition import milliseconds
+from redis_wanpool.errors import WanMismatch, WanNotDefined, WanpoolError
+from redis_wanpool.holder import Holder
+from redis_wanpool.keys import WanKeys, namespace_keys
+from redis_wanpool.lease import Grant, LeaseState
+from redis_wanpool.protocol.steps import Call
+from redis_wanpool.scripts import script
+
+LEASES_A_CALL = 500
+
+logger = logging.getLogger("redis_wanpool")
+
+
+class Session:
+    """What all parts of the conversation share."""
+
+    def __init__(
+        self,
+        *,
+        namespace: str,
+        holder: Holder,
+        network: str,
+        rest: float,
+        lease_ttl: float | None,
+        make_lease: Callable[[Grant], LeaseState],
+    ) -> None:
+        self.namespace = namespace
+        self.holder = holder
+        self.network = network
+        self.rest_ms = milliseconds(rest)
+        self.ttl_ms = None if lease_ttl is None else milliseconds(lease_ttl)
+        self.make_lease = make_lease
+        self.leases: dict[str, LeaseState] = {}
+        self.in_flight: set[str] = set()
+        self.doubts: dict[tuple[int, str], tuple[str, str]] = {}
+        """(wan_idx, lease_id) -> (port or "", how to end it): calls that have no answer yet, or never got one"""
+        self.abandoned: set[tuple[int, str]] = set()
+        """(wan_idx, ticket) of places in a queue to give up"""
+        self.generations: dict[int, str] = {}
+        self.suspects: dict[int, float] = {}
+        """wan_idx -> until when (local time) a late duplicate of an unanswered call is looked for"""
+        self.registered = False
+        self._outage = False
+        self._chances: dict[int, tuple[float, float]] = {}
+        """wan_idx -> (local time, chance in the choice among several)"""
+        self._keys: dict[int, WanKeys] = {}
+
+    def wan_keys(self, wan_idx: int) -> WanKeys:
+        if wan_idx not in self._keys:
+            self._keys[wan_idx] = WanKeys.of(self.namespace, wan_idx)
+        return self._keys[wan_idx]
+
+    def call(self, name: str, wan_idx: int, *args: str | int) -> Call:
+        return Call(script(name), self.wan_keys(wan_idx).declared, args)
+
+    def call_namespace(self, name: str, *args: str | int) -> Call:
+        return Call(script(name), namespace_keys(self.namespace), args)
+
+    def gone(self, wan_idx: int) -> WanNotDefined:
+        return WanNotDefined(
+            f"WAN {wan_idx} (namespace {self.namespace!r}) was defined, and Redis knows it no longer: the data is "
+            "gone, and granting its ports anew could give them out twice. Restore the data; or, when no lease can be "
+            "alive any more, remove its field from the hash "
+            f"{namespace_keys(self.namespace)[0]!r} and define it again from a new process",
+            wan_idx=wan_idx,
+            namespace=self.namespace,
+        )
+
+    def refused(self, wan_idx: int, reply: Sequence[Any]) -> WanpoolError:
+        """The error for a reply that any WAN script may give."""
+        at = f"WAN {wan_idx} (namespace {self.namespace!r})"
+        if reply[0] == "NOT_DEFINED":
+            if wan_idx in self.generations:
+                return self.gone(wan_idx)
+            return WanNotDefined(
+                f"{at} is not defined; define it, for example with: wanpool init --wan {wan_idx}=20000-21999",
+                wan_idx=wan_idx,
+                namespace=self.namespace,
+            )
+        if reply[0] == "OTHER_PROTOCOL":
+            return WanMismatch(
+                f"{at} was written by another version of redis-wanpool (protocol {reply[1]}); "
+                "use the same version on all machines",
+                wan_idx=wan_idx,
+                differences={"protocol": ("1", str(reply[1]))},
+            )
+        return WanpoolError(f"{at}: unexpected answer {reply[0]!r}")
+
+    def batches(self, leases: Iterable[LeaseState]) -> Iterable[tuple[int, list[LeaseState]]]:
+        """The leases by WAN, a bounded number at a time."""
+        by_wan: dict[int, list[LeaseState]] = {}
+        for lease in leases:
+            by_wan.setdefault(lease.wan_idx, []).append(lease)
+        for wan_idx, all_of_it in by_wan.items():
+            for i in range(0, len(all_of_it), LEASES_A_CALL):
+                yield wan_idx, all_of_it[i : i + LEASES_A_CALL]

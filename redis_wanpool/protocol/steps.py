@@ -1,0 +1,62 @@
+"""The steps of a conversation with Redis: generators yield them and are sent what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from redis_wanpool.lease import LeaseState
+from redis_wanpool.scripts import Script
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Run a script."""
+
+    script: Script
+    keys: tuple[str, ...]
+    args: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Run a Redis command that changes nothing."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Sleep so long, or until `ticket` is called in one of these WANs."""
+
+    seconds: float
+    ticket: str
+    wans: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a step, and when.
+
+    Of a Call or Ask: Redis's reply, and the local time before it was sent. Of a Sleep: in how many seconds a port
+    will be there, if a call cut it short, or None, and the local time at its end. Of a Connect: a socket or a Failure.
+    """
+
+    reply: Any
+    sent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Connect from this source port."""
+
+    lease: LeaseState
+    address: tuple[str, int]
+    timeout: float | None
+
+
+Step = Call | Ask | Sleep | Connect
+Conversation = Generator[Step, Answer, T]

@@ -1,0 +1,124 @@
+"""What goes on behind the user's back: renewing, noticing losses, clearing up after calls without an answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from redis_wanpool.errors import BackendUnavailable, WanpoolError
+from redis_wanpool.lease import LeaseState
+from redis_wanpool.protocol.keeping import Keeping
+from redis_wanpool.protocol.session import logger
+from redis_wanpool.protocol.steps import Conversation
+
+SUSPECT_FOR = 60.0
+"""seconds for which a late duplicate of a call without an answer is looked for"""
+HELD_A_PAGE = 500
+RETRY = 0.5
+BEAT_A_TTL = 3
+
+
+class Upkeep(Keeping):
+    """The part of the conversation that the heartbeat holds."""
+
+    def beat(self, now: float) -> Conversation[float]:
+        """Renews what is due, and clears up; tells how many seconds the next beat may be away."""
+        failed = False
+        try:
+            yield from self._clear_up(now)
+        except WanpoolError as error:
+            failed = self._failed("clear up after an unanswered call", error)
+        for wan_idx, batch in self.batches(self._due(now)):
+            try:
+                answer = yield self.renewal(wan_idx, batch)
+                if answer.reply[0] != "RENEWED":
+                    raise self.refused(wan_idx, answer.reply)
+                self.renewed(batch, answer)
+                if answer.reply[2] != self._held_here(wan_idx):
+                    yield from self._compare(wan_idx)
+            except WanpoolError as error:
+                for lease in batch:
+                    lease.unreachable = isinstance(error, BackendUnavailable)
+                failed = self._failed(f"renew {len(batch)} leases of WAN {wan_idx}", error)
+        self._outage = failed
+        return self._next_beat(now, failed)
+
+    def losses(self) -> list[LeaseState]:
+        """The leases that ended without our release since the last call."""
+        lost = [lease for lease in list(self.leases.values()) if lease.lost]
+        for lease in lost:
+            if self.leases.pop(lease.lease_id, None) is not None and lease.end(lease.reason or "expired"):
+                # Redis may still think otherwise for the length of the margin: the port need not wait for it
+                self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), "released"
+        return lost
+
+    def first_deadline(self) -> float | None:
+        """The local time at which the next lease is lost if nothing renews it."""
+        return min((lease.deadline for lease in list(self.leases.values())), default=None)
+
+    def has_work(self) -> bool:
+        return bool(self.leases or self.doubts or self.abandoned or self.suspects)
+
+    def _due(self, now: float) -> Iterable[LeaseState]:
+        """The leases to renew now, with those that would be due a little later, to save a call."""
+        for lease in list(self.leases.values()):
+            if not lease.detached and lease.reason is None and lease.renew_at <= now + lease.ttl / BEAT_A_TTL / 4:
+                yield lease
+
+    def _next_beat(self, now: float, failed: bool) -> float:
+        leases = [lease for lease in list(self.leases.values()) if not lease.detached]
+        if failed:
+            return min([RETRY, *(lease.ttl / 10 for lease in leases)])
+        due = [lease.renew_at - now for lease in leases]
+        if self.suspects or self.doubts or self.abandoned:
+            due.append(5.0)
+        return max(0.02, min(due, default=3600.0) * random.uniform(0.8, 1.0))
+
+    def _failed(self, what: str, error: WanpoolError) -> bool:
+        if not self._outage:
+            logger.warning("cannot %s, going on trying: %s", what, error)
+        self._outage = True
+        return True
+
+    def _held_here(self, wan_idx: int) -> int:
+        return sum(lease.wan_idx == wan_idx and not lease.detached for lease in list(self.leases.values()))
+
+    def _clear_up(self, now: float) -> Conversation[None]:
+        """Gives back what unanswered calls may have taken, and places in queues."""
+        for (wan_idx, lease_id), (port, how) in list(self.doubts.items()):
+            yield self.ending(wan_idx, how, [port, lease_id])
+            self.doubts.pop((wan_idx, lease_id), None)
+            self.suspects[wan_idx] = now + SUSPECT_FOR
+        for place in list(self.abandoned):
+            yield self.call("leave", *place)
+            self.abandoned.discard(place)
+        for wan_idx, until in list(self.suspects.items()):
+            yield from self._compare(wan_idx)
+            if now > until:
+                del self.suspects[wan_idx]
+
+    def _compare(self, wan_idx: int) -> Conversation[None]:
+        """Gives back what we hold and know nothing of: what a duplicate took that came after the lease's end."""
+        cursor = "0"
+        while True:
+            answer = yield self.call("held", wan_idx, self.holder.id, cursor, HELD_A_PAGE)
+            if answer.reply[0] != "HELD":
+                raise self.refused(wan_idx, answer.reply)
+            _, cursor, *pairs = answer.reply
+            for port, lease_id in zip(pairs[::2], pairs[1::2], strict=True):
+                known = self.leases.get(lease_id)
+                expected = known is not None and (known.wan_idx, known.port) == (wan_idx, int(port))
+                if not expected and lease_id not in self.in_flight and (wan_idx, lease_id) not in self.doubts:
+                    yield self.call("release", wan_idx, "unused", port, lease_id)
+            if cursor == "0":
+                return
+
+    def give_back(self) -> Conversation[None]:
+        """Releases everything, as at the end of the process."""
+        try:
+            yield from self.release(list(self.leases.values()))
+            yield from self._clear_up(0.0)
+            if self.registered:
+                yield self.call_namespace("unregister", self.holder.id)
+        except WanpoolError as error:
+            logger.warning("some ports come back by their ttl only: %s", error)

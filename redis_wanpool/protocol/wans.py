@@ -1,0 +1,139 @@
+"""Defining WANs, and looking at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis_wanpool.definition import MOST_PORTS_A_CALL, WanDefinition
+from redis_wanpool.errors import WanMismatch
+from redis_wanpool.keys import namespace_keys
+from redis_wanpool.protocol.session import Session
+from redis_wanpool.protocol.steps import Ask, Conversation
+from redis_wanpool.safety import check_server
+from redis_wanpool.snapshot import WanSnapshot
+
+
+class Wans(Session):
+    """The part of the conversation that is about WANs."""
+
+    def prepare(self, wans: Sequence[WanDefinition], *, look: bool, allow_eviction: bool) -> Conversation[None]:
+        """Before the first use: refuses a Redis that cannot keep the promises, and defines the configured WANs."""
+        if look:
+            answer = yield Ask(("INFO",))
+            check_server(answer.reply, allow_eviction)
+        for wan in wans:
+            yield from self.define_wan(wan)
+
+    def define_wan(self, wanted: WanDefinition) -> Conversation[bool]:
+        """Claims the ports, then defines the WAN; True if this made it."""
+        wan_idx, fields = wanted.wan_idx, wanted.fields()
+        proposal = self.generations.get(wan_idx) or self.holder.new_lease_id().rpartition("/")[2]
+        claim = [str(wan_idx), wanted.ports, proposal]
+        answer = yield self.call_namespace("claim", *claim, "claimed")
+        word, *facts = answer.reply
+        if word != "CLAIMED":
+            raise self._claim_refused(wanted, word, facts)
+        generation, stage = str(facts[0]), str(facts[1])
+        may_make = "new" if stage == "claimed" and wan_idx not in self.generations else ""
+        made = False
+        flat = [item for pair in fields.items() for item in pair]
+        while True:
+            answer = yield self.call("define", wan_idx, generation, may_make, MOST_PORTS_A_CALL, *flat)
+            word, *facts = answer.reply
+            if word == "GONE":
+                raise self.gone(wan_idx)
+            if word == "DIFFERENT":
+                raise self._different(wan_idx, fields, facts[0])
+            if word not in ("FILLING", "DEFINED"):
+                raise self.refused(wan_idx, answer.reply)
+            made = made or bool(facts[0])
+            if word == "DEFINED":
+                break
+        self.generations[wan_idx] = generation
+        if stage == "claimed":
+            yield self.call_namespace("claim", *claim, "ready")
+        return made
+
+    def _claim_refused(self, wanted: WanDefinition, word: str, facts: list[Any]) -> WanMismatch:
+        at = f"WAN {wanted.wan_idx} (namespace {self.namespace!r})"
+        if word == "OVERLAP":
+            return WanMismatch(
+                f"{at}: port {facts[1]} of {wanted.ports} belongs to WAN {facts[0]} ({facts[2]}); "
+                "give each WAN ports of its own",
+                wan_idx=wanted.wan_idx,
+                differences={"ports": (wanted.ports, facts[2])},
+            )
+        return WanMismatch(
+            f"{at} has ports {facts[0]}, not {wanted.ports}; ask for what stands, or use another WAN index",
+            wan_idx=wanted.wan_idx,
+            differences={"ports": (wanted.ports, facts[0])},
+        )
+
+    def _different(self, wan_idx: int, fields: dict[str, str], flat: list[str]) -> WanMismatch:
+        stands = dict(zip(flat[::2], flat[1::2], strict=True))
+        differences = {
+            name: (value, stands.get(name, "")) for name, value in fields.items() if stands.get(name) != value
+        }
+        told = ", ".join(f"{name} is {theirs!r}, not {ours!r}" for name, (ours, theirs) in differences.items())
+        return WanMismatch(
+            f"WAN {wan_idx} (namespace {self.namespace!r}) is defined already and differs: {told}; "
+            "ask for what stands, or use another WAN index",
+            wan_idx=wan_idx,
+            differences=differences,
+        )
+
+    def wan_indexes(self) -> Conversation[tuple[int, ...]]:
+        """All WANs of the namespace, ascending."""
+        answer = yield Ask(("HKEYS", namespace_keys(self.namespace)[0]))
+        return tuple(sorted(int(wan_idx) for wan_idx in answer.reply))
+
+    def set_state(self, wan_idx: int, verb: str) -> Conversation[None]:
+        """Drains or opens a WAN."""
+        answer = yield self.call(verb, wan_idx)
+        if answer.reply[0] not in ("DRAINED", "OPENED"):
+            raise self.refused(wan_idx, answer.reply)
+
+    def snapshot(self, wan_idx: int, *, leases: bool = False) -> Conversation[WanSnapshot]:
+        """The counts of a WAN at one moment; with `leases`, who holds what: at that moment for the first thousand."""
+        taken: WanSnapshot | None = None
+        while True:
+            listed = 0 if taken is None else len(taken.leases)
+            answer = yield self.call("snapshot", wan_idx, self.network, listed, MOST_PORTS_A_CALL if leases else 0)
+            if answer.reply[0] != "SNAPSHOT":
+                raise self.refused(wan_idx, answer.reply)
+            page = WanSnapshot.parse(wan_idx, answer.reply)
+            self.generations[wan_idx] = page.generation
+            taken = page if taken is None else taken.with_more(page)
+            if len(page.leases) < MOST_PORTS_A_CALL:
+                return taken
+
+    def usage(self) -> Conversation[dict[str, Any]]:
+        """The old interface's view of all WANs: each WAN's numbers are of one moment."""
+        wans: dict[int, Any] = {}
+        processes: dict[str, Any] = {}
+        for wan_idx in (yield from self.wan_indexes()):
+            seen = yield from self.snapshot(wan_idx, leases=True)
+            wans[wan_idx] = {
+                name: getattr(seen, name)
+                for name in ("name", "state", "total", "free", "leased", "cooling", "withheld")
+            }
+            for lease in seen.leases:
+                process = processes.setdefault(
+                    f"{lease.host}:{lease.pid}", {"host": lease.host, "pid": lease.pid, "ports": {}}
+                )
+                process["ports"].setdefault(wan_idx, []).append(lease.port)
+        for process in processes.values():
+            for ports in process["ports"].values():
+                ports.sort()
+        return {
+            "total_allocated_ports": sum(wan["leased"] for wan in wans.values()),
+            "wans": wans,
+            "processes": processes,
+        }
+
+    def holder_of(self, wan_idx: int, port: int) -> Conversation[str]:
+        """Who holds a port, for a message."""
+        answer = yield Ask(("HMGET", self.wan_keys(wan_idx).lease(port), "host", "pid", "label"))
+        host, pid, label = answer.reply
+        return f"process {pid} on {host}" + (f" ({label})" if label else "") if host else "nobody"

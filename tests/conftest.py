@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+import servers
+from faces import Loop, make
+
+from redis_wanpool import backend
+
+SERVERS = os.environ.get("WANPOOL_TEST_SERVERS", "valkey-9.1,redis-6.2").split(",")
+SETTINGS = ("WANPOOL_URL", "WANPOOL_NAMESPACE", "WANPOOL_NETWORK", "WANPOOL_CONFIG", "WANPOOL_SERVER")
+
+
+def wait_for(condition: Callable[[], Any], within: float = 20.0) -> Any:
+    """Waits for a condition; its deadline is there to fail, not to measure."""
+    deadline = time.monotonic() + within
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {within} s"
+        time.sleep(0.005)
+    return value
+
+
+class Server:
+    """A private server on a unix socket."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.socket = folder / "s"
+        self.url = f"unix://{self.socket}"
+        self.admin = redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
+        self.start()
+
+    def start(self, *options: str) -> None:
+        self.socket.unlink(missing_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(servers.binary(self.name)), "--port", "0", "--unixsocket", str(self.socket), "--save", ""]
+                + ["--dir", str(self.folder), "--maxclients", "1000", *options],
+                stdout=log,
+                stderr=log,
+            )
+
+        def answers() -> bool:
+            with suppress(redis.ConnectionError):
+                return bool(self.admin.ping())
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            return False
+
+        wait_for(answers)
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        self.process.send_signal(how)
+        self.process.wait()
+
+    def close(self) -> None:
+        self.admin.close()
+        if self.process.poll() is None:
+            self.stop()
+
+
+class Fake:
+    """The in-process stand-in, with the same handles as a server."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.url = f"fake://{uuid.uuid4().hex}"
+        self.admin = fakeredis.FakeRedis(server=backend._fake_server(self.url), decode_responses=True)
+
+    def close(self) -> None:
+        self.admin.close()
+        backend._fakes.pop(self.url, None)
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the settings, or the embedded server, of whoever runs it."""
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANPOOL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+    found: dict[str, Server] = {}
+    yield found
+    for server in found.values():
+        server.close()
+
+
+def _server(name: str, running: dict[str, Server], factory: pytest.TempPathFactory) -> Server:
+    if name not in running:
+        running[name] = Server(name, factory.mktemp(name))
+    running[name].admin.flushall()
+    return running[name]
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: Any, running: dict[str, Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real server, empty."""
+    found = _server(request.param, running, tmp_path_factory)
+    yield found
+    check_invariant(found.admin)
+
+
+@pytest.fixture(params=[*SERVERS, "fake"])
+def backends(request: Any, running: dict[str, Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real server, or the in-process stand-in, empty."""
+    fake = request.param == "fake"
+    found: Any = Fake() if fake else _server(request.param, running, tmp_path_factory)
+    yield found
+    check_invariant(found.admin)
+    if fake:
+        found.close()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """A server that the test may stop and kill."""
+    server = Server(SERVERS[0], tmp_path)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(params=["sync", "aio"])
+def face(request: Any) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def pools(face: str, backends: Any, loop: Loop) -> Iterator[Callable[..., Any]]:
+    """Makes pool objects of one face on one server; a test is written once and runs for each."""
+    made: list[Any] = []
+
+    def new(**kwargs: Any) -> Any:
+        kwargs.setdefault("namespace", "test")
+        kwargs.setdefault("rest", 0.0)
+        pool = make(face, loop, backends.url, **kwargs)
+        made.append(pool)
+        return pool
+
+    yield new
+    for pool in made:
+        pool.close()
+
+
+@pytest.fixture
+def pool(pools: Callable[..., Any]) -> Any:
+    """A pool object with WAN 0 of ten ports, without rest and cool-down."""
+    pool = pools()
+    pool.define_wan(0, "20000-20009", cooldown=0)
+    return pool
+
+
+@pytest.fixture
+def age(backends: Any) -> Callable[..., None]:
+    def later(seconds: float, wan_idx: int = 0, namespace: str = "test") -> None:
+        age_wan(backends.admin, seconds, wan_idx, namespace)
+
+    return later
+
+
+def age_wan(admin: Any, seconds: float, wan_idx: int = 0, namespace: str = "test") -> None:
+    """Makes everything in a WAN older, instead of sleeping."""
+    prefix = f"wanpool:{{{namespace}:{wan_idx}}}:"
+    ms = round(seconds * 1000)
+    for name in [prefix + "leased", prefix + "cooling", *admin.scan_iter(prefix + "resting:*")]:
+        for port, _ in admin.zrange(name, 0, -1, withscores=True):
+            admin.zincrby(name, -ms, port)
+    for port, grant in admin.hgetall(prefix + "grants").items():
+        words = grant.split(" ")
+        words[4] = str(max(0, int(words[4]) - ms))
+        admin.hset(prefix + "grants", port, " ".join(words))
+    for name in admin.scan_iter(prefix + "lease:*"):
+        left = admin.pttl(name) - ms
+        admin.pexpire(name, left) if left > 0 else admin.delete(name)
+
+
+def check_invariant(admin: Any) -> None:
+    """Each configured port is in exactly one place, and what else is written fits that."""
+    for config in list(admin.scan_iter("wanpool:{*}:config")):
+        prefix = config[: -len("config")]
+        if admin.hget(config, "state") == "filling":
+            continue
+        free, withheld = admin.smembers(prefix + "free"), admin.smembers(prefix + "withheld")
+        leased = set(admin.zrange(prefix + "leased", 0, -1))
+        cooling = set(admin.zrange(prefix + "cooling", 0, -1))
+        everywhere = [*free, *withheld, *leased, *cooling]
+        configured = set()
+        for part in admin.hget(config, "ports").split(","):
+            first, _, last = part.partition("-")
+            configured |= {str(port) for port in range(int(first), int(last or first) + 1)}
+        assert sorted(everywhere) == sorted(configured), prefix
+        ids = admin.hgetall(prefix + "ids")
+        assert set(ids.values()) == leased and len(ids) == len(leased), prefix
+        held = [port for name in admin.scan_iter(prefix + "held:*") for port in admin.smembers(name)]
+        assert sorted(held) == sorted(leased), prefix
+        for name in admin.scan_iter(prefix + "resting:*"):
+            assert set(admin.zrange(name, 0, -1)) <= cooling, name
+        grants = admin.hgetall(prefix + "grants")
+        for port in leased:
+            assert grants[port].endswith(" live") and ids[grants[port].split(" ")[0]] == port
+        for port in set(grants) - leased:
+            assert not grants[port].endswith(" live"), (prefix, port)
+        assert int(admin.hget(config, "waiting")) == admin.zcard(prefix + "waiting") == admin.hlen(prefix + "waiters")
+        if int(admin.hget(config, "max_per_network")):
+            counts: dict[str, int] = {}
+            for port in leased:
+                network = grants[port].split(" ")[2]
+                counts[network] = counts.get(network, 0) + 1
+            stored = {name: int(count) for name, count in admin.hgetall(prefix + "networks").items() if int(count)}
+            assert stored == counts, prefix
