@@ -29,6 +29,9 @@ START_WITHIN = 20.0
 _PING, _SHUTDOWN = b"*1\r\n$4\r\nPING\r\n", b"*2\r\n$8\r\nSHUTDOWN\r\n$6\r\nNOSAVE\r\n"
 _SOCKET_PATH_LIMIT = 100  # bytes; the kernels allow 104 (macOS) and 108 (Linux)
 _CONF = """\
+daemonize yes
+pidfile ""
+logfile {log}
 port 0
 unixsocket {socket}
 unixsocketperm 700
@@ -114,7 +117,8 @@ def status() -> Status:
     running = _answers(path)
     version = None
     if running:
-        found = re.search(rb"(?:valkey|redis)_version:(\S+)", _say(path, b"*2\r\n$4\r\nINFO\r\n$6\r\nSERVER\r\n", 2.0))
+        info = _say(path, b"*2\r\n$4\r\nINFO\r\n$6\r\nSERVER\r\n", 2.0)
+        found = re.search(rb"valkey_version:(\S+)", info) or re.search(rb"redis_version:(\S+)", info)
         version = found[1].decode() if found else None
     return Status(running, f"unix://{path}", folder, version)
 
@@ -176,27 +180,33 @@ def _start(folder: Path, path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
         conf = folder / "server.conf"
-        conf.write_text(_CONF.format(socket=_quoted(path), folder=_quoted(folder)))
-        with (folder / "server.log").open("wb") as log:
-            # The server inherits the lock: while it, or its child that rewrites the log, lives, nobody starts another.
-            process = subprocess.Popen(
+        conf.write_text(_CONF.format(socket=_quoted(path), folder=_quoted(folder), log=_quoted(folder / "server.log")))
+        (folder / "server.log").unlink(missing_ok=True)
+        # The server inherits the lock: while it, or its child that rewrites the log, lives, nobody starts another.
+        try:
+            subprocess.run(
                 [binary, str(conf)],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                capture_output=True,
                 pass_fds=[alive],
-                start_new_session=True,
                 cwd=folder,
+                timeout=START_WITHIN,
+                check=False,  # whether it lives is seen below
             )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BackendUnavailable(f"the embedded server {binary} does not start: {error}") from error
     finally:
         os.close(alive)
     while not _answers(path):
-        if process.poll() is not None or time.monotonic() > deadline:
-            last = (folder / "server.log").read_text(errors="replace").strip().splitlines()[-3:]
-            raise BackendUnavailable(
-                f"the embedded server {binary} does not start; see {folder / 'server.log'}: {' | '.join(last)}"
-            )
+        if _nobody_alive(folder) or time.monotonic() > deadline:
+            raise BackendUnavailable(f"the embedded server {binary} does not start; {_last_words(folder)}")
         time.sleep(0.005)
+
+
+def _last_words(folder: Path) -> str:
+    log = folder / "server.log"
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return f"see {log}: {' | '.join(lines[-3:])}"
 
 
 def _quoted(path: Path) -> str:

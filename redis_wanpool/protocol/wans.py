@@ -108,6 +108,18 @@ class Wans(Session):
             if len(page.leases) < MOST_PORTS_A_CALL:
                 return taken
 
+    def server_facts(self, *, look: bool) -> Conversation[dict[str, str]]:
+        """What Redis says of itself that an operator wants to know."""
+        if not look:
+            return {}
+        info = (yield Ask(("INFO",))).reply
+        return {
+            "version": str(info.get("valkey_version") or info.get("redis_version")),
+            "role": {"master": "primary", "slave": "replica"}.get(info.get("role"), "unknown"),
+            "persistence": "aof" if info.get("aof_enabled") else "none or rdb only",
+            "eviction": str(info.get("maxmemory_policy")),
+        }
+
     def usage(self) -> Conversation[dict[str, Any]]:
         """The old interface's view of all WANs: each WAN's numbers are of one moment."""
         wans: dict[int, Any] = {}

@@ -1,0 +1,8 @@
+"""`python -m redis_wanpool.cli`, as `wanpool`."""
+
+import sys
+
+from redis_wanpool.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

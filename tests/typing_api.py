@@ -1,0 +1,104 @@
+"""Every public name, used as a caller would; checked by mypy --strict, never run."""
+
+from __future__ import annotations
+
+import socket
+
+from redis_wanpool import (
+    ANY,
+    AsyncLease,
+    AsyncWanPortPool,
+    BackendUnavailable,
+    InGrace,
+    InvalidValue,
+    Lease,
+    LeaseLost,
+    PoolClosed,
+    PoolExhausted,
+    PortNotInRange,
+    PortRejected,
+    PortUnavailable,
+    UnsafeRedis,
+    WanDraining,
+    WanMismatch,
+    WanNotDefined,
+    WanpoolError,
+    WanPortPool,
+)
+
+
+def lost(lease: Lease) -> None:
+    print(lease.port, lease.reason)
+
+
+def blocking() -> None:
+    with WanPortPool("redis://10.0.0.2/0", namespace="prod", network="n", rest=1.0, on_lost=lost) as pool:
+        made: bool = pool.define_wan(
+            0, "20000-21999", lease_ttl=60, max_ttl=None, cooldown=125, weight=2, name="telecom"
+        )
+        with pool.acquire(0, wait=5, label="daily_basic") as lease:
+            sock: socket.socket = lease.connect(("api.example.com", 443), timeout=5)
+            bound: socket.socket = lease.socket()
+            lease.check()
+            lease.renew(ttl=30)
+            left: float = lease.remaining()
+            facts: tuple[int, int, str, int, str, float, bool] = (
+                lease.port,
+                lease.wan_idx,
+                lease.lease_id,
+                lease.fence,
+                lease.label,
+                lease.expires_at,
+                lease.lost,
+            )
+            gone: bool = lease.wait_lost(timeout=1)
+            ended: bool = lease.release(used=False, closed="drained")
+        any_wan: Lease = pool.acquire(ANY, wait=None, ttl=5, detached=True)
+        several: Lease = pool.acquire([0, 1], port=None)
+        leases: list[Lease] = pool.acquire_many(0, 64, at_least=1)
+        sock = pool.connect(0, ("api.example.com", 443), timeout=5, attempts=3)
+        port: int = pool.allocate_port(wan_idx=0)
+        back: bool = pool.release_port(wan_idx=0, port=port)
+        total: int = pool.get_port_usage_info()["total_allocated_ports"]
+        pool.drain(0)
+        pool.open(0)
+        print(made, bound, left, facts, gone, ended, any_wan, several, leases, sock, back, total)
+    WanPortPool.get_instance().close()
+
+
+async def awaiting() -> None:
+    async with AsyncWanPortPool("redis://10.0.0.2/0") as pool:
+        made: bool = await pool.define_wan(0, "20000-21999")
+        async with pool.acquire(0, wait=5) as lease:
+            reader, writer = await lease.connect(("api.example.com", 443), timeout=5)
+            await reader.read()
+            writer.close()
+            await lease.renew()
+            gone: bool = await lease.wait_lost(timeout=1)
+        other: AsyncLease = await pool.acquire(ANY)
+        ended: bool = await other.release()
+        leases: list[AsyncLease] = await pool.acquire_many(0, 64)
+        reader, writer = await pool.connect(0, ("api.example.com", 443))
+        port: int = await pool.allocate_port(wan_idx=0)
+        back: bool = await pool.release_port(wan_idx=0, port=port)
+        await pool.drain(0)
+        await pool.open(0)
+        print(made, gone, ended, leases, back, await pool.get_port_usage_info())
+
+
+def errors(error: WanpoolError) -> object:
+    if isinstance(error, PoolExhausted):
+        return error.wan_idx, error.free_in
+    if isinstance(error, PortUnavailable):
+        return error.port, error.state, error.free_in
+    if isinstance(error, LeaseLost):
+        return error.port, error.reason
+    if isinstance(error, InGrace):
+        return error.retry_after
+    if isinstance(error, WanMismatch):
+        return error.differences
+    if isinstance(error, PortRejected):
+        return error.ports
+    if isinstance(error, (WanDraining, WanNotDefined, PortNotInRange)):
+        return error.wan_idx
+    return isinstance(error, (BackendUnavailable, InvalidValue, PoolClosed, UnsafeRedis, ValueError))
