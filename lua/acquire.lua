@@ -49,6 +49,10 @@ local function refuse(word, free_at, ...)
   return {word, free_at and math.max(0, free_at - now_ms()) or -1, back_ms, ...}
 end
 
+if wan.max_per_network > 0 then
+  count = math.min(count, wan.max_per_network - (redis.call("HGET", key.networks, network) or 0))
+  if count < least then return refuse("CAPPED", nil, wan.max_per_network) end
+end
 if wanted ~= "" then
   if is_free_to(wanted, network) then
     leave_cooling({wanted}, network)
@@ -63,10 +67,6 @@ if wanted ~= "" then
 end
 
 local all, mine = ahead_of(ids[1], network)
-if wan.max_per_network > 0 then
-  count = math.min(count, wan.max_per_network - (redis.call("HGET", key.networks, network) or 0))
-  if count < least then return refuse("CAPPED", nil, wan.max_per_network) end
-end
 local own, fresh = choose(count, network, all, mine)
 if #own + fresh < least then
   if more then return {"MORE"} end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -118,6 +119,10 @@ class WanPortPool(Face):
     def _begin(self) -> None:
         super()._begin()
         self._told = threading.Condition()
+
+    @classmethod
+    def _forget_lock(cls) -> None:
+        cls._instance_lock = threading.Lock()
 
     @classmethod
     def get_instance(cls) -> WanPortPool:
@@ -338,3 +343,7 @@ class WanPortPool(Face):
             self._wakeups.forget(step.ticket)
         self._check_open()
         return Answer(told[0] if told else None, boottime())
+
+
+if hasattr(os, "register_at_fork"):  # a thread of the parent may have held it
+    os.register_at_fork(after_in_child=WanPortPool._forget_lock)

@@ -21,7 +21,7 @@ def run(*words: str | Path, cwd: Path, **env: str) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         away = Path(scratch)
-        run(sys.executable, "-m", "build", "-q", "--outdir", away / "dist", ROOT, cwd=away)
+        run(sys.executable, "-m", "build", "-q", "--no-isolation", "--outdir", away / "dist", ROOT, cwd=away)
         (wheel,) = (away / "dist").glob("*.whl")
         names = zipfile.ZipFile(wheel).namelist()
         scripts = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "lua").rglob("*.lua"))

@@ -52,6 +52,7 @@ class Refusals:
     free_in: dict[int, float | None] = field(default_factory=dict)
     back: list[float] = field(default_factory=list)
     caps: dict[int, int] = field(default_factory=dict)
+    port_is: str = ""
 
 
 class Acquiring(Wans):
@@ -230,15 +231,8 @@ class Acquiring(Wans):
                 refusals.caps[wan_idx] = reply[3]
         elif word == "UNAVAILABLE":
             free_in = None if reply[2] < 0 else reply[2] / 1000
-            if request.wait == 0:
-                when = "" if free_in is None else f"; it is free by itself in {free_in:.1f} s at the latest"
-                raise PortUnavailable(
-                    f"port {request.port} of {at} is {reply[1]}{when}",
-                    port=request.port,
-                    state=reply[1],
-                    free_in=free_in,
-                )
             refusals.free_in[wan_idx] = free_in
+            refusals.port_is = reply[1]
             refusals.back.append(min(0.25, max(0.01, free_in or 0.25)))
         elif word == "NOT_IN_RANGE":
             raise PortNotInRange(
@@ -272,11 +266,12 @@ class Acquiring(Wans):
             )
         known = [seconds for seconds in refusals.free_in.values() if seconds is not None]
         free_in = min(known, default=None)
-        if request.port is not None:
+        if refusals.port_is:
+            when = "" if free_in is None else f"; it is free by itself in {free_in:.1f} s at the latest"
             return PortUnavailable(
-                f"port {request.port} of {at} did not get free in time",
+                f"port {request.port} of {at} is {refusals.port_is}{when}. Wait (wait=seconds), or take any port",
                 port=request.port,
-                state="taken",
+                state=refusals.port_is,
                 free_in=free_in,
             )
         need = "no port is free" if request.count == 1 else f"fewer than {request.least} ports are free"
