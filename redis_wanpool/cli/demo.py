@@ -144,7 +144,7 @@ class Show:
         print(
             f"{WORKERS} workers, as if on {MACHINES} machines, share {len(WANS)} WANs of 64 ports each at {pool.url}.\n"
             f"The WANs have lease_ttl={TTL:g} and cooldown={COOLDOWN:g} (in real life 60 and 125), to be quick.\n"
-            f"To look for yourself while it runs:  {self._redis_cli(url)}\n",
+            f"To look for yourself while it runs:\n  {self._redis_cli(url)}\n",
             flush=True,
         )
         judge = Judge()
@@ -270,10 +270,9 @@ class Show:
         troubles = ", ".join(f"{name} {count}" for name, count in sorted(crew.troubles.items()))
         print(f"troubles             {troubles or 'none'}")
         if self.sample:
-            print(f"one lease            {self._redis_cli(self.pool._backend.url, self.sample_key)}")
-            print(
-                "".join(f"                       {name:<12} {value}\n" for name, value in self.sample.items()), end=""
-            )
+            print(f"one lease, seen by\n  {self._redis_cli(self.pool._backend.url, self.sample_key)}")
+            for name, value in self.sample.items():
+                print(f"    {name:<12} {value}")
         code = _judged(found, len(visits))
         if not returned:
             print("FAILED: a killed worker's port did not come back in time")

@@ -114,9 +114,9 @@ class Upkeep(Keeping):
                 return
 
     def give_back(self) -> Conversation[None]:
-        """Releases everything, as at the end of the process."""
+        """Releases all but detached leases, as at the end of the process."""
         try:
-            yield from self.release(list(self.leases.values()))
+            yield from self.release([lease for lease in list(self.leases.values()) if not lease.detached])
             yield from self._clear_up(0.0)
             if self.registered:
                 yield self.call_namespace("unregister", self.holder.id)
