@@ -1,0 +1,226 @@
+"""Waiting for a port: called by a release, woken by the clock, served in order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import wait_for
+
+from redis_wanpool import AsyncWanPortPool, PoolClosed, PoolExhausted, PortUnavailable, WanPortPool
+from redis_wanpool.protocol import Protocol
+
+WAITING = "wanpool:{test:0}:waiting"
+
+
+@pytest.fixture(autouse=True)
+def no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiter who is not called comes back after an hour: no test passes by polling."""
+    monkeypatch.setattr(Protocol, "LONGEST_PAUSE", 3600.0)
+
+
+@pytest.fixture
+def one_port(pools: Callable[..., Any]) -> Any:
+    pool = pools()
+    pool.define_wan(0, "20000", cooldown=0)
+    return pool
+
+
+class Waiter(threading.Thread):
+    """Acquires in a thread of its own, and keeps what came of it."""
+
+    def __init__(self, pool: Any, **options: Any) -> None:
+        super().__init__(daemon=True)
+        self.pool, self.options = pool, {"wait": 30, **options}
+        self.result: Any = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = self.pool.acquire(0, **self.options)
+        except Exception as error:
+            self.result = error
+
+    def outcome(self) -> Any:
+        self.join(20)
+        assert not self.is_alive()
+        return self.result
+
+
+def queue_of(admin: Any, length: int) -> None:
+    wait_for(lambda: admin.zcard(WAITING) == length)
+
+
+def test_a_release_calls_the_waiter(one_port: Any, backends: Any) -> None:
+    lease = one_port.acquire(0)
+    waiter = Waiter(one_port)
+    queue_of(backends.admin, 1)
+    lease.release()
+    assert waiter.outcome().port == 20000
+    assert backends.admin.zcard(WAITING) == 0
+
+
+def test_a_release_by_another_pool_object_does_too(pools: Any, one_port: Any, backends: Any) -> None:
+    lease = pools().acquire(0)
+    waiter = Waiter(one_port)
+    queue_of(backends.admin, 1)
+    lease.release()
+    assert waiter.outcome().port == 20000
+
+
+def test_a_waiter_comes_when_the_rest_is_over(pools: Any, backends: Any) -> None:
+    pool = pools(rest=0.4)
+    pool.define_wan(0, "20000", cooldown=100)
+    lease = pool.acquire(0)
+    waiter = Waiter(pool)
+    queue_of(backends.admin, 1)
+    lease.release()
+    assert waiter.outcome().port == 20000
+
+
+def test_a_waiter_comes_when_a_cool_down_is_over_without_any_event(pools: Any) -> None:
+    a, b = pools(network="a"), pools(network="b")
+    a.define_wan(0, "20000", cooldown=0.4)
+    a.acquire(0).release()
+    assert Waiter(b).outcome().port == 20000
+
+
+def test_a_waiter_comes_when_a_dead_holders_lease_has_expired(pools: Any) -> None:
+    pool = pools()
+    pool.define_wan(0, "20000", cooldown=0, lease_ttl=0.5)
+    dead = pool.acquire(0, detached=True)
+    assert Waiter(pool).outcome().fence > dead.fence
+
+
+def test_patience_ends(one_port: Any, backends: Any) -> None:
+    one_port.acquire(0)
+    with pytest.raises(PoolExhausted):
+        one_port.acquire(0, wait=0.05)
+    assert backends.admin.zcard(WAITING) == 0
+
+
+def test_a_wanted_port_is_waited_for(one_port: Any) -> None:
+    lease = one_port.acquire(0)
+    with pytest.raises(PortUnavailable) as caught:
+        one_port.acquire(0, port=20000, wait=0.05)
+    assert caught.value.state == "leased"
+    waiter = Waiter(one_port, port=20000)
+    lease.release()
+    assert waiter.outcome().port == 20000
+
+
+def test_first_come_first_served(one_port: Any, backends: Any) -> None:
+    lease = one_port.acquire(0)
+    waiters = []
+    for length in range(1, 6):
+        waiters.append(Waiter(one_port))
+        queue_of(backends.admin, length)
+    for i, waiter in enumerate(waiters):
+        lease.release()
+        lease = waiter.outcome()
+        assert all(later.result is None for later in waiters[i + 1 :])
+
+
+def test_a_newcomer_does_not_overtake_a_waiter(pools: Any, one_port: Any, backends: Any) -> None:
+    lease = one_port.acquire(0)
+    place(backends.admin, in_ms=60_000)
+    lease.release()
+    with pytest.raises(PoolExhausted):
+        pools().acquire(0)
+
+
+def test_a_dead_waiter_is_in_nobodys_way_for_long(one_port: Any, backends: Any) -> None:
+    place(backends.admin, in_ms=-2_001)
+    one_port.acquire(0)
+    assert backends.admin.zcard(WAITING) == 0
+
+
+def place(admin: Any, in_ms: int) -> None:
+    """A waiter who planned to come so many ms from now, and does not."""
+    seconds, micros = admin.time()
+    admin.zadd(WAITING, {"ghost:1:x/y": 1})
+    admin.hset("wanpool:{test:0}:waiters", "ghost:1:x/y", f"net {seconds * 1000 + micros // 1000 + in_ms}")
+    admin.hset("wanpool:{test:0}:config", "waiting", 1)
+
+
+def test_who_leaves_passes_the_call_on(one_port: Any, backends: Any, pools: Any) -> None:
+    """A waiter that was called and gave up must not leave the port unseen."""
+    lease = one_port.acquire(0)
+    place(backends.admin, in_ms=60_000)
+    waiter = Waiter(pools())
+    queue_of(backends.admin, 2)
+    lease.release()
+    assert backends.admin.hget("wanpool:{test:0}:waiters", "ghost:1:x/y"), "the ghost was called, and does not come"
+    one_port.protocol.abandoned.add((0, "ghost:1:x/y"))
+    one_port._clear_up_soon()
+    assert waiter.outcome().port == 20000
+
+
+def test_closing_the_pool_ends_the_wait(one_port: Any, pools: Any, backends: Any) -> None:
+    holder = pools()
+    holder.acquire(0)
+    waiter = Waiter(one_port)
+    queue_of(backends.admin, 1)
+    one_port.close()
+    assert isinstance(waiter.outcome(), PoolClosed)
+    holder.protocol.abandoned.update((0, ticket) for ticket in backends.admin.zrange(WAITING, 0, -1))
+
+
+def test_a_wait_on_several_wans_leaves_no_place_behind(pools: Any, backends: Any) -> None:
+    pool = pools()
+    pool.define_wan(0, "20000", cooldown=0)
+    pool.define_wan(1, "21000", cooldown=0)
+    leases = [pool.acquire(0), pool.acquire(1)]
+    waiting: list[Any] = []
+    thread = threading.Thread(target=lambda: waiting.append(pool.acquire([0, 1], wait=30)))
+    thread.start()
+    for wan_idx in (0, 1):
+        wait_for(lambda wan_idx=wan_idx: backends.admin.zcard(f"wanpool:{{test:{wan_idx}}}:waiting") == 1)
+    leases[1].release()
+    thread.join(20)
+    assert waiting[0].port == 21000
+    wait_for(lambda: backends.admin.zcard(WAITING) == 0)
+
+
+def test_a_cancelled_task_leaves_nothing_behind(server: Any) -> None:
+    async def story() -> None:
+        async with AsyncWanPortPool(server.url, namespace="test", rest=0) as pool:
+            await pool.define_wan(0, "20000", cooldown=0)
+            lease = await pool.acquire(0)
+
+            async def acquire() -> Any:
+                return await pool.acquire(0, wait=30)
+
+            task = asyncio.create_task(acquire())
+            await asyncio.to_thread(queue_of, server.admin, 1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await asyncio.to_thread(queue_of, server.admin, 0)
+            await lease.release()
+            assert (await pool.snapshot(0)).free == 1
+
+    asyncio.run(story())
+
+
+def test_many_waiters_of_many_objects_all_get_their_turn(server: Any) -> None:
+    pools = [WanPortPool(server.url, namespace="test", rest=0) for _ in range(4)]
+    pools[0].define_wan(0, "20000-20001", cooldown=0)
+    served: list[int] = []
+
+    def work(pool: WanPortPool) -> None:
+        for _ in range(25):
+            with pool.acquire(0, wait=30) as lease:
+                served.append(lease.port)
+
+    threads = [threading.Thread(target=work, args=(pool,)) for pool in pools for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for pool in pools:
+        pool.close()
+    assert len(served) == 200
