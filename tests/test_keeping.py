@@ -1,0 +1,356 @@
+"""Keeping leases alive, noticing their loss, and clearing up after calls without an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import check_invariant, wait_for
+
+from redis_wanpool import AsyncWanPortPool, BackendUnavailable, LeaseLost, WanPortPool
+from redis_wanpool.clock import boottime
+from redis_wanpool.scripts import script
+
+PREFIX = "wanpool:{test:0}:"
+
+
+@pytest.fixture
+def brief(pools: Callable[..., Any]) -> Any:
+    """A pool object whose WAN has the shortest ttl."""
+    pool = pools()
+    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=0.5)
+    return pool
+
+
+def run_script(pool: Any, admin: Any, name: str, *args: Any) -> Any:
+    keys = pool.protocol.wan_keys(0).declared
+    return admin.eval(script(name).source, len(keys), *keys, *args)
+
+
+def test_the_heartbeat_renews(brief: Any) -> None:
+    lease = brief.acquire(0)
+    first = lease.expires_at
+    wait_for(lambda: lease.expires_at > first + 1)
+    lease.check()
+
+
+def test_detached_leases_are_not_renewed(brief: Any) -> None:
+    lease = brief.acquire(0, detached=True)
+    wait_for(lambda: lease.lost)
+    wait_for(lambda: brief.snapshot(0).free == 10)
+
+
+def test_an_empty_script_cache_is_no_obstacle(brief: Any, backends: Any) -> None:
+    lease = brief.acquire(0)
+    for _ in range(20):
+        backends.admin.script_flush()
+        brief.acquire(0).release()
+    first = lease.expires_at
+    backends.admin.script_flush()
+    wait_for(lambda: lease.expires_at > first)
+
+
+def test_broken_connections_are_made_anew(server: Any, face: str, loop: Any) -> None:
+    from faces import make
+
+    pool = make(face, loop, server.url, namespace="test", rest=0)
+    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=1)
+    with pool:
+        lease = pool.acquire(0)
+        for _ in range(3):
+            server.admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            first = lease.expires_at
+            wait_for(lambda first=first: lease.expires_at > first)
+            pool.acquire(0).release()
+
+
+def test_a_revoked_lease_is_noticed_at_the_next_heartbeat(pools: Any, backends: Any) -> None:
+    told: list[Any] = []
+    pool = pools(on_lost=told.append)
+    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=0.5)
+    lease = pool.acquire(0)
+    assert run_script(pool, backends.admin, "revoke", lease.port, lease.lease_id)[2] == "revoked"
+    assert lease.wait_lost(20) is True
+    with pytest.raises(LeaseLost, match="an operator revoked the lease") as caught:
+        lease.check()
+    assert caught.value.reason == "revoked"
+    wait_for(lambda: told)
+    assert [gone.lease_id for gone in told] == [lease.lease_id]
+    assert lease.release() is False
+
+
+def test_loss_is_told_once_on_the_loop_of_the_async_face(server: Any) -> None:
+    told: list[tuple[Any, int]] = []
+
+    async def story() -> None:
+        async with AsyncWanPortPool(
+            server.url, namespace="test", on_lost=lambda lease: told.append((lease, threading.get_ident()))
+        ) as pool:
+            await pool.define_wan(0, "20000-20009", lease_ttl=0.5)
+            lease = await pool.acquire(0, detached=True)
+            assert await lease.wait_lost(20) is True
+            while not told:
+                await asyncio.sleep(0.01)
+            assert told == [(lease, threading.get_ident())]
+
+    asyncio.run(story())
+
+
+def test_a_busy_loop_loses_no_lease(server: Any) -> None:
+    async def story() -> None:
+        async with AsyncWanPortPool(server.url, namespace="test") as pool:
+            await pool.define_wan(0, "20000-20009", lease_ttl=0.5)
+            lease = await pool.acquire(0)
+            first = lease.expires_at
+            wait_for(lambda: lease.expires_at > first + 1)  # blocks the loop
+            lease.check()
+
+    asyncio.run(story())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+# asyncio.run closes a loop under the connections that live on it: redis-py and asyncio say so
+def test_loops_that_come_and_go_share_a_pool_object(server: Any) -> None:
+    async def one(pool: AsyncWanPortPool) -> Any:
+        await pool.define_wan(0, "20000-20009", cooldown=0)
+        return await pool.acquire(0)
+
+    async def two(pool: AsyncWanPortPool, lease: Any) -> bool:
+        await pool.acquire(0)
+        return bool(await lease.release())
+
+    def story() -> None:
+        pool = AsyncWanPortPool(server.url, namespace="test", rest=0)
+        assert asyncio.run(two(pool, asyncio.run(one(pool)))) is True
+        asyncio.run(pool.close())
+
+    story()
+    gc.collect()
+
+
+class TestUnreachable:
+    """The server is stopped, not gone: it takes connections and answers nothing."""
+
+    @pytest.fixture
+    def told(self) -> list[Any]:
+        return []
+
+    @pytest.fixture
+    def pool(self, own_server: Any, face: str, loop: Any, told: list[Any]) -> Any:
+        from faces import make
+
+        def on_lost(lease: Any) -> None:
+            told.append((lease.lease_id, boottime()))
+
+        pool = make(
+            face, loop, own_server.url, namespace="test", rest=0, connect_timeout=0.3, on_lost=on_lost, lease_ttl=2
+        )
+        pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=2)
+        yield pool
+        own_server.process.send_signal(signal.SIGCONT)
+        pool.close()
+        check_invariant(own_server.admin)
+
+    def test_loss_is_announced_before_the_server_would_grant_again(
+        self, pool: Any, own_server: Any, told: list[Any]
+    ) -> None:
+        lease = pool.acquire(0)
+        own_server.process.send_signal(signal.SIGSTOP)
+        assert lease.wait_lost(30) is True
+        wait_for(lambda: told)
+        assert lease.reason == "unreachable"
+        with pytest.raises(LeaseLost, match="could not be reached"):
+            lease.check()
+        own_server.process.send_signal(signal.SIGCONT)
+        seconds, micros = own_server.admin.time()
+        now_at_server, now_here = seconds + micros / 1e6, boottime()
+        expires_here = now_here + (lease.expires_at - now_at_server)
+        assert told[0][0] == lease.lease_id and told[0][1] < expires_here
+
+    def test_what_an_unanswered_acquire_took_is_given_back(self, pool: Any, own_server: Any) -> None:
+        own_server.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(BackendUnavailable):
+            pool.acquire(0, ttl=2)
+        own_server.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: not pool.protocol.doubts)
+        assert pool.snapshot(0).free == 10
+        assert own_server.admin.hlen(PREFIX + "ids") == 0
+
+    def test_an_unanswered_release_is_made_up_for(self, pool: Any, own_server: Any) -> None:
+        lease = pool.acquire(0)
+        own_server.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(BackendUnavailable):
+            lease.release()
+        own_server.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: pool.snapshot(0).free == 10)
+        assert lease.release() is True
+
+    def test_leases_outlive_a_short_stop(self, pool: Any, own_server: Any) -> None:
+        lease = pool.acquire(0)
+        own_server.process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: lease.unreachable)
+        own_server.process.send_signal(signal.SIGCONT)
+        first = lease.expires_at
+        wait_for(lambda: lease.expires_at > first)
+        lease.check()
+
+
+def test_a_restart_of_a_durable_server_loses_no_lease(tmp_path: Any) -> None:
+    from conftest import SERVERS, Server
+
+    server = Server(SERVERS[0], tmp_path)
+    server.stop()
+    durable = ("--appendonly", "yes", "--appendfsync", "always")
+    server.start(*durable)
+    try:
+        with WanPortPool(server.url, namespace="test") as pool:
+            pool.define_wan(0, "20000-20009", lease_ttl=10)
+            lease = pool.acquire(0)
+            server.stop()
+            server.start(*durable)
+            lease.renew()
+            assert pool.acquire(0).port != lease.port
+    finally:
+        server.close()
+
+
+def test_a_late_duplicate_of_an_acquire_is_given_back(pools: Any, backends: Any) -> None:
+    """A request that was delayed in the network takes a port for a lease that nobody asks for any more."""
+    pool = pools()
+    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=0.5, max_ttl=3600)
+    pool.acquire(0)
+    who = pool.protocol.holder
+    late = f"{who.id}/late"
+    args = (who.id, pool.network, 0, who.host, who.pid, "", 3_600_000, "", "", "", 1, late)
+    assert run_script(pool, backends.admin, "acquire", *args)[0] == "GRANTED"
+    wait_for(lambda: not backends.admin.hexists(PREFIX + "ids", late))
+    assert pool.snapshot(0).leased == 1
+
+
+class TestIdempotence:
+    """The same call twice: the same answer, and nothing more taken or given."""
+
+    def call(self, pool: Any, admin: Any, name: str, *args: Any) -> Any:
+        return run_script(pool, admin, name, *args)
+
+    def test_of_acquire(self, pool: Any, backends: Any) -> None:
+        args = ("h:1:x", "net", 0, "h", 1, "", "", "", "", "", 2, "h:1:x/a", "h:1:x/b")
+        first = self.call(pool, backends.admin, "acquire", *args)
+        second = self.call(pool, backends.admin, "acquire", *args)
+        assert first[2:] == second[2:] and pool.snapshot(0).leased == 2
+
+    def test_of_release(self, pool: Any, backends: Any) -> None:
+        lease = pool.acquire(0)
+        args = ("released", lease.port, lease.lease_id)
+        assert self.call(pool, backends.admin, "release", *args)[2] == "released"
+        assert self.call(pool, backends.admin, "release", *args)[2] == "released"
+        assert pool.snapshot(0).free == 10
+
+    def test_of_a_release_that_was_an_expiry(self, pool: Any, backends: Any, age: Any) -> None:
+        lease = pool.acquire(0)
+        age(61)
+        for _ in range(2):
+            assert self.call(pool, backends.admin, "release", "released", "", lease.lease_id)[2] in (
+                "expired",
+                "unknown",
+            )
+
+    def test_of_reject(self, pool: Any, backends: Any, age: Any) -> None:
+        lease = pool.acquire(0)
+        for _ in range(2):
+            assert self.call(pool, backends.admin, "reject", lease.port, lease.lease_id)[2] == "rejected"
+        assert pool.snapshot(0).cooling == 1
+        age(64)
+        assert pool.snapshot(0).cooling == 1
+        age(1)
+        assert pool.snapshot(0).free == 10
+
+    def test_of_a_port_named_twice_in_one_call(self, pool: Any, backends: Any) -> None:
+        lease = pool.acquire(0)
+        args = ("released", lease.port, lease.lease_id, lease.port, lease.lease_id)
+        assert self.call(pool, backends.admin, "release", *args)[2:] == ["released", "released"]
+
+    def test_a_stranger_can_end_nothing(self, pool: Any, backends: Any) -> None:
+        lease = pool.acquire(0)
+        for name, args in (("release", ("released",)), ("reject", ()), ("revoke", ())):
+            assert self.call(pool, backends.admin, name, *args, lease.port, "x:1:y/guess")[2] == "expired"
+            assert self.call(pool, backends.admin, name, *args, "", "x:1:y/guess")[2] == "unknown"
+        lease.renew()
+
+
+FORK = """
+import os, sys
+from redis_wanpool import LeaseLost, WanPortPool
+pool = WanPortPool(sys.argv[1], namespace="test", rest=0)
+pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=1)
+lease = pool.acquire(0)
+holder = pool.holder
+child = os.fork()
+if child == 0:
+    try:
+        lease.check()
+    except LeaseLost as error:
+        assert error.reason == "forked", error.reason
+    assert lease.lost and lease.release() is False
+    assert pool.holder != holder
+    mine = pool.acquire(0)
+    assert mine.port != lease.port
+    before = mine.expires_at
+    while mine.expires_at == before:
+        pass
+    pool.close()
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+lease.check()
+lease.renew()
+assert pool.snapshot(0).leased == 1
+print("parent holds", lease.port)
+"""
+
+EXIT = """
+import sys
+from redis_wanpool import WanPortPool
+pool = WanPortPool(sys.argv[1], namespace="test")
+pool.define_wan(0, "20000-20009", cooldown=100)
+pool.acquire_many(0, 3)
+{how}
+"""
+
+
+def program(text: str, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(text), *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ,
+    )
+
+
+def test_a_forked_child_owns_nothing_of_its_parents(server: Any) -> None:
+    done = program(FORK, server.url)
+    assert done.returncode == 0 and "parent holds" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("how", ["", "sys.exit(3)", "raise KeyError"])
+def test_an_exit_gives_everything_back(server: Any, how: str) -> None:
+    program(EXIT.format(how=how), server.url)
+    assert server.admin.zcard(PREFIX + "leased") == 0
+    assert server.admin.zcard(PREFIX + "cooling") == 3
+
+
+def test_the_ports_of_a_killed_process_come_back_by_their_ttl(server: Any) -> None:
+    text = EXIT.replace("cooldown=100", "cooldown=100, lease_ttl=0.5")
+    program(text.format(how="import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), server.url)
+    with WanPortPool(server.url, namespace="test") as pool:
+        wait_for(lambda: pool.snapshot(0).cooling == 3)
