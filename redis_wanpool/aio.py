@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import redis.exceptions
 
 from redis_wanpool import sockets
 from redis_wanpool.backend import plain
 from redis_wanpool.clock import boottime
-from redis_wanpool.definition import WanDefinition, checked_integer, checked_seconds, checked_wan
+from redis_wanpool.definition import WanDefinition, checked_wan
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
 from redis_wanpool.face import ANY, Face, WanChoice
 from redis_wanpool.lease import Grant, LeaseState
@@ -26,7 +25,6 @@ from redis_wanpool.snapshot import WanSnapshot
 logger = logging.getLogger("redis_wanpool")
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-V = TypeVar("V")
 
 
 class Leasing:
@@ -99,7 +97,7 @@ class AsyncLease(LeaseState):
             OSError: it failed.
         """
         self.check()
-        result = await _connect(self.port, address, timeout)
+        result = await sockets.connect_async(self.port, address, timeout)
         if isinstance(result, sockets.Failure):
             raise result.error
         return await asyncio.open_connection(sock=result)
@@ -219,9 +217,6 @@ class AsyncWanPortPool(Face):
         attempts: int = 3,
     ) -> Streams:
         """The streams of a TCP connection from a leased port; closing them releases it (`writer.lease`)."""
-        checked_integer("attempts", attempts, 1, 100)
-        if timeout is not None:
-            checked_seconds("timeout", timeout)
         request = self._request(wan, wait=wait)
         lease, sock = await self._run(self.protocol.connect(request, address, timeout, attempts))
         self._watch_over([lease])
@@ -313,7 +308,7 @@ class AsyncWanPortPool(Face):
         if isinstance(step, Sleep):
             return await self._sleep(step)
         if isinstance(step, Connect):
-            return Answer(await _connect(step.lease.port, step.address, step.timeout), boottime())
+            return Answer(await sockets.connect_async(step.lease.port, step.address, step.timeout), boottime())
         client = self._loop_client()
         with self._backend.errors_translated():
             sent = boottime()
@@ -343,7 +338,7 @@ class AsyncWanPortPool(Face):
         return Answer(called.result() if called.done() else None, boottime())
 
 
-def _settle(future: asyncio.Future[V], value: V) -> None:
+def _settle(future: asyncio.Future[Any], value: Any) -> None:
     if not future.done():
         future.set_result(value)
 
@@ -354,35 +349,3 @@ def _on_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) ->
     except RuntimeError:  # the loop has closed
         return False
     return True
-
-
-async def _connect(
-    port: int, address: tuple[str, int], timeout: float | None
-) -> sockets.LeasedSocket | sockets.Failure:
-    """As `sockets.connect`, without blocking the loop."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(*address, family=socket.AF_INET, type=socket.SOCK_STREAM)
-    except OSError as error:
-        return sockets.lookup_failure(error)
-    failure: sockets.Failure | None = None
-    for entry in found:
-        try:
-            sock = sockets.new_socket(port)
-        except OSError as error:
-            return sockets.bind_failure(error)
-        sock.setblocking(False)
-        try:
-            await asyncio.wait_for(loop.sock_connect(sock, entry[4]), timeout)
-        except OSError as error:  # TimeoutError is one
-            sock.close()
-            failure = sockets.connect_failure(error)
-            if failure.port_at_fault:
-                break
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    assert failure is not None  # getaddrinfo never answers with an empty list
-    return failure

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis_wanpool import sockets
 from redis_wanpool.clock import boottime
-from redis_wanpool.definition import WanDefinition, checked_integer, checked_seconds, checked_wan
+from redis_wanpool.definition import WanDefinition, checked_wan
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.face import ANY, Face, WanChoice
 from redis_wanpool.lease import Grant, LeaseState
@@ -270,9 +270,6 @@ class WanPortPool(Face):
             PortRejected: the system refused every port.
             OSError: the connection failed.
         """
-        checked_integer("attempts", attempts, 1, 100)
-        if timeout is not None:
-            checked_seconds("timeout", timeout)
         request = self._request(wan, wait=wait)
         lease, sock = self._run(self.protocol.connect(request, address, timeout, attempts))
         self._watch_over([lease])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import sys
@@ -99,6 +100,36 @@ def connect(port: int, address: tuple[str, int], timeout: float | None) -> Lease
         try:
             sock.connect(target)
         except OSError as error:
+            sock.close()
+            failure = connect_failure(error)
+            if failure.port_at_fault:
+                break
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    assert failure is not None  # getaddrinfo never answers with an empty list
+    return failure
+
+
+async def connect_async(port: int, address: tuple[str, int], timeout: float | None) -> LeasedSocket | Failure:
+    """As `connect`, without blocking the loop."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(*address, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return lookup_failure(error)
+    failure: Failure | None = None
+    for entry in found:
+        try:
+            sock = new_socket(port)
+        except OSError as error:
+            return bind_failure(error)
+        sock.setblocking(False)
+        try:
+            await asyncio.wait_for(loop.sock_connect(sock, entry[4]), timeout)
+        except OSError as error:  # TimeoutError is one
             sock.close()
             failure = connect_failure(error)
             if failure.port_at_fault:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from redis_wanpool.definition import checked_integer, checked_seconds
 from redis_wanpool.errors import PortRejected
 from redis_wanpool.lease import LeaseState
 from redis_wanpool.protocol.acquiring import Acquiring, Request
@@ -24,6 +25,9 @@ class Connecting(Acquiring, Keeping):
             PortRejected: the system refused a port at each attempt.
             OSError: the connection failed, and not because of the port.
         """
+        checked_integer("attempts", attempts, 1, 100)
+        if timeout is not None:
+            checked_seconds("timeout", timeout)
         refused: list[int] = []
         error: OSError | None = None
         while len(refused) < attempts:

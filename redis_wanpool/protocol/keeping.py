@@ -85,7 +85,7 @@ class Keeping(Session):
         for lease, result in zip(leases, answer.reply[4:], strict=True):
             if isinstance(result, int):
                 left = (result - now_ms) / 1000
-                lease.extend(result / 1000, answer.sent + left - margin(lease.ttl if ttl is None else ttl))
+                lease.extend(result / 1000, answer.sent + left - margin(max(lease.ttl, ttl or 0.0)))
                 lease.renew_at = answer.sent + lease.ttl / 3
             else:
                 lease.end(result)

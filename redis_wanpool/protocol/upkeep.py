@@ -47,7 +47,8 @@ class Upkeep(Keeping):
         """The leases that ended without our release since the last call."""
         lost = [lease for lease in list(self.leases.values()) if lease.lost]
         for lease in lost:
-            if self.leases.pop(lease.lease_id, None) is not None and lease.end(lease.reason or "expired"):
+            known = self.leases.pop(lease.lease_id, None) is not None and lease.end(lease.reason or "expired")
+            if known and not lease.detached:  # which another process may have renewed
                 # Redis may still think otherwise for the length of the margin: the port need not wait for it
                 self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), "released"
         return lost
