@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from typing import Any
 
@@ -191,7 +191,8 @@ class AsyncWanPortPool(Face):
         return Leasing(self._acquire(request))
 
     async def _acquire(self, request: Request) -> AsyncLease:
-        return self._leased(await self._run(self.protocol.acquire(request)))[0]
+        lease: AsyncLease = self._leased(await self._run(self.protocol.acquire(request)))[0]
+        return lease
 
     async def acquire_many(
         self,
@@ -219,7 +220,7 @@ class AsyncWanPortPool(Face):
         """The streams of a TCP connection from a leased port; closing them releases it (`writer.lease`)."""
         request = self._request(wan, wait=wait)
         lease, sock = await self._run(self.protocol.connect(request, address, timeout, attempts))
-        self._watch_over([lease])
+        self._leased([lease])
         sock._on_close = lambda: self._closed_socket(lease)
         sock.lease = lease
         reader, writer = await asyncio.open_connection(sock=sock)
@@ -251,10 +252,6 @@ class AsyncWanPortPool(Face):
 
     def _make_lease(self, grant: Grant) -> AsyncLease:
         return AsyncLease(self, grant)
-
-    def _leased(self, leases: Sequence[LeaseState]) -> list[AsyncLease]:
-        self._watch_over(leases)
-        return list(leases)  # type: ignore[arg-type]  # _make_lease made them
 
     def _next_loss(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         told = loop.create_future()

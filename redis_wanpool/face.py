@@ -250,11 +250,12 @@ class Face:
         first = self.protocol.first_deadline()
         return None if first is None else max(0.0, min(first - boottime(), Protocol.LONGEST_PAUSE))
 
-    def _watch_over(self, leases: Sequence[LeaseState]) -> None:
-        """Sees to it that the heartbeat and the loss watch know of new leases in time."""
+    def _leased(self, leases: Sequence[LeaseState]) -> list[Any]:
+        """The new leases, as `_make_lease` made them; the heartbeat and the loss watch know of them in time."""
         if leases:
             self._heartbeat.due(min(lease.renew_at for lease in leases))
             self._losswatch.due(min(lease.deadline for lease in leases))
+        return list(leases)
 
     def _clear_up_soon(self) -> None:
         """After a call whose answer is not known."""

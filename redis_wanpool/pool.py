@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 from redis_wanpool import sockets
@@ -232,7 +231,8 @@ class WanPortPool(Face):
             PoolExhausted, WanDraining, WanNotDefined, PortUnavailable, PortNotInRange, BackendUnavailable
         """
         request = self._request(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
-        return self._leased(self._run(self.protocol.acquire(request)))[0]
+        lease: Lease = self._leased(self._run(self.protocol.acquire(request)))[0]
+        return lease
 
     def acquire_many(
         self,
@@ -272,7 +272,7 @@ class WanPortPool(Face):
         """
         request = self._request(wan, wait=wait)
         lease, sock = self._run(self.protocol.connect(request, address, timeout, attempts))
-        self._watch_over([lease])
+        self._leased([lease])
         sock.lease, sock._on_close = lease, lambda: Lease.__exit__(lease)  # type: ignore[arg-type]
         return sock
 
@@ -296,10 +296,6 @@ class WanPortPool(Face):
 
     def _make_lease(self, grant: Grant) -> Lease:
         return Lease(self, grant)
-
-    def _leased(self, leases: Sequence[LeaseState]) -> list[Lease]:
-        self._watch_over(leases)
-        return list(leases)  # type: ignore[arg-type]  # _make_lease made them
 
     def _tell_loss(self, lease: LeaseState) -> None:
         with self._told:
