@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SERVERS := valkey-9.1 redis-6.2
+SERVERS := valkey-9.1 redis-6.2 redis-8.2
 
 .PHONY: demo test test-all check bench fmt clean
 

@@ -1,0 +1,333 @@
+"""Where settings come from, what is refused, and that no password is ever shown."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Server
+from faces import make
+
+from redis_wanpool import (
+    BackendUnavailable,
+    InvalidValue,
+    LeaseLost,
+    PoolExhausted,
+    UnsafeRedis,
+    WanPortPool,
+    config,
+    holder,
+    scripts,
+)
+from redis_wanpool.definition import WanDefinition, ports_text
+from redis_wanpool.errors import public_url
+from redis_wanpool.safety import check_server
+
+PASSWORDS = [
+    "redis://user:sesame@127.0.0.1:1/0",
+    "redis://:sesame@127.0.0.1:1/0",
+    "redis://:ses%40sesame@127.0.0.1:1/0",
+    "rediss://user:sesame@127.0.0.1:1/0",
+    "redis://127.0.0.1:1/0?password=sesame",
+    "unix:///nowhere/s?password=sesame",
+]
+
+
+class TestSources:
+    def test_the_first_that_has_it_wins(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert config.settings().namespace == "default" and config.settings().url is None
+        user = tmp_path / "config" / "redis-wanpool"
+        user.mkdir(parents=True)
+        (user / "wanpool.toml").write_text('namespace = "user"\nurl = "redis://user/0"')
+        assert config.settings().namespace == "user"
+        (tmp_path / "wanpool.toml").write_text('namespace = "here"\nurl = "redis://here/0"')
+        assert (config.settings().namespace, config.settings().url) == ("here", "redis://here/0")
+        (tmp_path / "named.toml").write_text('namespace = "named"')
+        monkeypatch.setenv("WANPOOL_CONFIG", "named.toml")
+        assert (config.settings().namespace, config.settings().url) == ("named", None)
+        monkeypatch.setenv("WANPOOL_NAMESPACE", "env")
+        monkeypatch.setenv("WANPOOL_URL", "redis://env/0")
+        monkeypatch.setenv("WANPOOL_NETWORK", "net-env")
+        found = config.settings()
+        assert (found.namespace, found.url, found.network) == ("env", "redis://env/0", "net-env")
+        found = config.settings(url="redis://arg/0", namespace="arg", network="net-arg")
+        assert (found.namespace, found.url, found.network) == ("arg", "redis://arg/0", "net-arg")
+
+    def test_wans_come_with_their_defaults(self, tmp_path: Path) -> None:
+        (tmp_path / "wanpool.toml").write_text(
+            'lease_ttl = 30\n[wan.0]\nports = "20000-20009"\n[wan.1]\nports = "21000"'
+        )
+        assert config.settings().wans == (
+            WanDefinition.of(0, "20000-20009", lease_ttl=30),
+            WanDefinition.of(1, "21000", lease_ttl=30),
+        )
+
+    def test_a_pool_defines_the_wans_of_its_file_at_first_use(self, tmp_path: Path) -> None:
+        (tmp_path / "wanpool.toml").write_text('url = "fake://settings"\n[wan.7]\nports = "20000-20009"\ncooldown = 0')
+        pool = WanPortPool.get_instance()
+        assert pool is WanPortPool.get_instance()
+        assert pool.acquire(7).release() is True
+        pool.close()
+        assert WanPortPool.get_instance() is not pool
+        WanPortPool.get_instance().close()
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("url = ", "wanpool.toml"),
+            ("urll = 'x'", "unknown setting 'urll'"),
+            ("[wan.0]\nport = '1'", "unknown setting 'port'"),
+            ("[wan.0]\ncooldown = 1", "has no ports"),
+            ("[wan.x]\nports = '1'", "[wan.x]"),
+            ("wan = 3", "wan must be tables"),
+            ("[wan.0]\nports = '9-1'", "must go up"),
+            ("[wan.0]\nports = '1'\ncooldown = 'x'", "cooldown 'x'"),
+            ("url = 'ftp://x'", "scheme"),
+            ("namespace = 'a b'", "namespace 'a b'"),
+            ("rest = -1", "rest -1"),
+            ("lease_ttl = 0", "ttl 0"),
+        ],
+    )
+    def test_a_bad_file_is_refused_and_named(self, tmp_path: Path, text: str, said: str) -> None:
+        (tmp_path / "wanpool.toml").write_text(text)
+        with pytest.raises(InvalidValue) as caught:
+            WanPortPool()
+        assert said in str(caught.value)
+
+    def test_a_password_wants_a_file_that_only_its_owner_reads(self, tmp_path: Path) -> None:
+        file = tmp_path / "wanpool.toml"
+        file.write_text('url = "redis://:sesame@h/0"')
+        file.chmod(0o644)
+        with pytest.raises(InvalidValue, match="chmod 600") as caught:
+            config.settings()
+        assert "sesame" not in str(caught.value)
+        file.chmod(0o600)
+        assert config.settings().url == "redis://:sesame@h/0"
+
+
+@pytest.mark.parametrize(
+    "url", ["x", "http://h/0", "redis://", "redis://h:port/0", "redis://h:70000/0", "redis://h/x", 5]
+)
+def test_a_url_that_cannot_be_one_is_refused(url: Any) -> None:
+    with pytest.raises(InvalidValue):
+        WanPortPool(url)
+
+
+@pytest.mark.parametrize("url", [*PASSWORDS, "redis://user:sesame@h:port/0", "ftp://user:sesame@h/"])
+def test_no_password_is_ever_shown(url: str, caplog: pytest.LogCaptureFixture, face: str, loop: Any) -> None:
+    caplog.set_level(logging.DEBUG)
+    shown = [public_url(url)]
+    try:
+        pool = make(face, loop, url, connect_timeout=0.5)
+    except InvalidValue as error:
+        shown.append(str(error))
+    else:
+        shown += [repr(pool), pool.url]
+        with pytest.raises(BackendUnavailable) as caught:
+            pool.acquire(0)
+        shown.append(str(caught.value))
+        pool.close()
+    assert "sesame" not in " ".join(shown) + caplog.text
+
+
+class TestServersThatWillNotDo:
+    @pytest.fixture
+    def strict(self, tmp_path: Path) -> Iterator[Any]:
+        made: list[Server] = []
+
+        def start(*options: str) -> Server:
+            server = Server("valkey-9.1", tmp_path)
+            server.stop()
+            server.start(*options)
+            made.append(server)
+            return server
+
+        yield start
+        for server in made:
+            server.close()
+
+    def test_one_that_evicts_anything(self, strict: Any, face: str, loop: Any) -> None:
+        server = strict("--maxmemory-policy", "allkeys-lru")
+        pool = make(face, loop, server.url)
+        with pytest.raises(UnsafeRedis, match="allkeys-lru"):
+            pool.define_wan(0, "20000-20009")
+        assert server.admin.dbsize() == 0
+        pool.close()
+        insisting = make(face, loop, server.url, allow_eviction=True)
+        assert insisting.define_wan(0, "20000-20009") is True
+        insisting.close()
+
+    def test_one_that_evicts_what_has_a_ttl_will_do(self, strict: Any, face: str, loop: Any) -> None:
+        pool = make(face, loop, strict("--maxmemory-policy", "volatile-lru").url)
+        assert pool.define_wan(0, "20000-20009") is True
+        pool.close()
+
+    @pytest.mark.parametrize(
+        ("info", "said"),
+        [
+            ({"redis_version": "6.0.16"}, "too old"),
+            ({"redis_version": "5.0.14"}, "too old"),
+            ({"redis_version": "7.0.15", "role": "slave"}, "replica"),
+            ({"redis_version": "7.0.15", "maxmemory_policy": "allkeys-random"}, "evict"),
+        ],
+    )
+    def test_by_what_they_say_of_themselves(self, info: dict[str, str], said: str) -> None:
+        with pytest.raises(UnsafeRedis, match=said):
+            check_server(info, allow_eviction=False)
+
+    def test_one_that_is_full(self, strict: Any) -> None:
+        """Leases live on and end as ever; new ones are refused before anything changes."""
+        server = strict("--maxmemory-policy", "noeviction")
+        with WanPortPool(server.url, namespace="test", rest=0) as pool:
+            pool.define_wan(0, "20000-20009", cooldown=0)
+            lease, other = pool.acquire_many(0, 2)
+            server.admin.config_set("maxmemory", "1")
+            before = pool.snapshot(0)
+            with pytest.raises(BackendUnavailable, match="maxmemory"):
+                pool.acquire(0)
+            assert (pool.snapshot(0).free, pool.snapshot(0).leased) == (before.free, 2)
+            lease.renew()
+            assert lease.release() is True and other.release() is True
+            assert pool.snapshot(0).free == 10
+            server.admin.config_set("maxmemory", "0")
+
+    def test_one_that_wants_a_password(self, strict: Any, face: str, loop: Any) -> None:
+        server = strict()
+        server.admin.config_set("requirepass", "open")
+        for url in (server.url, server.url + "?password=sesame"):
+            pool = make(face, loop, url)
+            with pytest.raises(BackendUnavailable) as caught:
+                pool.acquire(0)
+            assert "sesame" not in str(caught.value)
+            pool.close()
+        pool = make(face, loop, server.url + "?password=open")
+        assert pool.define_wan(0, "20000-20009") is True
+        pool.close()
+
+    def test_one_that_takes_connections_and_never_answers(self, face: str, loop: Any) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            pool = make(face, loop, f"redis://127.0.0.1:{silent.getsockname()[1]}/0", connect_timeout=0.3)
+            begun = time.monotonic()
+            with pytest.raises(BackendUnavailable, match=r"within 0\.3 s"):
+                pool.acquire(0)
+            assert time.monotonic() - begun < 5, "not after ten retries"
+            pool.close()
+
+
+def test_a_client_of_the_wrong_kind_is_refused() -> None:
+    import redis.asyncio
+
+    with pytest.raises(InvalidValue, match=r"needs a redis\.Redis"):
+        WanPortPool(client=redis.asyncio.Redis())
+    with pytest.raises(InvalidValue, match="not both"):
+        WanPortPool("redis://h/0", client=redis.Redis())
+
+
+@pytest.mark.parametrize("decoded", [True, False])
+@pytest.mark.parametrize("resp", [2, 3])
+def test_any_client_will_do(server: Any, face: str, loop: Any, decoded: bool, resp: int) -> None:
+    import redis.asyncio
+
+    kind = redis.Redis if face == "sync" else redis.asyncio.Redis
+    client = kind(unix_socket_path=str(server.socket), decode_responses=decoded, protocol=resp)
+    pool = make(face, loop, client=client, namespace="test", rest=0)
+    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=1)
+    with pool:
+        lease = pool.acquire(0, label="käse")
+        first = lease.expires_at
+        deadline = time.monotonic() + 20
+        while lease.expires_at == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert pool.get_port_usage_info()["total_allocated_ports"] == 1
+        assert lease.release() is True
+        pool.release_port(0, 20001)
+    if face == "aio":
+        loop.run(client.aclose())
+    else:
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "canonical"),
+    [
+        ("20000", "20000"),
+        ("20000-20000", "20000"),
+        (" 3-5 , 1 ", "1,3-5"),
+        ("1-2,3-4", "1-4"),
+        ("65535,1", "1,65535"),
+    ],
+)
+def test_lists_of_ports_have_one_form(given: str, canonical: str) -> None:
+    assert ports_text(given) == canonical
+
+
+def test_errors_travel_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(PoolExhausted("no port", wan_idx=3, free_in=1.5)))
+    assert (str(error), error.wan_idx, error.free_in) == ("no port", 3, 1.5)
+    lost = pickle.loads(pickle.dumps(LeaseLost("gone", port=1, wan_idx=0, reason="expired")))
+    assert isinstance(lost, LeaseLost) and lost.reason == "expired"
+
+
+def test_every_script_is_assembled() -> None:
+    assert len(scripts.names()) == 14
+    for name in scripts.names():
+        assert "@include" not in scripts.script(name).source
+
+
+class TestIdentity:
+    def test_each_pool_object_is_a_holder(self) -> None:
+        one, two = holder.this_holder(), holder.this_holder()
+        assert one.id != two.id
+        assert holder.host_and_pid(one.id) == (one.host, one.pid)
+        assert one.new_lease_id().startswith(one.id + "/")
+        assert holder.host_and_pid(one.detached_id) == (one.host, 0)
+
+    def test_processes_of_one_network_namespace_are_one_network(self) -> None:
+        told = subprocess.run(
+            [sys.executable, "-c", "from redis_wanpool.holder import this_network; print(this_network())"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert told.stdout.strip() == holder.this_network()
+
+    def test_another_cookie_or_boot_is_another_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def network() -> str:
+            holder.this_network.cache_clear()
+            return holder.this_network()
+
+        names = {network()}
+        monkeypatch.setattr(socket.socket, "getsockopt", lambda *_: (12345).to_bytes(8, "little"))
+        names.add(network())
+        monkeypatch.setattr(holder, "_boot_id", lambda: "another boot")
+        names.add(network())
+        holder.this_network.cache_clear()
+        assert len(names) == 3
+
+    def test_an_old_kernel_has_inode_and_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: Any) -> bytes:
+            raise OSError(92, "Protocol not available")
+
+        monkeypatch.setattr(socket.socket, "getsockopt", refuse)
+        facts = holder._network_facts()
+        assert len(facts) == 3 and facts[1].startswith("inode-")
+
+    def test_the_start_time_is_read_behind_any_name(self, tmp_path: Path) -> None:
+        odd = tmp_path / "a) b (c"
+        odd.write_bytes(Path("/bin/sleep").read_bytes())
+        odd.chmod(0o755)
+        process = subprocess.Popen([odd, "60"])
+        try:
+            assert int(holder._started(process.pid)) > 0
+        finally:
+            process.kill()
+            process.wait()
