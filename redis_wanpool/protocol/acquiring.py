@@ -89,7 +89,7 @@ class Acquiring(Wans):
                         ids = self._new_ids(request)
                         refusals.back.append(0.01)
                         break
-                    self._note_refusal(wan_idx, request, answer.reply, refusals)
+                    yield from self._note_refusal(wan_idx, request, answer.reply, refusals)
                     (queued.add if patience > 0 and wan_idx in refusals.free_in else queued.discard)(wan_idx)
                 if not refusals.back or (wait is not None and wait <= 0 and refusals.free_in):
                     done = True
@@ -149,6 +149,8 @@ class Acquiring(Wans):
             at, chance = self._chances.get(wan_idx, (0.0, 0.0))
             if answer is None or answer.sent - at > CHANCES_LAST:
                 answer = yield self.call("snapshot", wan_idx, self.network, 0, 0)
+                if answer.reply[0] != "SNAPSHOT":
+                    raise (yield from self.refused(wan_idx, answer.reply))
                 chance = self._chance(wan_idx, answer)
                 self._chances[wan_idx] = answer.sent, chance
             chances[wan_idx] = chance
@@ -157,8 +159,6 @@ class Acquiring(Wans):
         return order, None if answer is None else answer.sent
 
     def _chance(self, wan_idx: int, answer: Answer) -> float:
-        if answer.reply[0] != "SNAPSHOT":
-            raise self.refused(wan_idx, answer.reply)
         seen = WanSnapshot.parse(wan_idx, answer.reply)
         if seen.state != "open" or seen.total == 0:
             return 0.0
@@ -214,12 +214,15 @@ class Acquiring(Wans):
             for lease_id, port, fence in zip(ids, pairs[::2], pairs[1::2], strict=True)
             if port and expires_ms > now_ms
         ]
+        self.known.add(wan_idx)
         for lease in leases:
             lease.renew_at = answer.sent + ttl / 3
             self.leases[lease.lease_id] = lease
         return leases
 
-    def _note_refusal(self, wan_idx: int, request: Request, reply: Sequence[Any], refusals: Refusals) -> None:
+    def _note_refusal(
+        self, wan_idx: int, request: Request, reply: Sequence[Any], refusals: Refusals
+    ) -> Conversation[None]:
         word = reply[0]
         at = f"WAN {wan_idx} (namespace {self.namespace!r})"
         if word == "DRAINING":
@@ -246,7 +249,7 @@ class Acquiring(Wans):
                 f"{reply[1] / 1000:g} s; ask for less, or define the WAN with a longer max_ttl"
             )
         else:
-            raise self.refused(wan_idx, reply)
+            raise (yield from self.refused(wan_idx, reply))
 
     def _exhausted(self, request: Request, refusals: Refusals) -> WanpoolError:
         tried = [*refusals.free_in, *refusals.draining]

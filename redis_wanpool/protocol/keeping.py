@@ -23,7 +23,7 @@ class Keeping(Session):
                 self.leases.pop(lease.lease_id, None)
             answer = yield self.ending(wan_idx, how, pairs)
             if answer.reply[0] not in ("RELEASED", "REJECTED"):
-                raise self.refused(wan_idx, answer.reply)
+                raise (yield from self.refused(wan_idx, answer.reply))
             for lease, word in zip(batch, answer.reply[2:], strict=True):
                 self.doubts.pop((wan_idx, lease.lease_id), None)
                 lease.end(word)
@@ -57,7 +57,7 @@ class Keeping(Session):
         checked_ttl(ttl, lease.max_ttl)
         answer = yield self.renewal(lease.wan_idx, [lease], ttl)
         if answer.reply[0] != "RENEWED":
-            raise self.refused(lease.wan_idx, answer.reply)
+            raise (yield from self.refused(lease.wan_idx, answer.reply))
         self.renewed([lease], answer, ttl)
         lease.check()
 

@@ -11,7 +11,7 @@ from redis_wanpool.errors import WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.holder import Holder
 from redis_wanpool.keys import WanKeys, namespace_keys
 from redis_wanpool.lease import Grant, LeaseState
-from redis_wanpool.protocol.steps import Call
+from redis_wanpool.protocol.steps import Ask, Call, Conversation
 from redis_wanpool.scripts import script
 
 LEASES_A_CALL = 500
@@ -44,7 +44,8 @@ class Session:
         """(wan_idx, lease_id) -> (port or "", how to end it): calls that have no answer yet, or never got one"""
         self.abandoned: set[tuple[int, str]] = set()
         """(wan_idx, ticket) of places in a queue to give up"""
-        self.generations: dict[int, str] = {}
+        self.known: set[int] = set()
+        """the WANs that this object has seen defined: if one is missing, its data is lost"""
         self.suspects: dict[int, float] = {}
         """wan_idx -> until when (local time) a late duplicate of an unanswered call is looked for"""
         self.registered = False
@@ -74,11 +75,12 @@ class Session:
             namespace=self.namespace,
         )
 
-    def refused(self, wan_idx: int, reply: Sequence[Any]) -> WanpoolError:
+    def refused(self, wan_idx: int, reply: Sequence[Any]) -> Conversation[WanpoolError]:
         """The error for a reply that any WAN script may give."""
         at = f"WAN {wan_idx} (namespace {self.namespace!r})"
         if reply[0] == "NOT_DEFINED":
-            if wan_idx in self.generations:
+            claim = (yield Ask(("HGET", namespace_keys(self.namespace)[0], str(wan_idx)))).reply
+            if wan_idx in self.known or (claim or "").endswith(" ready"):
                 return self.gone(wan_idx)
             return WanNotDefined(
                 f"{at} is not defined; define it, for example with: wanpool init --wan {wan_idx}=20000-21999",

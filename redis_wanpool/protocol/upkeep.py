@@ -32,7 +32,7 @@ class Upkeep(Keeping):
             try:
                 answer = yield self.renewal(wan_idx, batch)
                 if answer.reply[0] != "RENEWED":
-                    raise self.refused(wan_idx, answer.reply)
+                    raise (yield from self.refused(wan_idx, answer.reply))
                 self.renewed(batch, answer)
                 if answer.reply[2] != self._held_here(wan_idx):
                     yield from self._compare(wan_idx)
@@ -104,7 +104,7 @@ class Upkeep(Keeping):
         while True:
             answer = yield self.call("held", wan_idx, self.holder.id, cursor, HELD_A_PAGE)
             if answer.reply[0] != "HELD":
-                raise self.refused(wan_idx, answer.reply)
+                raise (yield from self.refused(wan_idx, answer.reply))
             _, cursor, *pairs = answer.reply
             for port, lease_id in zip(pairs[::2], pairs[1::2], strict=True):
                 known = self.leases.get(lease_id)

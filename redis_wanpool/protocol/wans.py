@@ -28,14 +28,14 @@ class Wans(Session):
     def define_wan(self, wanted: WanDefinition) -> Conversation[bool]:
         """Claims the ports, then defines the WAN; True if this made it."""
         wan_idx, fields = wanted.wan_idx, wanted.fields()
-        proposal = self.generations.get(wan_idx) or self.holder.new_lease_id().rpartition("/")[2]
+        proposal = self.holder.new_lease_id().rpartition("/")[2]
         claim = [str(wan_idx), wanted.ports, proposal]
         answer = yield self.call_namespace("claim", *claim, "claimed")
         word, *facts = answer.reply
         if word != "CLAIMED":
             raise self._claim_refused(wanted, word, facts)
         generation, stage = str(facts[0]), str(facts[1])
-        may_make = "new" if stage == "claimed" and wan_idx not in self.generations else ""
+        may_make = "new" if stage == "claimed" and wan_idx not in self.known else ""
         made = False
         flat = [item for pair in fields.items() for item in pair]
         while True:
@@ -46,11 +46,11 @@ class Wans(Session):
             if word == "DIFFERENT":
                 raise self._different(wan_idx, fields, facts[0])
             if word not in ("FILLING", "DEFINED"):
-                raise self.refused(wan_idx, answer.reply)
+                raise (yield from self.refused(wan_idx, answer.reply))
             made = made or bool(facts[0])
             if word == "DEFINED":
                 break
-        self.generations[wan_idx] = generation
+        self.known.add(wan_idx)
         if stage == "claimed":
             yield self.call_namespace("claim", *claim, "ready")
         return made
@@ -92,7 +92,7 @@ class Wans(Session):
         """Drains or opens a WAN."""
         answer = yield self.call(verb, wan_idx)
         if answer.reply[0] not in ("DRAINED", "OPENED"):
-            raise self.refused(wan_idx, answer.reply)
+            raise (yield from self.refused(wan_idx, answer.reply))
 
     def snapshot(self, wan_idx: int, *, leases: bool = False) -> Conversation[WanSnapshot]:
         """The counts of a WAN at one moment; with `leases`, who holds what: at that moment for the first thousand."""
@@ -101,9 +101,9 @@ class Wans(Session):
             listed = 0 if taken is None else len(taken.leases)
             answer = yield self.call("snapshot", wan_idx, self.network, listed, MOST_PORTS_A_CALL if leases else 0)
             if answer.reply[0] != "SNAPSHOT":
-                raise self.refused(wan_idx, answer.reply)
+                raise (yield from self.refused(wan_idx, answer.reply))
             page = WanSnapshot.parse(wan_idx, answer.reply)
-            self.generations[wan_idx] = page.generation
+            self.known.add(wan_idx)
             taken = page if taken is None else taken.with_more(page)
             if len(page.leases) < MOST_PORTS_A_CALL:
                 return taken
