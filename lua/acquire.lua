@@ -70,7 +70,8 @@ local all, mine = ahead_of(ids[1], network)
 local own, fresh = choose(count, network, all, mine)
 if #own + fresh < least then
   if more then return {"MORE"} end
-  return refuse("EXHAUSTED", forecast(network, all, mine))
+  local free_at = math.min(forecast(network, all, mine) or math.huge, kept_until(network, all))
+  return refuse("EXHAUSTED", free_at < math.huge and free_at or nil)
 end
 if wan.waiting > 0 then leave(ids[1]) end
 leave_cooling(own, network)

@@ -7,7 +7,7 @@ import logging
 import weakref
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import redis.exceptions
 
@@ -268,9 +268,7 @@ class AsyncWanPortPool(Face):
 
     def _loop_client(self) -> Any:
         loop = asyncio.get_running_loop()
-        if loop not in self._clients:
-            self._clients[loop] = self._backend.async_client()
-        return self._clients[loop]
+        return self._clients.setdefault(loop, self._clients.get(loop) or self._backend.async_client())
 
     async def _run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
         if not also_closed:
@@ -286,11 +284,15 @@ class AsyncWanPortPool(Face):
 
     async def _lead(self, conversation: Conversation[T]) -> T:
         """Leads a conversation to its end, on the loop."""
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancels = task.cancelling()
         try:
             step = next(conversation)
             while True:
                 try:
                     answer = await self._answer(step)
+                    if task.cancelling() > cancels:  # asyncio.wait_for of Python 3.11 may swallow it
+                        raise asyncio.CancelledError
                 except BackendUnavailable as error:
                     step = conversation.throw(error)
                 else:

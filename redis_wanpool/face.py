@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -259,7 +260,11 @@ class Face:
 
     def _clear_up_soon(self) -> None:
         """After a call whose answer is not known."""
-        if self.protocol.doubts or self.protocol.abandoned:
+        if not self.protocol.doubts and not self.protocol.abandoned:
+            return
+        if self._closed:  # a waiter that the closing called: there is no heartbeat any more
+            threading.Thread(target=self._run_blocking, args=(self.protocol.give_back(),), daemon=True).start()
+        else:
             self._heartbeat.due(boottime())
 
     def _check_open(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
-import redis
+logger = logging.getLogger("redis_wanpool")
 
 Heard = Callable[[float], None]
 """Takes the seconds until the port is there."""
@@ -64,8 +65,9 @@ class Wakeups:
                     return
             try:
                 popped = client.blpop([self._list_name(wan_idx)], timeout=slice_)
-            except (redis.RedisError, OSError):
-                self._closed.wait(0.5)  # the waiter asks again by itself, and reports what is wrong
+            except Exception as error:  # also what a client raises that is closed in another thread
+                if not self._closed.wait(0.5):  # the waiter asks again by itself, and reports what is wrong
+                    logger.debug("cannot hear calls of WAN %d, going on trying: %s", wan_idx, error)
                 continue
             if popped:
                 call = popped[1].decode() if isinstance(popped[1], bytes) else popped[1]

@@ -146,6 +146,11 @@ def place(admin: Any, in_ms: int) -> None:
     admin.hset("wanpool:{test:0}:config", "waiting", 1)
 
 
+def test_a_waiter_behind_a_dead_one_comes_as_soon_as_that_is_known(one_port: Any, backends: Any) -> None:
+    place(backends.admin, in_ms=-1_500)
+    assert Waiter(one_port).outcome().port == 20000
+
+
 def test_who_leaves_passes_the_call_on(one_port: Any, backends: Any, pools: Any) -> None:
     """A waiter that was called and gave up must not leave the port unseen."""
     lease = one_port.acquire(0)
@@ -166,7 +171,7 @@ def test_closing_the_pool_ends_the_wait(one_port: Any, pools: Any, backends: Any
     queue_of(backends.admin, 1)
     one_port.close()
     assert isinstance(waiter.outcome(), PoolClosed)
-    holder.protocol.abandoned.update((0, ticket) for ticket in backends.admin.zrange(WAITING, 0, -1))
+    queue_of(backends.admin, 0)
 
 
 def test_a_wait_on_several_wans_leaves_no_place_behind(pools: Any, backends: Any) -> None:
@@ -224,3 +229,29 @@ def test_many_waiters_of_many_objects_all_get_their_turn(server: Any) -> None:
     for pool in pools:
         pool.close()
     assert len(served) == 200
+
+
+@pytest.mark.parametrize("ports", ["20000", "20000-20009"])
+def test_a_cancellation_at_any_moment_leaves_no_place_and_leaks_no_port(server: Any, ports: str) -> None:
+    async def story() -> None:
+        async with AsyncWanPortPool(server.url, namespace="test", rest=0) as pool:
+            await pool.define_wan(0, ports, cooldown=0)
+            await pool.acquire(0, port=20000)
+
+            async def acquire() -> Any:
+                return await pool.acquire(0, wait=60)
+
+            for turns in range(20):
+                task = asyncio.create_task(acquire())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task], timeout=10)
+                assert task.done(), turns
+                if not task.cancelled():
+                    assert await task.result().release()
+            await asyncio.to_thread(wait_for, lambda: not pool.protocol.doubts and not pool.protocol.abandoned)
+            await asyncio.to_thread(queue_of, server.admin, 0)
+            assert server.admin.zcard("wanpool:{test:0}:leased") == len(pool.protocol.leases) == 1
+
+    asyncio.run(story())

@@ -102,7 +102,7 @@ class Acquiring(Wans):
         finally:
             if not done:
                 self._give_up(asked, ids, [])
-            self.abandoned.update((wan_idx, ids[0]) for wan_idx in queued)
+            self.abandoned.update((wan_idx, ids[0]) for wan_idx in (queued if done else asked))
             self.in_flight.difference_update(ids)
 
     def _pause(

@@ -1,0 +1,309 @@
+"""The scripts by themselves, on real servers: what they cost, what they touch, and each word that they may say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from conftest import age_wan, wait_for
+from faces import Loop, make
+
+from redis_wanpool import PoolExhausted, scripts
+from redis_wanpool.keys import WanKeys, namespace_keys
+
+PREFIX = "wanpool:{test:0}:"
+DEFINITION = {
+    **{"lease_ttl_ms": 60000, "max_ttl_ms": 60000, "cooldown_ms": 0, "quarantine_ms": 65000},
+    **{"max_per_network": 0, "weight": 1, "ports": "20000-20009", "name": ""},
+}
+NAMESPACE_SCRIPTS = ("claim", "register", "unregister")
+MOST_CALLS = {"acquire": 17, "renew": 11, "release": 11}
+"""how often an undisturbed call of each script calls Redis, for one lease"""
+
+
+class Wan:
+    """WAN 0 on a server, spoken to by its scripts."""
+
+    def __init__(self, admin: Any) -> None:
+        self.admin = admin
+        self.said: set[tuple[str, str]] = set()
+
+    def __call__(self, name: str, *args: Any) -> list[Any]:
+        keys = namespace_keys("test") if name in NAMESPACE_SCRIPTS else WanKeys.of("test", 0).declared
+        reply: list[Any] = self.admin.eval(scripts.script(name).source, len(keys), *keys, *args)
+        self.said.add((name, reply[0]))
+        return reply
+
+    def define(self, generation: str = "g", new: str = "new", a_call: int = 1000, **changed: Any) -> list[Any]:
+        flat = [item for pair in (DEFINITION | changed).items() for item in pair]
+        return self("define", generation, new, a_call, *flat)
+
+    def acquire(self, *ids: str, ttl: Any = "", wait: Any = "", port: Any = "", network: str = "n") -> list[Any]:
+        return self("acquire", "h:1:x", network, 0, "h", 1, "", ttl, wait, port, "", len(ids), *ids)
+
+    def renew(self, *leases: tuple[Any, str]) -> list[Any]:
+        return self("renew", "h:1:x", "n", "h", 1, *(item for pair in leases for item in (*pair, 1, 60000, "")))
+
+    def change(self, **fields: Any) -> None:
+        self.admin.hset(PREFIX + "config", mapping=fields)
+
+
+def ids(count: int, first: int = 0) -> list[str]:
+    return [f"h:1:x/{n}" for n in range(first, first + count)]
+
+
+@pytest.fixture
+def wan(server: Any) -> Wan:
+    wan = Wan(server.admin)
+    wan.define()
+    return wan
+
+
+# -- what they cost, and what they touch
+
+
+def heard(admin: Any, action: Callable[[], Any]) -> list[list[str]]:
+    """The commands that scripts called meanwhile."""
+    with admin.monitor() as monitor:
+        action()
+        admin.echo("over")
+        commands = []
+        while not (seen := monitor.next_command())["command"].endswith("over"):
+            if seen["client_type"] == "lua":
+                commands.append(seen["command"].split(" "))
+        return commands
+
+
+def test_the_scripts_call_redis_no_more_often_than_they_did(wan: Wan) -> None:
+    wan.acquire("h:1:x/warm")
+    found = {
+        "acquire": len(heard(wan.admin, lambda: wan.acquire("h:1:x/1", port=20000))),
+        "renew": len(heard(wan.admin, lambda: wan.renew((20000, "h:1:x/1")))),
+        "release": len(heard(wan.admin, lambda: wan("release", "released", 20000, "h:1:x/1"))),
+    }
+    found["acquire"] = max(found["acquire"], len(heard(wan.admin, lambda: wan.acquire("h:1:x/2"))))
+    print(found)
+    assert all(found[name] <= most for name, most in MOST_CALLS.items()), found
+    assert all(found.values()), "the monitor heard nothing"
+
+
+def test_more_ports_cost_few_more_calls(wan: Wan) -> None:
+    one = len(heard(wan.admin, lambda: wan.acquire(*ids(1))))
+    nine = len(heard(wan.admin, lambda: wan.acquire(*ids(9, first=1))))
+    assert nine <= one + 8 * 2, "two for each readable lease"
+    renewed = heard(wan.admin, lambda: wan("release", "released", *(item for id_ in ids(10) for item in ("", id_))))
+    assert len(renewed) <= MOST_CALLS["release"] + 10, "one for each port that is looked up"
+
+
+def test_no_script_touches_a_key_of_another_wan(wan: Wan) -> None:
+    def everything() -> None:
+        wan.define()
+        first, second = wan.acquire(*ids(2))[4::2]
+        wan.renew((first, "h:1:x/0"), (second, "h:1:x/1"))
+        wan.admin.delete(f"{PREFIX}lease:{first}")
+        wan.renew((first, "h:1:x/0"))
+        wan("held", "h:1:x", 0, 10)
+        wan("snapshot", "n", 0, 10)
+        wan("release", "drained", first, "h:1:x/0")
+        wan("reject", second, "h:1:x/1")
+        wan.acquire(*ids(9, first=2))
+        wan.acquire("h:1:x/waiter", wait=60000)
+        wan("revoke", "", "h:1:x/2")
+        age_wan(wan.admin, 61)
+        wan.acquire("h:1:x/other", network="m")
+        wan("leave", "h:1:x/waiter")
+        wan("drain")
+        wan("open")
+
+    touched = set()
+    for command in heard(wan.admin, everything):
+        if command[0] != "TIME":
+            touched.update(command[1:] if command[0] in ("DEL", "UNLINK") else command[1:2])
+    assert touched and all(key.startswith(PREFIX) for key in touched), touched
+    assert {key.removeprefix(PREFIX).split(":")[0] for key in touched} >= {
+        *("config", "free", "withheld", "leased", "cooling", "resting", "lease", "grants", "ids", "held"),
+        *("waiting", "waiters", "wake"),
+    }
+
+
+def test_namespace_scripts_touch_the_keys_of_their_namespace_only(wan: Wan) -> None:
+    def everything() -> None:
+        wan("claim", 0, "20000-20009", "g", "claimed")
+        wan("register", "h:1:x", "h", "boot", "ns", 1, "1", "python")
+        wan("unregister", "h:1:x")
+
+    touched = {command[1] for command in heard(wan.admin, everything) if command[0] != "TIME"}
+    assert touched == set(namespace_keys("test"))
+
+
+# -- what they say
+
+
+def test_each_word_that_a_script_may_say(server: Any) -> None:
+    wan = Wan(server.admin)
+    for name in ("acquire", "held", "leave", "reject", "release", "renew", "revoke", "snapshot", "drain", "open"):
+        assert wan(name, *["0"] * 12) == ["NOT_DEFINED"]
+    assert wan("claim", 0, "20000-20009", "g", "claimed") == ["CLAIMED", "g", "claimed"]
+    assert wan("claim", 0, "20000-20009", "other", "claimed") == ["CLAIMED", "g", "claimed"]
+    assert wan("claim", 0, "20000-20009", "other", "ready") == ["CLAIMED", "g", "ready"]
+    assert wan("claim", 0, "20000-20009", "other", "claimed") == ["CLAIMED", "g", "ready"]
+    assert wan("claim", 0, "20001", "g", "claimed") == ["DIFFERENT", "20000-20009"]
+    assert wan("claim", 1, "19000,20009", "g", "claimed") == ["OVERLAP", "0", 20009, "20000-20009"]
+    assert wan("register", "h:1:x", "h", "boot", "ns", 1, "1", "python") == ["REGISTERED"]
+    assert wan("unregister", "h:1:x") == ["UNREGISTERED"]
+
+    assert wan.define(new="") == ["GONE"]
+    assert wan.define(a_call=6) == ["FILLING", 1]
+    assert wan.acquire("h:1:x/0") == ["NOT_DEFINED"]
+    assert wan.define(generation="other", a_call=6) == ["DEFINED", 0, "g"]
+    word, stands = wan.define(weight=2)
+    assert (word, stands[stands.index("weight") + 1]) == ("DIFFERENT", "1")
+
+    word, now, expires, max_ttl, port, fence = granted = wan.acquire("h:1:x/0")
+    assert (word, expires - now, max_ttl) == ("GRANTED", 60000, 60000)
+    assert abs(fence - now * 1000) < 1000
+    assert wan.acquire("h:1:x/0", ttl=60001)[2:] == granted[2:], "the same answer again"
+    assert wan.acquire("h:1:x/1", ttl=60001) == ["TTL", 60000]
+    assert wan.acquire("h:1:x/1", port=20010) == ["NOT_IN_RANGE"]
+    word, place, left = wan.acquire("h:1:x/1", port=port)
+    assert (word, place) == ("UNAVAILABLE", "leased") and 0 < left <= 60000
+    word, left, back = wan.acquire(*ids(10, first=1))
+    assert word == "EXHAUSTED" and 0 < left <= 60000 and back == 0
+    wan.change(max_per_network=1)
+    server.admin.hset(PREFIX + "networks", "n", 1)
+    assert wan.acquire("h:1:x/1") == ["CAPPED", -1, 0, 1]
+    wan.change(max_per_network=0)
+    server.admin.delete(PREFIX + "networks")
+    assert wan("drain") == ["DRAINED"]
+    assert wan.acquire("h:1:x/1") == ["DRAINING"]
+    assert wan("open") == ["OPENED"]
+
+    assert wan("held", "h:1:x", 0, 10) == ["HELD", "0", str(port), "h:1:x/0"]
+    assert wan("snapshot", "n", 0, 10)[:1] == ["SNAPSHOT"]
+    assert wan.renew((port, "h:1:x/0"), (port, "h:1:x/1"))[4:][1] == "expired"
+    assert wan("release", "released", port, "h:1:x/0")[2:] == ["released"]
+    for name, arg, how in (("revoke", (), "revoked"), ("reject", (), "rejected"), ("release", ("reset",), "reset")):
+        (port,) = wan.acquire(f"h:1:x/{name}")[4:5]
+        assert wan(name, *arg, port, f"h:1:x/{name}", "", "h:1:x/nobody")[2:] == [how, "unknown"]
+        assert wan.renew((port, f"h:1:x/{name}"))[4:] == [how]
+    assert wan("leave", "h:1:x/nobody") == ["LEFT"]
+
+    wan.change(protocol=99)
+    for name in ("acquire", "held", "leave", "reject", "release", "renew", "revoke", "snapshot", "drain", "open"):
+        assert wan(name, *["0"] * 12) == ["OTHER_PROTOCOL", "99"]
+    assert wan.define() == ["OTHER_PROTOCOL", "99"]
+    wan.change(protocol=1)
+
+    server.admin.flushall()
+    wan.define(ports="20000-20039", cooldown_ms=3_600_000)
+    wan.acquire(*ids(40))
+    age_wan(server.admin, 61)
+    assert wan.acquire("h:1:x/40", network="m") == ["MORE"]
+    assert wan.acquire("h:1:x/40", network="m")[0] == "EXHAUSTED"
+
+    assert wan.said == {(name, word) for name in scripts.names() for word in words_of(name)}
+
+
+def words_of(name: str) -> set[str]:
+    """The words in the header of a script, and those that any script of a WAN says before it begins."""
+    source = scripts.script(name).source
+    header = source[: re.search(r"^(?!--)", source, re.MULTILINE).start()]
+    words = set(re.findall(r'\{"([A-Z_]+)"', header))
+    return words if name in (*NAMESPACE_SCRIPTS, "define") else words | {"NOT_DEFINED", "OTHER_PROTOCOL"}
+
+
+def test_the_same_question_gets_the_same_answer(wan: Wan) -> None:
+    _, _, expires, _, port, fence = wan.acquire("h:1:x/0")
+    for _ in range(3):
+        again = wan.acquire("h:1:x/0")
+        assert (again[0], again[2], again[4], again[5]) == ("GRANTED", expires, port, fence)
+    assert wan.renew((port, "h:1:x/0"))[4] >= expires
+    for name, args, how in (
+        ("release", ("released", port, "h:1:x/0"), "released"),
+        ("release", ("unused", port, "h:1:x/0"), "released"),
+        ("revoke", (port, "h:1:x/0"), "released"),
+        ("reject", (port, "h:1:x/0"), "released"),
+    ):
+        before = wan.admin.hget(PREFIX + "grants", port)
+        assert wan(name, *args)[2:] == wan(name, *args)[2:] == [how]
+        assert name == "release" or wan.admin.hget(PREFIX + "grants", port) == before
+    assert wan.renew((port, "h:1:x/0"))[4:] == ["released"]
+
+
+def test_many_asked_twice_get_the_same_ports_in_the_same_order(wan: Wan) -> None:
+    granted = wan.acquire(*ids(10))[4:]
+    assert wan.acquire(*ids(10))[4:] == granted
+    wan("release", "unused", granted[0], "h:1:x/0")
+    assert wan.acquire(*ids(10))[4:] == [0, 0, *granted[2:]], "what has ended is not granted anew"
+
+
+def test_time_never_runs_backwards(wan: Wan) -> None:
+    seconds, _ = wan.admin.time()
+    later = (seconds + 3600) * 1000
+    wan.change(seen_ms=later)
+    _, now, expires, *_ = wan.acquire("h:1:x/0")
+    assert (now, expires) == (later, later + 60000)
+
+
+# -- whoever asks
+
+
+@pytest.fixture(params=[(2, True), (2, False), (3, True), (3, False)], ids=["text2", "bytes2", "text3", "bytes3"])
+def given(request: Any, server: Any, face: str, loop: Loop) -> Iterator[Any]:
+    """A pool object whose client the user made: any protocol, text or bytes."""
+    protocol, text = request.param
+    kind = redis.Redis if face == "sync" else redis.asyncio.Redis
+    client = kind(unix_socket_path=str(server.socket), protocol=protocol, decode_responses=text)
+    pool = make(face, loop, client=client, namespace="test", rest=0)
+    yield pool
+    pool.close()
+    if face == "sync":
+        client.close()
+    else:
+        loop.run(client.aclose())
+
+
+def test_any_client_will_do(given: Any, server: Any) -> None:
+    assert given.define_wan(0, "20000-20001", cooldown=0, name="tele com") is True
+    assert given.define_wan(0, "20000-20001", cooldown=0, name="tele com") is False
+    given.define_wan(1, "30000-30001", cooldown=0)
+    with given.acquire(0, label="x") as lease:
+        assert lease.port in (20000, 20001) and isinstance(lease.port, int)
+        lease.renew()
+        info = given.get_port_usage_info()
+        assert info["total_allocated_ports"] == 1 and info["wans"][0]["name"] == "tele com"
+        (process,) = info["processes"].values()
+        assert process["ports"] == {0: [lease.port]}
+    assert given.snapshot(0).free == 2
+    assert given.release_port(0, 20000) is False
+    leases = given.acquire_many(0, 2)
+    with pytest.raises(PoolExhausted):
+        given.acquire(0, wait=0.05)
+    assert given.acquire([0, 1]).wan_idx == 1
+    assert [lease.release() for lease in leases] == [True, True]
+
+
+def test_any_client_hears_the_call_for_its_waiter(given: Any, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from redis_wanpool.protocol import Protocol
+
+    monkeypatch.setattr(Protocol, "LONGEST_PAUSE", 60.0)
+    given.define_wan(0, "20000", cooldown=0)
+    lease = given.acquire(0)
+    with ThreadPoolExecutor(1) as threads:
+        waiter = threads.submit(given.acquire, 0, wait=60)
+        wait_for(lambda: server.admin.zcard(PREFIX + "waiting") == 1)
+        lease.release()
+        assert waiter.result(20).port == 20000
+
+
+def test_a_given_client_stays_open(server: Any) -> None:
+    with redis.Redis(unix_socket_path=str(server.socket)) as client:
+        with make("sync", None, client=client, namespace="test") as pool:
+            pool.define_wan(0, "20000")
+        assert client.ping()
