@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import redis
 import redis.asyncio
@@ -114,9 +114,9 @@ class Backend:
 
 def checked_url(url: object) -> str:
     """The URL, if it can be one; the message never shows a password."""
-    shown = public_url(url)
     if not isinstance(url, str):
         raise InvalidValue(f"url {type(url).__name__}: must be text like redis://10.0.0.2:6379/0")
+    shown = public_url(url if "://" in url else url.rpartition("@")[2])
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -133,6 +133,15 @@ def checked_url(url: object) -> str:
     if parts.scheme == "unix" and not parts.path:
         raise InvalidValue(f"url {shown!r}: write it like unix:///run/redis/redis.sock?db=0")
     return url
+
+
+def has_password(url: str) -> bool:
+    """Whether the URL holds a password, before its host or as an option."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False  # that it does not parse is said elsewhere
+    return bool(parts.password) or any("pass" in name.lower() for name, _ in parse_qsl(parts.query))
 
 
 def given_client(client: Any, *, blocking: bool) -> Any:

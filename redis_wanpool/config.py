@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from redis_wanpool.backend import checked_url
+from redis_wanpool.backend import checked_url, has_password
 from redis_wanpool.definition import (
     WanDefinition,
     checked_namespace,
@@ -59,23 +60,27 @@ def settings(
     """
     found = _find(config)
     table = {} if found is None else _read(found)
-    env = os.environ
-    lease_ttl = table.get("lease_ttl") if lease_ttl is None else lease_ttl
-    rest = table.get("rest") if rest is None else rest
-    wans = tuple(_wan(found, index, entry, lease_ttl) for index, entry in table.get("wan", {}).items())
-    url = url or env.get("WANPOOL_URL") or table.get("url")
+
+    def first(name: str, check: Callable[[object], Any], given: object, variable: str | None = None) -> Any:
+        in_environment = os.environ.get(variable) if variable else None
+        for source, value in (("", given), (f"{variable}: ", in_environment or None), (f"{found}: ", table.get(name))):
+            if value is not None:
+                try:
+                    return check(value)
+                except InvalidValue as error:
+                    raise InvalidValue(f"{source}{error}") from None
+        return None
+
+    lease_ttl = first("lease_ttl", checked_ttl, lease_ttl)
+    rest = first("rest", partial(checked_seconds, "rest"), rest)
     return Settings(
-        url=None if url is None else checked_url(url),
-        namespace=checked_namespace(_first(namespace, env.get("WANPOOL_NAMESPACE"), table.get("namespace"), "default")),
-        network=checked_network(_first(network, env.get("WANPOOL_NETWORK"), table.get("network")) or this_network()),
-        rest=default_rest() if rest is None else checked_seconds("rest", rest),
-        lease_ttl=None if lease_ttl is None else checked_ttl(lease_ttl),
-        wans=wans,
+        url=first("url", checked_url, url or None, "WANPOOL_URL"),
+        namespace=first("namespace", checked_namespace, namespace, "WANPOOL_NAMESPACE") or "default",
+        network=first("network", checked_network, network, "WANPOOL_NETWORK") or this_network(),
+        rest=default_rest() if rest is None else rest,
+        lease_ttl=lease_ttl,
+        wans=tuple(_wan(found, index, entry, lease_ttl) for index, entry in table.get("wan", {}).items()),
     )
-
-
-def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
 
 
 def user_folder() -> Path:
@@ -106,16 +111,15 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(table.get("wan", {}), dict):
         raise InvalidValue(f"{path}: wan must be tables like [wan.0]")
     url = table.get("url")
-    if url is not None:
-        checked_url(url)
-        if urlsplit(url).password and os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise InvalidValue(f"{path} holds a password, and others may read it; run: chmod 600 {path}")
+    readable = os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077
+    if isinstance(url, str) and has_password(url) and readable:
+        raise InvalidValue(f"{path} holds a password, and others may read it; run: chmod 600 {path}")
     return table
 
 
 def _wan(path: Path | None, index: str, entry: Any, lease_ttl: Any) -> WanDefinition:
     where = f"[wan.{index}]"
-    if not index.isdecimal() or not isinstance(entry, dict):
+    if not re.fullmatch("0|[1-9][0-9]*", index) or not isinstance(entry, dict):  # 00 would be 0 again
         raise InvalidValue(f"{path}: {where}: WANs are tables like [wan.0]")
     _known(path, where + " ", entry, _WAN)
     if "ports" not in entry:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
-_QUERY = re.compile(r"([?&][^=&\s]*(?:password|secret|key)[^=&\s]*=)[^&\s]*", re.IGNORECASE)
+# Up to the last @: whoever forgot to percent-encode a password has "/", "#" or spaces in it.
+_CREDENTIALS = re.compile(r"(?<=://)(?!/).*@", re.DOTALL)
+_QUERY = re.compile(r"([?&][^=&\s]*(?:pass|secret|key|token)[^=&\s]*=)[^&]*", re.IGNORECASE)
 
 
 def public_url(text: object) -> str:

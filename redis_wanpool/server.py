@@ -132,9 +132,10 @@ def find_binary() -> tuple[str, tuple[int, int]]:
     named = os.environ.get("WANPOOL_SERVER")
     tried = []
     for candidate in [named] if named else _candidates():
-        version = _version(candidate)
+        binary = str(Path(candidate).absolute()) if os.sep in candidate else candidate  # it will run in another folder
+        version = _version(binary)
         if version is not None and version >= (6, 2):
-            return candidate, version
+            return binary, version
         tried.append(candidate)
     seen = f" (tried {', '.join(tried)})" if tried else ""
     raise BackendUnavailable(f"no Redis or Valkey server 6.2 or newer is to be found on this machine{seen}; {REMEDIES}")
@@ -159,10 +160,10 @@ def _candidates() -> Iterator[str]:
 
 def _version(binary: str) -> tuple[int, int] | None:
     try:
-        told = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+        told = subprocess.run([binary, "--version"], capture_output=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.search(r"v=(\d+)\.(\d+)", told)
+    found = re.search(rb"v=(\d+)\.(\d+)", told)
     return (int(found[1]), int(found[2])) if found else None
 
 

@@ -134,6 +134,7 @@ def test_init_takes_the_wans_of_the_configuration(server: Any, tmp_path: Path) -
         (["status", "--url", "http://h/"], 2, "scheme"),
         (["status", "--url", "redis://127.0.0.1:1/0"], 3, "check that it runs"),
         (["status", "--url", "redis://user:sesame@127.0.0.1/0"], 2, "WANPOOL_URL"),
+        (["status", "--url", "redis://127.0.0.1/0?password=sesame"], 2, "WANPOOL_URL"),
     ],
 )
 def test_a_fault_of_the_user_or_the_network_is_one_clear_line(words: list[str], code: int, said: str) -> None:

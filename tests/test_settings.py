@@ -38,6 +38,7 @@ PASSWORDS = [
     "rediss://user:sesame@127.0.0.1:1/0",
     "redis://127.0.0.1:1/0?password=sesame",
     "unix:///nowhere/s?password=sesame",
+    "redis://:ses/sesame@127.0.0.1:1/0",
 ]
 
 
@@ -104,8 +105,11 @@ class TestSources:
 
     def test_a_password_wants_a_file_that_only_its_owner_reads(self, tmp_path: Path) -> None:
         file = tmp_path / "wanpool.toml"
-        file.write_text('url = "redis://:sesame@h/0"')
+        file.write_text('url = "unix:///s?password=sesame"')
         file.chmod(0o644)
+        with pytest.raises(InvalidValue, match="chmod 600"):
+            config.settings()
+        file.write_text('url = "redis://:sesame@h/0"')
         with pytest.raises(InvalidValue, match="chmod 600") as caught:
             config.settings()
         assert "sesame" not in str(caught.value)

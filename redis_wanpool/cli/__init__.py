@@ -6,9 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
 
 from redis_wanpool import __version__
+from redis_wanpool.backend import has_password
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanpoolError
 
 DONE, NO, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -44,11 +44,7 @@ def _fail(error: WanpoolError, code: int) -> int:
 
 
 def _refuse_password(url: str | None) -> None:
-    try:
-        password = url is not None and urlsplit(url).password is not None
-    except ValueError:
-        return  # it does not parse, which is said in its place
-    if password:
+    if url is not None and has_password(url):
         raise InvalidValue(
             "a password on the command line is seen by everybody on this machine; set WANPOOL_URL, or url in a "
             "wanpool.toml that only its owner can read"
