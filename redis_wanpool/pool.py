@@ -105,8 +105,8 @@ class WanPortPool(Face):
         client: a redis.Redis to use instead of a URL; its own retries stay as they are.
         lease_ttl: seconds a lease lasts without renewal; default: the WAN's.
         on_lost: called once with each lease that is lost, from a thread of the pool.
-        reap: whether this object looks after leases of dead processes of this host.
-        release_on_sigterm: whether SIGTERM gives everything back first.
+        reap, release_on_sigterm: accepted, and without effect in this version: a dead process's ports come back by
+            their ttl, and SIGTERM is the program's own.
         connect_timeout: seconds to wait for Redis, for a connection and for each answer.
         allow_eviction: whether to work on a Redis that may evict any key.
     """

@@ -90,7 +90,8 @@ class Acquiring(Wans):
                         refusals.back.append(0.01)
                         break
                     yield from self._note_refusal(wan_idx, request, answer.reply, refusals)
-                    (queued.add if patience > 0 and wan_idx in refusals.free_in else queued.discard)(wan_idx)
+                    if wan_idx in refusals.free_in:  # a WAN that drains leaves the places as they are
+                        (queued.add if patience > 0 else queued.discard)(wan_idx)
                 if not refusals.back or (wait is not None and wait <= 0 and refusals.free_in):
                     done = True
                     raise self._exhausted(request, refusals)
