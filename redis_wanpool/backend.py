@@ -99,11 +99,13 @@ class Backend:
             yield
         except redis.exceptions.NoScriptError:
             raise
-        except redis.exceptions.AuthenticationError as error:
-            raise BackendUnavailable(
-                f"Redis ({self.name}) wants other credentials: {public_url(error)}; put user and password into the URL"
-            ) from error
         except (TimeoutError, redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            wrapped = error.__cause__ if type(error) is redis.ConnectionError else None  # by redis.asyncio
+            if isinstance(wrapped or error, redis.exceptions.AuthenticationError):
+                raise BackendUnavailable(
+                    f"Redis ({self.name}) wants other credentials: {public_url(error)}; "
+                    "put user and password into the URL"
+                ) from error
             raise BackendUnavailable(
                 f"Redis ({self.name}) does not answer within {self.timeout:g} s: "
                 f"{public_url(error) or type(error).__name__}; check that it runs, and the URL"

@@ -13,7 +13,7 @@ LONGEST_TTL = 86_400.0
 MOST_PORTS_A_CALL = 1_000
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NETWORK = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
-_RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+_RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 def checked_namespace(value: object) -> str:

@@ -260,11 +260,9 @@ class Face:
 
     def _clear_up_soon(self) -> None:
         """After a call whose answer is not known."""
-        if not self.protocol.doubts and not self.protocol.abandoned:
-            return
-        if self._closed:  # a waiter that the closing called: there is no heartbeat any more
+        if self._closed and self.protocol.has_work():  # a call that the closing met: there is no heartbeat any more
             threading.Thread(target=self._run_blocking, args=(self.protocol.give_back(),), daemon=True).start()
-        else:
+        elif self.protocol.doubts or self.protocol.abandoned:
             self._heartbeat.due(boottime())
 
     def _check_open(self) -> None:

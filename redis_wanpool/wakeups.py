@@ -32,8 +32,9 @@ class Wakeups:
         """From now on, and for what was called before, tells `heard` of calls for this ticket."""
         with self._lock:
             self._waiting[ticket] = wans, heard
-            early = self._unheard.pop(ticket, None)
-            for wan_idx in set(wans) - self._listeners:
+            closed = self._closed.is_set()
+            early = 0.0 if closed else self._unheard.pop(ticket, None)
+            for wan_idx in () if closed else set(wans) - self._listeners:
                 self._listeners.add(wan_idx)
                 threading.Thread(
                     target=self._run, args=(wan_idx,), name=f"wanpool-wakeups-{wan_idx}", daemon=True

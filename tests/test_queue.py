@@ -174,6 +174,14 @@ def test_closing_the_pool_ends_the_wait(one_port: Any, pools: Any, backends: Any
     queue_of(backends.admin, 0)
 
 
+def test_closing_between_the_question_and_the_sleep_ends_the_wait_too(one_port: Any) -> None:
+    wakeups = one_port._wakeups
+    one_port.close()
+    heard: list[float] = []
+    wakeups.listen("ticket", (0,), heard.append)
+    assert heard == [0.0]
+
+
 def test_a_wait_on_several_wans_leaves_no_place_behind(pools: Any, backends: Any) -> None:
     pool = pools()
     pool.define_wan(0, "20000", cooldown=0)
