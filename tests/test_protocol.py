@@ -471,7 +471,10 @@ class TestBadInput:
             {"wan_idx": -1},
             {"wan_idx": "1"},
             {"wan_idx": True},
-            *({"ports": ports} for ports in ("", "a", "0", "65536", "30-20", "1-5,5-9", "1,,2", "1-", "\u0661", None, 5)),
+            *(
+                {"ports": ports}
+                for ports in ("", "a", "0", "65536", "30-20", "1-5,5-9", "1,,2", "1-", "\u0661", None, 5)
+            ),
             {"lease_ttl": 0.4},
             {"lease_ttl": 70, "max_ttl": 60},
             {"max_ttl": 86_401},
