@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from functools import partial
 from typing import Any, cast
 
@@ -18,7 +18,8 @@ from redis_wanpool.definition import WanDefinition, checked_wan
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
 from redis_wanpool.face import ANY, Face, WanChoice
 from redis_wanpool.lease import Grant, LeaseState
-from redis_wanpool.protocol import Answer, Ask, Connect, Conversation, Request, Sleep, Step
+from redis_wanpool.loops import on_loop, settle
+from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Request, Sleep, Step
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.snapshot import WanSnapshot
 
@@ -262,8 +263,8 @@ class AsyncWanPortPool(Face):
         assert isinstance(lease, AsyncLease)
         waiting, self._told = self._told, []
         for future in waiting:
-            _on_loop(future.get_loop(), partial(_settle, future, None))
-        if self._on_lost is not None and not _on_loop(lease._loop, lambda: self._on_lost and self._on_lost(lease)):
+            on_loop(future.get_loop(), partial(settle, future, None))
+        if self._on_lost is not None and not on_loop(lease._loop, lambda: self._on_lost and self._on_lost(lease)):
             logger.warning("%r is lost, and its loop has closed: on_lost was not called", lease)
 
     def _loop_client(self) -> Any:
@@ -308,6 +309,14 @@ class AsyncWanPortPool(Face):
             return await self._sleep(step)
         if isinstance(step, Connect):
             return Answer(await sockets.connect_async(step.lease.port, step.address, step.timeout), boottime())
+        try:
+            return await self._talk_async(step)
+        except BackendUnavailable:
+            if self._closed or not await asyncio.to_thread(self._backend.revived):
+                raise
+            return await self._talk_async(step)  # all scripts are idempotent on lease_id
+
+    async def _talk_async(self, step: Call | Ask) -> Answer:
         client = self._loop_client()
         with self._backend.errors_translated():
             sent = boottime()
@@ -326,7 +335,7 @@ class AsyncWanPortPool(Face):
         called: asyncio.Future[float] = loop.create_future()
 
         def heard(seconds: float) -> None:
-            _on_loop(loop, partial(_settle, called, seconds))
+            on_loop(loop, partial(settle, called, seconds))
 
         self._wakeups.listen(step.ticket, step.wans, heard)
         try:
@@ -335,16 +344,3 @@ class AsyncWanPortPool(Face):
             self._wakeups.forget(step.ticket)
         self._check_open()
         return Answer(called.result() if called.done() else None, boottime())
-
-
-def _settle(future: asyncio.Future[Any], value: Any) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _on_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> bool:
-    try:
-        loop.call_soon_threadsafe(function)
-    except RuntimeError:  # the loop has closed
-        return False
-    return True

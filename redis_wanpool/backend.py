@@ -27,6 +27,7 @@ class Backend:
         self.timeout = timeout
         self._given = client
         self._url = url
+        self._embedded = url is None and client is None
         if url is not None:
             checked_url(url)
 
@@ -41,6 +42,18 @@ class Backend:
 
             self._url = server.ensure()
         return self._url
+
+    def revived(self) -> bool:
+        """After a failed call: sees to it that the embedded server runs; False if it is another one's to do.
+
+        Raises:
+            BackendUnavailable: it hangs, or does not start.
+        """
+        if self._embedded:
+            from redis_wanpool import server
+
+            server.ensure()
+        return self._embedded
 
     @property
     def name(self) -> str:
@@ -134,6 +147,12 @@ def checked_url(url: object) -> str:
             raise InvalidValue(f"url {shown!r}: write it like {parts.scheme}://10.0.0.2:6379/0 (host, port, database)")
     if parts.scheme == "unix" and not parts.path:
         raise InvalidValue(f"url {shown!r}: write it like unix:///run/redis/redis.sock?db=0")
+    if parts.scheme != "fake":
+        try:  # as the client will: it makes a connection object, and connects to nothing
+            pool = redis.ConnectionPool.from_url(url)
+            pool.connection_class(**pool.connection_kwargs)
+        except (TypeError, ValueError):
+            raise InvalidValue(f"url {shown!r}: one of its options is unknown, or has a value that cannot be") from None
     return url
 
 

@@ -218,6 +218,14 @@ class Face:
             conversation.close()
 
     def _perform(self, step: Step) -> Answer:
+        try:
+            return self._talk(step)
+        except BackendUnavailable:
+            if self._closed or not self._backend.revived():
+                raise
+            return self._talk(step)  # all scripts are idempotent on lease_id
+
+    def _talk(self, step: Step) -> Answer:
         if not isinstance(step, (Call, Ask)):
             raise TypeError(f"{step} is for a caller, not for the background")
         client = self._blocking_client()

@@ -192,3 +192,35 @@ def test_the_asyncio_face_starts_it_too(home: Path, loop: Any) -> None:
     pool.define_wan(0, "20000-20009")
     assert pool.acquire(0).release() is True
     pool.close()
+
+
+def test_an_open_pool_revives_a_killed_server_and_keeps_its_leases(home: Path, face: str, loop: Any) -> None:
+    from faces import make
+
+    with make(face, loop) as pool:
+        pool.define_wan(0, "20000-20009", lease_ttl=10)
+        lease = pool.acquire(0)
+        killed = pid()
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda: not server.status().running)
+        assert pool.acquire(0).port != lease.port
+        lease.renew()
+        assert pid() != killed
+
+
+def test_a_lease_that_is_only_held_survives_the_kill_too(home: Path) -> None:
+    with WanPortPool() as pool:
+        pool.define_wan(0, "20000-20009", lease_ttl=2)
+        lease = pool.acquire(0)
+        os.kill(pid(), signal.SIGKILL)
+        first = lease.expires_at
+        wait_for(lambda: lease.expires_at > first)
+        lease.check()
+
+
+def test_a_pool_that_closes_does_not_start_it_again(home: Path) -> None:
+    pool = WanPortPool()
+    pool.define_wan(0, "20000-20009")
+    server.stop()
+    pool.close()
+    assert not server.status().running

@@ -16,7 +16,7 @@ FLOORS = [
     {"cli"},
     {"pool", "aio"},
     {"face"},
-    {"protocol", "wakeups", "background", "config"},
+    {"protocol", "wakeups", "background", "config", "loops"},
     {"backend", "server"},
     {"snapshot", "safety"},
     {"lease", "sockets", "scripts", "keys", "definition"},
