@@ -1,9 +1,10 @@
 -- Leases ports of a WAN to a holder: its network's own rested ports first, the most recently rested before the others,
 -- then free ones.
--- ARGV 1 holder  2 network  3 its rest in ms  4 host  5 pid  6 label  7 ttl in ms, or "" for the WAN's
---   8 "", or for how many ms at most the caller waits before it asks again: it then gets a place in the queue
---   9 "" or the wanted port  10 ports to avoid, comma-separated  11 the least number of ports that will do
---   12... a lease_id for each port
+-- ARGV 1 boot clock  2 its time in ms  3 holder  4 network  5 its rest in ms  6 host  7 pid  8 label
+--   9 ttl in ms, or "" for the WAN's
+--   10 "", or for how many ms at most the caller waits before it asks again: it then gets a place in the queue
+--   11 "" or the wanted port  12 ports to avoid, comma-separated  13 the least number of ports that will do
+--   14... a lease_id for each port
 -- Reply {"GRANTED", now, expires_at, max_ttl_ms, port, fence, port, fence, ...} in the order of the lease_ids; the same
 --   again when they are known, with port 0 for each that was not granted or has ended
 --   {"EXHAUSTED", ms until a port is free by itself or -1, ms after which to ask again}
@@ -13,67 +14,88 @@
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
--- @include "grant"
--- @include "queue"
--- @include "wake"
--- @include "finish"
--- @include "settle"
--- @include "leave"
--- @include "wait"
--- @include "forecast"
--- @include "again"
--- @include "choose"
+local SETTLE, SOONEST_MS = 32, 10
+local network, wait_ms, wanted, least = ARGV[4], tonumber(ARGV[10]), ARGV[11], tonumber(ARGV[13])
+local ids, ticket = {unpack(ARGV, 14)}, ARGV[14]
+local count, known = #ids, redis.call("HMGET", IDS, unpack(ARGV, 14))
+for asked = 1, count do
+  if known[asked] then
+    -- @include "again"
+  end
+end
+if state ~= "open" then return {"DRAINING"} end
+local ttl_ms = tonumber(ARGV[9]) or tonumber(config[10])
+if ttl_ms > max_ttl_ms then return {"TTL", max_ttl_ms} end
+
+-- A full Redis refuses this write, and with it the call, before anything has changed.
+local fence = math.max(time[1] * 1000000 + time[2], config[6] + 1)
+saw("fence", fence + count - 1)
+local more = false
+-- @include "due"
+if is_due then
+  -- @include "grant"
+  local depart, wake
+  if leaving > 0 then
+    -- @include "depart"
+  end
+  if waiting > 0 then
+    -- @include "queue"
+    -- @include "wake"
+  end
+  -- @include "clocks"
+  -- @include "finish"
+  -- @include "settle"
+  local _, left = settle(SETTLE + count)
+  more = left
+end
+
+local all, mine, ports, fresh, avoid = 0, 0, {}, 0, {}
+for port in string.gmatch(ARGV[12], "%d+") do avoid[#avoid + 1] = port; avoid[port] = true end
+if max_per_network > 0 then
+  count = math.min(count, max_per_network - (redis.call("HGET", NETWORKS, network) or 0))
+end
+if waiting > 0 then
+  -- @include "queue"
+  -- @include "leave"
+  -- @include "ahead"
+end
+if count >= least then
+  if wanted == "" then
+    -- @include "own"
+  elseif redis.call("SREM", FREE, wanted) == 1
+    or tonumber(redis.call("ZSCORE", RESTING .. network, wanted) or math.huge) <= now_ms then
+    ports[1] = wanted
+  else
+    -- @include "queue"
+    -- @include "grant"
+    -- @include "clocks"
+    -- @include "forecast"
+    -- @include "wanted"
+  end
+end
+if #ports + fresh < least then
+  -- @include "queue"
+  -- @include "leave"
+  -- @include "grant"
+  -- @include "clocks"
+  -- @include "forecast"
+  -- @include "refuse"
+end
+
+if waiting > 0 then
+  -- @include "leave"
+  leave(ticket)
+end
+local free_ats = {}
+if #ports > 0 then
+  free_ats = redis.call("ZMSCORE", COOLING, unpack(ports))
+  redis.call("ZREM", COOLING, unpack(ports))
+  redis.call("ZREM", RESTING .. network, unpack(ports))
+end
+if fresh == 1 and #avoid == 0 then
+  ports[#ports + 1] = redis.call("SPOP", FREE)
+elseif fresh > 0 then
+  -- @include "free"
+end
 -- @include "iso"
 -- @include "take"
-local SETTLE, SOONEST_MS = 32, 10
-local network, wait_ms, wanted, least = ARGV[2], tonumber(ARGV[8]), ARGV[9], tonumber(ARGV[11])
-local ids = {unpack(ARGV, 12)}
-local count = #ids
-
-local again = same_answer(ids)
-if again then return again end
-if wan.state ~= "open" then return {"DRAINING"} end
-local ttl_ms = tonumber(ARGV[7]) or wan.lease_ttl_ms
-if ttl_ms > wan.max_ttl_ms then return {"TTL", wan.max_ttl_ms} end
-
-saw() -- a full Redis refuses this write, and with it the call, before anything has changed
-local _, more = settle(SETTLE + count)
-
-local function refuse(word, free_at, ...)
-  local back_ms = math.min(wait_ms or 0, math.max((free_at or math.huge) - now_ms(), SOONEST_MS))
-  if wait_ms then
-    enqueue(ids[1], network, now_ms() + back_ms)
-  elseif wan.waiting > 0 then
-    leave(ids[1])
-  end
-  return {word, free_at and math.max(0, free_at - now_ms()) or -1, back_ms, ...}
-end
-
-if wan.max_per_network > 0 then
-  count = math.min(count, wan.max_per_network - (redis.call("HGET", key.networks, network) or 0))
-  if count < least then return refuse("CAPPED", nil, wan.max_per_network) end
-end
-if wanted ~= "" then
-  if is_free_to(wanted, network) then
-    leave_cooling({wanted}, network)
-    redis.call("SREM", key.free, wanted)
-    return take({wanted}, ids, ttl_ms)
-  end
-  local state = state_of(wanted)
-  if not state then return {"NOT_IN_RANGE"} end
-  if more then return {"MORE"} end
-  local free_at = forecast_port(wanted, network)
-  return {"UNAVAILABLE", state, free_at and math.max(0, free_at - now_ms()) or -1}
-end
-
-local all, mine = ahead_of(ids[1], network)
-local own, fresh = choose(count, network, all, mine)
-if #own + fresh < least then
-  if more then return {"MORE"} end
-  local free_at = math.min(forecast(network, all, mine) or math.huge, kept_until(network, all))
-  return refuse("EXHAUSTED", free_at < math.huge and free_at or nil)
-end
-if wan.waiting > 0 then leave(ids[1]) end
-leave_cooling(own, network)
-pop_free(fresh, own)
-return take(own, ids, ttl_ms)

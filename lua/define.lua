@@ -8,22 +8,23 @@
 -- @include "int"
 local PROTOCOL = "1"
 local made = 0
-local protocol = redis.call("HGET", key.config, "protocol")
+local protocol = redis.call("HGET", CONFIG, "protocol")
 if protocol and protocol ~= PROTOCOL then return {"OTHER_PROTOCOL", protocol} end
 if not protocol then
   if ARGV[2] ~= "new" then return {"GONE"} end
   local time = redis.call("TIME")
-  redis.call("HSET", key.config, "protocol", PROTOCOL, "state", "filling",
-    "seen_ms", int(time[1] * 1000 + math.floor(time[2] / 1000)), "waiting", 0, "filled", 0, "generation", ARGV[1],
+  redis.call("HSET", CONFIG, "protocol", PROTOCOL, "state", "filling",
+    "seen_ms", int(time[1] * 1000 + math.floor(time[2] / 1000)), "ahead_ms", 0, "fence", 0,
+    "waiting", 0, "leaving", 0, "filled", 0, "generation", ARGV[1],
     unpack(ARGV, 4))
   made = 1
 end
 for i = 4, #ARGV, 2 do
-  if redis.call("HGET", key.config, ARGV[i]) ~= ARGV[i + 1] then
-    return {"DIFFERENT", redis.call("HGETALL", key.config)}
+  if redis.call("HGET", CONFIG, ARGV[i]) ~= ARGV[i + 1] then
+    return {"DIFFERENT", redis.call("HGETALL", CONFIG)}
   end
 end
-local config = redis.call("HMGET", key.config, "state", "filled", "ports", "generation")
+local config = redis.call("HMGET", CONFIG, "state", "filled", "ports", "generation")
 if config[1] ~= "filling" then return {"DEFINED", made, config[4]} end
 
 local first, left = tonumber(config[2]), tonumber(ARGV[3])
@@ -36,9 +37,9 @@ for from, to in string.gmatch(config[3], "(%d+)-?(%d*)") do
   end
   passed = passed + to - from + 1
 end
-redis.call("HSET", key.config, "filled", int(first + #ports), "total", int(passed))
-if #ports > 0 then redis.call("SADD", key.free, unpack(ports)) end
+redis.call("HSET", CONFIG, "filled", int(first + #ports), "total", int(passed))
+if #ports > 0 then redis.call("SADD", FREE, unpack(ports)) end
 if first + #ports < passed then return {"FILLING", made} end
-redis.call("HSET", key.config, "state", "open")
-redis.call("HDEL", key.config, "filled")
+redis.call("HSET", CONFIG, "state", "open")
+redis.call("HDEL", CONFIG, "filled")
 return {"DEFINED", made, config[4]}

@@ -1,12 +1,13 @@
 -- Gives up places in the queue. Whoever leaves may have been called for a port: the call goes on to the next.
--- ARGV a ticket (the first lease_id of the acquire) each
+-- ARGV 1 boot clock  2 its time in ms, then a ticket (the first lease_id of the acquire) each
 -- Reply {"LEFT"}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
 -- @include "queue"
+local wake
 -- @include "wake"
 -- @include "leave"
-for _, ticket in ipairs(ARGV) do leave(ticket) end
-for _ = 1, #ARGV do wake("", now_ms(), now_ms()) end
+for i = 3, #ARGV do leave(ARGV[i]) end
+for _ = 3, #ARGV do wake("", now_ms, now_ms) end
 return {"LEFT"}

@@ -1,13 +1,21 @@
 -- Gives back leases whose port the holder's OS refused: nobody gets such a port during the quarantine.
--- ARGV for each lease: port or "", lease_id
--- Reply {"REJECTED", now, for each lease how it ended, now or before, or "unknown"}
+-- ARGV 1 boot clock  2 its time in ms, then for each lease: port or "", lease_id
+-- Reply {"REJECTED", now, for each lease how it ended, now or before, or "gone" when nothing is known of it any more}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
 -- @include "grant"
--- @include "queue"
--- @include "wake"
+local depart, wake
+if leaving > 0 then
+  -- @include "depart"
+end
+if waiting > 0 then
+  -- @include "queue"
+  -- @include "wake"
+end
+-- @include "clocks"
 -- @include "finish"
--- @include "verdict"
+local how, first, answer = "rejected", 3, {"REJECTED", server_ms}
 -- @include "end_asked"
-return end_asked("REJECTED", "rejected", 1)
+if has_ended and now_ms - seen_ms >= STEP_MS then saw() end
+return answer

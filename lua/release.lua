@@ -1,14 +1,23 @@
 -- Gives leases back. Asking twice changes nothing, and is told the same.
--- ARGV 1 how: "released", "drained" (its connection was read to the end: no rest), "reset" (a short cool-down will do)
---   or "unused" (never connected: no rest, no cool-down), then for each lease: port or "", lease_id
--- Reply {"RELEASED", now, for each lease how it ended, now or before, or "unknown"}
+-- ARGV 1 boot clock  2 its time in ms
+--   3 how: "released", "drained" (its connection was read to the end: no rest), "reset" (a short cool-down will do) or
+--   "unused" (never connected: no rest, no cool-down), then for each lease: port or "", lease_id
+-- Reply {"RELEASED", now, for each lease how it ended, now or before, or "gone" when nothing is known of it any more}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
 -- @include "grant"
--- @include "queue"
--- @include "wake"
+local depart, wake
+if leaving > 0 then
+  -- @include "depart"
+end
+if waiting > 0 then
+  -- @include "queue"
+  -- @include "wake"
+end
+-- @include "clocks"
 -- @include "finish"
--- @include "verdict"
+local how, first, answer = ARGV[3], 4, {"RELEASED", server_ms}
 -- @include "end_asked"
-return end_asked("RELEASED", ARGV[1], 2)
+if has_ended and now_ms - seen_ms >= STEP_MS then saw() end
+return answer

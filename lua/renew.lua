@@ -1,44 +1,60 @@
 -- Prolongs a holder's leases, and settles what is due. A lease never becomes shorter.
--- ARGV 1 holder  2 network  3 host  4 pid, then for each lease: port, lease_id, fence, ttl in ms, label
+-- ARGV 1 boot clock  2 its time in ms  3 holder  4 network  5 host  6 pid
+--   then for each lease: port, lease_id, fence, ttl in ms, label
 -- Reply {"RENEWED", now, number of ports that the holder holds here, number of ports settled, then for each lease
---   its new expires_at, or the word for how it ended}
+--   its new expires_at, or the word for how it ended, or "gone" when nothing is known of it any more}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
 -- @include "grant"
--- @include "queue"
--- @include "wake"
--- @include "finish"
--- @include "settle"
--- @include "verdict"
 -- @include "iso"
-local SETTLE, FIRST, FIELDS = 64, 5, 5
-local asked = {}
-for i = FIRST, #ARGV, FIELDS do
-  asked[#asked + 1] = {port = ARGV[i], lease_id = ARGV[i + 1], fence = ARGV[i + 2],
-    ttl_ms = math.min(ARGV[i + 3], wan.max_ttl_ms), label = ARGV[i + 4]}
+local SETTLE, FIRST, FIELDS = 64, 7, 5
+local answer, leased, ports = {"RENEWED", server_ms, 0, 0}, {}, {}
+for i = FIRST, #ARGV, FIELDS do ports[#ports + 1] = ARGV[i] end
+local last, expires = {}, {}
+if #ports > 0 then
+  last, expires = redis.call("HMGET", GRANTS, unpack(ports)), redis.call("ZMSCORE", LEASED, unpack(ports))
 end
-local reply, leased = {"RENEWED", now_ms(), 0, 0}, {}
-judge(asked)
-for i, lease in ipairs(asked) do
-  if lease.live then
-    local expires_at = math.max(lease.expires_at, now_ms() + lease.ttl_ms)
-    leased[#leased + 1], leased[#leased + 2] = int(expires_at), lease.port
-    reply[4 + i] = expires_at
-    local name = key.lease(lease.port)
-    if redis.call("PEXPIRE", name, int(expires_at - now_ms())) == 1 then
-      redis.call("HSET", name, "expires_at", iso(expires_at))
+for i, port in ipairs(ports) do
+  local asked_id, fence, ttl_ms, label = unpack(ARGV, FIRST + FIELDS * (i - 1) + 1, FIRST + FIELDS * i - 1)
+  local how, expires_at = "gone", tonumber(expires[i] or 0)
+  if last[i] then
+    local lease_id, _, _, _, _, was = read_grant(last[i])
+    if lease_id == asked_id then how = was end
+  end
+  if how == "live" and expires_at > now_ms then
+    expires_at = math.max(expires_at, now_ms + math.min(ttl_ms, max_ttl_ms))
+    leased[#leased + 1] = expires_at
+    leased[#leased + 1] = port
+    answer[4 + i] = expires_at + ahead_ms
+    local lease, left_ms, text = LEASE .. port, expires_at - now_ms, iso(expires_at + ahead_ms)
+    if redis.call("PEXPIRE", lease, left_ms) == 1 then
+      redis.call("HSET", lease, "expires_at", text)
     else -- it was evicted: write what its holder and the grant know
-      redis.call("HSET", name, "lease_id", lease.lease_id, "fence", lease.fence, "holder", ARGV[1], "network", ARGV[2],
-        "host", ARGV[3], "pid", ARGV[4], "label", lease.label, "expires_at", iso(expires_at))
-      redis.call("PEXPIRE", name, int(expires_at - now_ms()))
+      redis.call("HSET", lease, "lease_id", asked_id, "fence", fence, "holder", ARGV[3], "network", ARGV[4],
+        "host", ARGV[5], "pid", ARGV[6], "label", label, "expires_at", text)
+      redis.call("PEXPIRE", lease, left_ms)
     end
   else
-    reply[4 + i] = lease.how
+    answer[4 + i] = how == "live" and "expired" or how
   end
 end
-if #leased > 0 then redis.call("ZADD", key.leased, "XX", unpack(leased)) end
-reply[4] = settle(SETTLE)
-if #leased > 0 or reply[4] > 0 then saw() end
-reply[3] = redis.call("SCARD", key.held(ARGV[1]))
-return reply
+if #leased > 0 then redis.call("ZADD", LEASED, "XX", unpack(leased)) end
+-- @include "due"
+if is_due then
+  local depart, wake
+  if leaving > 0 then
+    -- @include "depart"
+  end
+  if waiting > 0 then
+    -- @include "queue"
+    -- @include "wake"
+  end
+  -- @include "clocks"
+  -- @include "finish"
+  -- @include "settle"
+  answer[4] = settle(SETTLE)
+end
+if #leased > 0 or is_due then saw() end
+answer[3] = redis.call("SCARD", HELD .. ARGV[3])
+return answer

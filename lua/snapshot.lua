@@ -1,5 +1,6 @@
 -- Counts the ports of a WAN as what they are now, also before anybody settled them, and lists leases page by page.
--- ARGV 1 network  2 how many leases to leave out  3 how many to list at most
+-- ARGV 1 boot clock  2 its time in ms  3 network
+--   4 how many leases to leave out  5 how many to list at most
 -- Reply {"SNAPSHOT", now, free, leased, cooling, withheld, how many cooling ports that network has rested,
 --   {name, value, ...} of config, {port, lease_id, fence, network, expires_at, ...} by expiry}
 -- @include "keys"
@@ -7,40 +8,40 @@
 -- @include "wan"
 -- @include "grant"
 local LOOK = 1000
-local upto = int(now_ms())
+local upto = int(now_ms)
 local function grants_of(page)
   local ports, grants = {}, {}
   for i = 1, #page, 2 do ports[#ports + 1] = page[i] end
   if #ports == 0 then return ports, grants end
-  for i, text in ipairs(redis.call("HMGET", key.grants, unpack(ports))) do grants[i] = read_grant(text) end
+  for i, text in ipairs(redis.call("HMGET", GRANTS, unpack(ports))) do grants[i] = {read_grant(text)} end
   return ports, grants
 end
 
 -- Expired leases that nobody settled cool by their own rest; past the first thousand, by the WAN's cool-down.
-local expired = redis.call("ZRANGEBYSCORE", key.leased, "-inf", upto, "WITHSCORES", "LIMIT", 0, LOOK)
+local expired = redis.call("ZRANGEBYSCORE", LEASED, "-inf", upto, "WITHSCORES", "LIMIT", 0, LOOK)
 local ports, grants = grants_of(expired)
 local cool, by_cooldown = 0, 0
 for i = 1, #ports do
   local ended = tonumber(expired[2 * i])
-  if ended + math.max(wan.cooldown_ms, grants[i].rest_ms) > now_ms() then cool = cool + 1 end
-  if ended + wan.cooldown_ms > now_ms() then by_cooldown = by_cooldown + 1 end
+  if ended + math.max(cooldown_ms, grants[i][4]) > now_ms then cool = cool + 1 end
+  if ended + cooldown_ms > now_ms then by_cooldown = by_cooldown + 1 end
 end
 if #ports == LOOK then
-  cool = cool - by_cooldown + redis.call("ZCOUNT", key.leased, "(" .. int(now_ms() - wan.cooldown_ms), upto)
+  cool = cool - by_cooldown + redis.call("ZCOUNT", LEASED, "(" .. int(now_ms - cooldown_ms), upto)
 end
 
-local leased = redis.call("ZCOUNT", key.leased, "(" .. upto, "+inf")
-local cooling = redis.call("ZCOUNT", key.cooling, "(" .. upto, "+inf") + cool
-local withheld = redis.call("SCARD", key.withheld)
-local total = redis.call("SCARD", key.free) + redis.call("ZCARD", key.leased) + redis.call("ZCARD", key.cooling)
+local leased = redis.call("ZCOUNT", LEASED, "(" .. upto, "+inf")
+local cooling = redis.call("ZCOUNT", COOLING, "(" .. upto, "+inf") + cool
+local withheld = redis.call("SCARD", WITHHELD)
+local total = redis.call("SCARD", FREE) + redis.call("ZCARD", LEASED) + redis.call("ZCARD", COOLING)
   + withheld
-local page = redis.call("ZRANGEBYSCORE", key.leased, "(" .. upto, "+inf", "WITHSCORES", "LIMIT", ARGV[2], ARGV[3])
+local page = redis.call("ZRANGEBYSCORE", LEASED, "(" .. upto, "+inf", "WITHSCORES", "LIMIT", ARGV[4], ARGV[5])
 local listed = {}
 ports, grants = grants_of(page)
 for i, port in ipairs(ports) do
   local n = 5 * (i - 1)
-  listed[n + 1], listed[n + 2], listed[n + 3] = port, grants[i].lease_id, int(grants[i].fence)
-  listed[n + 4], listed[n + 5] = grants[i].network, page[2 * i]
+  listed[n + 1], listed[n + 2], listed[n + 3] = port, grants[i][1], grants[i][2]
+  listed[n + 4], listed[n + 5] = grants[i][3], int(page[2 * i] + ahead_ms)
 end
-return {"SNAPSHOT", now_ms(), total - leased - cooling - withheld, leased, cooling, withheld,
-  redis.call("ZCOUNT", key.resting(ARGV[1]), "-inf", upto), redis.call("HGETALL", key.config), listed}
+return {"SNAPSHOT", server_ms, total - leased - cooling - withheld, leased, cooling, withheld,
+  redis.call("ZCOUNT", RESTING .. ARGV[3], "-inf", upto), redis.call("HGETALL", CONFIG), listed}

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Coroutine, Generator
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
 import redis.exceptions
 
-from redis_wanpool import sockets
+from redis_wanpool import sockets, wire
 from redis_wanpool.backend import plain
 from redis_wanpool.clock import boottime
 from redis_wanpool.definition import WanDefinition, checked_wan
@@ -311,24 +312,25 @@ class AsyncWanPortPool(Face):
             return Answer(await sockets.connect_async(step.lease.port, step.address, step.timeout), boottime())
         try:
             return await self._talk_async(step)
-        except BackendUnavailable:
-            if self._closed or not await asyncio.to_thread(self._backend.revived):
+        except BackendUnavailable as error:
+            if self._closed or not await asyncio.to_thread(self._backend.worth_another_try, error):
                 raise
-            return await self._talk_async(step)  # all scripts are idempotent on lease_id
+            return replace(await self._talk_async(step), repeated=True)
 
     async def _talk_async(self, step: Call | Ask) -> Answer:
         client = self._loop_client()
-        with self._backend.errors_translated():
-            sent = boottime()
+        sent = boottime()
+        try:
             if isinstance(step, Ask):
-                return Answer(plain(await client.execute_command(*step.words)), sent)
-            script, keys, args = step.script, step.keys, step.args
-            try:
-                reply = await client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
-            except redis.exceptions.NoScriptError:
-                sent = boottime()
-                reply = await client.execute_command("EVAL", script.source, len(keys), *keys, *args)
-            return Answer(plain(reply), sent)
+                reply = await client.execute_command(*step.words)
+            elif self._backend.is_fake:
+                script = client.register_script(step.script.source)
+                reply = await script(keys=step.keys, args=step.timed_args("", sent))
+            else:
+                reply = await wire.run_async(client, step.script, step.keys, step.timed_args(self._boot_clock, sent))
+        except (redis.RedisError, OSError) as error:
+            raise self._backend.translated(error) from error
+        return Answer(plain(reply), sent)
 
     async def _sleep(self, step: Sleep) -> Answer:
         loop = asyncio.get_running_loop()

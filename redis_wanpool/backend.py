@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -67,7 +66,7 @@ class Backend:
         """Whether the user made the client, and so closes it."""
         return self._given is not None
 
-    @property
+    @cached_property
     def is_fake(self) -> bool:
         if self._given is None:
             return self.url.startswith("fake:")
@@ -81,7 +80,7 @@ class Backend:
             import fakeredis
 
             return fakeredis.FakeRedis(server=_fake_server(self.url), decode_responses=True)
-        return redis.Redis.from_url(self.url, **self._options(Retry(NoBackoff(), 1, (redis.ConnectionError,))))
+        return redis.Redis.from_url(self.url, **self._options(Retry(NoBackoff(), 0)))
 
     def async_client(self) -> Any:
         """An asyncio client; it belongs to the loop in which it is used first."""
@@ -91,12 +90,9 @@ class Backend:
             import fakeredis
 
             return fakeredis.FakeAsyncRedis(server=_fake_server(self.url), decode_responses=True)
-        retry = AsyncRetry(NoBackoff(), 1, (redis.ConnectionError,))
-        return redis.asyncio.Redis.from_url(self.url, **self._options(retry))
+        return redis.asyncio.Redis.from_url(self.url, **self._options(AsyncRetry(NoBackoff(), 0)))
 
     def _options(self, retry: Any) -> dict[str, Any]:
-        # One replay after a broken connection, for a server that was restarted: all scripts are idempotent on lease_id.
-        # None after a timeout: the patience is used up.
         return {
             "decode_responses": True,
             "socket_connect_timeout": self.timeout,
@@ -105,26 +101,32 @@ class Backend:
             "max_connections": 10_000,
         }
 
-    @contextmanager
-    def errors_translated(self) -> Iterator[None]:
-        """Turns what redis-py raises into BackendUnavailable; NOSCRIPT is for the caller."""
-        try:
-            yield
-        except redis.exceptions.NoScriptError:
-            raise
-        except (TimeoutError, redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            wrapped = error.__cause__ if type(error) is redis.ConnectionError else None  # by redis.asyncio
-            if isinstance(wrapped or error, redis.exceptions.AuthenticationError):
-                raise BackendUnavailable(
-                    f"Redis ({self.name}) wants other credentials: {public_url(error)}; "
-                    "put user and password into the URL"
-                ) from error
-            raise BackendUnavailable(
-                f"Redis ({self.name}) does not answer within {self.timeout:g} s: "
-                f"{public_url(error) or type(error).__name__}; check that it runs, and the URL"
-            ) from error
-        except redis.RedisError as error:
-            raise BackendUnavailable(f"Redis ({self.name}) refused: {public_url(error)}") from error
+    def worth_another_try(self, error: BackendUnavailable) -> bool:
+        """Whether a step that failed like this is performed once more: the only place where anything is sent again.
+
+        Yes after a broken connection, as a restarted server leaves it: all scripts are idempotent on lease_id. No after
+        a timeout: the patience is used up.
+
+        Raises:
+            BackendUnavailable: the embedded server hangs, or does not start again.
+        """
+        broken = isinstance(error.__cause__, (redis.ConnectionError, OSError))
+        timed_out = isinstance(error.__cause__, TimeoutError)
+        return (broken and not timed_out) | self.revived()
+
+    def translated(self, error: Exception) -> BackendUnavailable:
+        """What redis-py raises in our words."""
+        if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
+            return BackendUnavailable(f"Redis ({self.name}) refused: {public_url(error)}")
+        wrapped = error.__cause__ if type(error) is redis.ConnectionError else None  # by redis.asyncio
+        if isinstance(wrapped or error, redis.exceptions.AuthenticationError):
+            return BackendUnavailable(
+                f"Redis ({self.name}) wants other credentials: {public_url(error)}; put user and password into the URL"
+            )
+        return BackendUnavailable(
+            f"Redis ({self.name}) does not answer within {self.timeout:g} s: "
+            f"{public_url(error) or type(error).__name__}; check that it runs, and the URL"
+        )
 
 
 def checked_url(url: object) -> str:

@@ -91,6 +91,12 @@ def ports_text(ports: object) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in joined)
 
 
+def port_numbers(ports: str) -> list[int]:
+    """The ports of a list in its canonical form, ascending."""
+    ranges = (part.partition("-") for part in ports.split(","))
+    return [port for first, _, last in ranges for port in range(int(first), int(last or first) + 1)]
+
+
 @dataclass(frozen=True, slots=True)
 class WanDefinition:
     """One WAN as its owner wants it; make it with `WanDefinition.of`, which checks the values."""

@@ -8,11 +8,12 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import redis.exceptions
 
-from redis_wanpool import config
+from redis_wanpool import config, wire
 from redis_wanpool.backend import Backend, given_client, plain
 from redis_wanpool.background import Background
 from redis_wanpool.clock import boottime
@@ -26,7 +27,7 @@ from redis_wanpool.definition import (
     checked_wan,
 )
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, PoolClosed
-from redis_wanpool.holder import this_holder
+from redis_wanpool.holder import boot_clock, this_holder
 from redis_wanpool.lease import Grant, LeaseState
 from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Protocol, Request, Step
 from redis_wanpool.protocol.steps import T
@@ -84,6 +85,7 @@ class Face:
     def _begin(self) -> None:
         """Starts afresh: at first, and in a forked child."""
         self._client: Any = None
+        self._boot_clock = boot_clock()
         self._ready = False
         self.protocol = Protocol(
             namespace=self._settings.namespace,
@@ -218,28 +220,29 @@ class Face:
             conversation.close()
 
     def _perform(self, step: Step) -> Answer:
-        try:
-            return self._talk(step)
-        except BackendUnavailable:
-            if self._closed or not self._backend.revived():
-                raise
-            return self._talk(step)  # all scripts are idempotent on lease_id
-
-    def _talk(self, step: Step) -> Answer:
         if not isinstance(step, (Call, Ask)):
             raise TypeError(f"{step} is for a caller, not for the background")
+        try:
+            return self._talk(step)
+        except BackendUnavailable as error:
+            if self._closed or not self._backend.worth_another_try(error):
+                raise
+            return replace(self._talk(step), repeated=True)
+
+    def _talk(self, step: Call | Ask) -> Answer:
         client = self._blocking_client()
-        with self._backend.errors_translated():
-            sent = boottime()
+        sent = boottime()
+        try:
             if isinstance(step, Ask):
-                return Answer(plain(client.execute_command(*step.words)), sent)
-            script, keys, args = step.script, step.keys, step.args
-            try:
-                reply = client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
-            except redis.exceptions.NoScriptError:
-                sent = boottime()
-                reply = client.execute_command("EVAL", script.source, len(keys), *keys, *args)
-            return Answer(plain(reply), sent)
+                reply = client.execute_command(*step.words)
+            elif self._backend.is_fake:
+                script = client.register_script(step.script.source)
+                reply = script(keys=step.keys, args=step.timed_args("", sent))
+            else:
+                reply = wire.run(client, step.script, step.keys, step.timed_args(self._boot_clock, sent))
+        except (redis.RedisError, OSError) as error:
+            raise self._backend.translated(error) from error
+        return Answer(plain(reply), sent)
 
     # -- in the background
 

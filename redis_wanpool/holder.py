@@ -70,6 +70,16 @@ def _boot_id() -> str:
         return f"boot-{int(psutil.boot_time())}"
 
 
+@cache
+def boot_clock() -> str:
+    """The name of the clock that `boottime` reads: the same for all processes of this boot of this machine."""
+    try:
+        time_namespace = str(Path("/proc/self/ns/time").readlink())  # it may shift the clock, time_namespaces(7)
+    except OSError:
+        time_namespace = ""
+    return hashlib.sha256(f"{_boot_id()} {time_namespace}".encode()).hexdigest()[:12]
+
+
 def _pid_namespace() -> str:
     try:
         return str(Path("/proc/self/ns/pid").stat().st_ino)

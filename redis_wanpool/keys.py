@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WAN_KEYS = ("config", "free", "withheld", "leased", "cooling", "grants", "ids", "waiting", "waiters", "networks")
+WAN_KEYS = (
+    "config",
+    "free",
+    "withheld",
+    "leased",
+    "cooling",
+    "grants",
+    "ids",
+    "waiting",
+    "waiters",
+    "networks",
+    "leaving",
+)
 """The keys of a WAN, in the order in which every WAN script gets them (see lua/lib/keys.lua)."""
 
 

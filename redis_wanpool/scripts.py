@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import textwrap
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_INCLUDE = re.compile(r'^-- @include "([a-z_]+)"$', re.MULTILINE)
+_INCLUDE = re.compile(r'^( *)-- @include "([a-z_]+)"$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ def script(name: str) -> Script:
     """The script of that name, assembled."""
 
     def included(match: re.Match[str]) -> str:
-        return (folder() / "lib" / f"{match[1]}.lua").read_text(encoding="utf-8").rstrip()
+        shared = (folder() / "lib" / f"{match[2]}.lua").read_text(encoding="utf-8").rstrip()
+        return textwrap.indent(shared, match[1])
 
     source = _INCLUDE.sub(included, (folder() / f"{name}.lua").read_text(encoding="utf-8"))
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

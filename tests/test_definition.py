@@ -71,9 +71,9 @@ def test_many_ports_are_defined_in_bounded_calls(
     called: list[str] = []
     original = Protocol.call
 
-    def counted(self: Protocol, name: str, *args: Any) -> Any:
+    def counted(self: Protocol, name: str, *args: Any, **kwargs: Any) -> Any:
         called.append(name)
-        return original(self, name, *args)
+        return original(self, name, *args, **kwargs)
 
     monkeypatch.setattr(Protocol, "call", counted)
     pool = pools()

@@ -17,7 +17,7 @@ FLOORS = [
     {"pool", "aio"},
     {"face"},
     {"protocol", "wakeups", "background", "config", "loops"},
-    {"backend", "server"},
+    {"backend", "server", "wire"},
     {"snapshot", "safety"},
     {"lease", "sockets", "scripts", "keys", "definition"},
     {"holder", "errors", "clock"},

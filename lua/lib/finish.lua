@@ -1,51 +1,19 @@
--- Ends leases: `ending` says where a port goes, `finish` takes it there, by a first write that a full Redis allows.
-local RESET_MS = 15000
-local function ending(port, grant, ended, how)
-  local rested_at = ended + grant.rest_ms
-  local free_at = ended + math.max(wan.cooldown_ms, grant.rest_ms)
-  if how == "unused" then
-    rested_at, free_at = ended, 0
-  elseif how == "drained" then
-    rested_at, free_at = ended, ended + wan.cooldown_ms
-  elseif how == "reset" then
-    free_at = ended + math.max(math.min(wan.cooldown_ms, RESET_MS), grant.rest_ms)
-  elseif how == "rejected" then
-    rested_at, free_at = nil, ended + wan.quarantine_ms
+-- Ends a lease: its port goes where it belongs, by a first write that a full Redis allows.
+local function finish(port, ended_at, how, lease_id, fence, network, rest_ms, earlier_free_at)
+  local rested_at, free_at = two_clocks(ended_at, how, tonumber(rest_ms), tonumber(earlier_free_at))
+  redis.call("ZREM", LEASED, port)
+  redis.call("DEL", LEASE .. port)
+  redis.call("HDEL", IDS, lease_id)
+  redis.call("SREM", HELD .. string.match(lease_id, "^(.*)/"), port)
+  redis.call("HSET", GRANTS, port,
+    lease_id .. " " .. fence .. " " .. network .. " " .. rest_ms .. " " .. int(free_at) .. " " .. how)
+  if free_at <= now_ms then
+    redis.call("SADD", FREE, port)
+  else
+    redis.call("ZADD", COOLING, free_at, port)
+    if rested_at then redis.call("ZADD", RESTING .. network, rested_at, port) end
   end
-  grant.how, grant.free_at = how, math.max(free_at, grant.free_at)
-  return {port = port, grant = grant, rested_at = rested_at}
-end
-
-local function add_to(lists, name, ...)
-  local list = lists[name] or {}
-  lists[name] = list
-  for _, item in ipairs({...}) do list[#list + 1] = item end
-end
-
-local function finish(endings)
-  local ports, leases, ids, grants, free, cooling, held, resting = {}, {}, {}, {}, {}, {}, {}, {}
-  for i, e in ipairs(endings) do
-    local grant = e.grant
-    ports[i], leases[i], ids[i] = e.port, key.lease(e.port), grant.lease_id
-    grants[2 * i - 1], grants[2 * i] = e.port, write_grant(grant)
-    add_to(held, grant.holder, e.port)
-    if grant.free_at <= now_ms() then
-      free[#free + 1] = e.port
-    else
-      cooling[#cooling + 1], cooling[#cooling + 2] = int(grant.free_at), e.port
-      if e.rested_at then add_to(resting, grant.network, int(e.rested_at), e.port) end
-    end
-  end
-  redis.call("ZREM", key.leased, unpack(ports))
-  redis.call("DEL", unpack(leases))
-  redis.call("HDEL", key.ids, unpack(ids))
-  for holder, list in pairs(held) do redis.call("SREM", key.held(holder), unpack(list)) end
-  redis.call("HSET", key.grants, unpack(grants))
-  if #free > 0 then redis.call("SADD", key.free, unpack(free)) end
-  if #cooling > 0 then redis.call("ZADD", key.cooling, unpack(cooling)) end
-  for network, list in pairs(resting) do redis.call("ZADD", key.resting(network), unpack(list)) end
-  for _, e in ipairs(endings) do
-    if wan.max_per_network > 0 then redis.call("HINCRBY", key.networks, e.grant.network, -1) end
-    if wan.waiting > 0 then wake(e.grant.network, e.rested_at or e.grant.free_at, e.grant.free_at) end
-  end
+  if max_per_network > 0 then redis.call("HINCRBY", NETWORKS, network, -1) end
+  if leaving > 0 then depart(port) end
+  if waiting > 0 then wake(network, rested_at or free_at, free_at) end
 end

@@ -1,21 +1,26 @@
 -- When a port is free for `network` by itself, at the latest; nil if nobody can tell.
-local function forecast_port(port, network)
-  local leased = redis.call("ZSCORE", key.leased, port)
-  local text = redis.call("HGET", key.grants, port)
-  if leased and text then
-    local grant = ending(port, read_grant(text), tonumber(leased), "expired")
-    return grant.grant.network == network and grant.rested_at or grant.grant.free_at
+local function forecast_port(port)
+  local expires_at, grant = redis.call("ZSCORE", LEASED, port), redis.call("HGET", GRANTS, port)
+  if expires_at and grant then
+    local _, _, its_network, rest_ms, earlier_free_at = read_grant(grant)
+    local rested_at, free_at = two_clocks(tonumber(expires_at), "expired", tonumber(rest_ms), tonumber(earlier_free_at))
+    return its_network == network and rested_at or free_at
   end
-  return tonumber(redis.call("ZSCORE", key.resting(network), port) or redis.call("ZSCORE", key.cooling, port) or nil)
+  return tonumber(redis.call("ZSCORE", RESTING .. network, port) or redis.call("ZSCORE", COOLING, port) or nil)
 end
 
 -- The same for any port of the WAN, with so many waiters ahead in all and from the same network.
-local function forecast(network, all, mine)
+local function forecast(ahead, ahead_of_mine)
   local function nth(name, n)
-    return redis.call("ZRANGEBYSCORE", name, "(" .. int(now_ms()), "+inf", "WITHSCORES", "LIMIT", n, 1)
+    return redis.call("ZRANGEBYSCORE", name, "(" .. int(now_ms), "+inf", "WITHSCORES", "LIMIT", n, 1)
   end
-  local own, cooling, leased = nth(key.resting(network), mine), nth(key.cooling, all), nth(key.leased, all)
-  local first = math.min(tonumber(own[2] or math.huge), tonumber(cooling[2] or math.huge))
-  if leased[1] then first = math.min(first, forecast_port(leased[1], network) or math.huge) end
+  local rested, cooled, expired = nth(RESTING .. network, ahead_of_mine), nth(COOLING, ahead), nth(LEASED, ahead)
+  local first = math.min(tonumber(rested[2] or math.huge), tonumber(cooled[2] or math.huge))
+  if expired[1] then first = math.min(first, forecast_port(expired[1]) or math.huge) end
+  if ahead > 0 and redis.call("SCARD", FREE) + redis.call("ZCOUNT", RESTING .. network, "-inf", now_ms) > 0 then
+    -- ports are there, and kept for those ahead: until the first of these is dead or has taken its port
+    local waiter = in_view()[1]
+    if waiter then first = math.min(first, math.max(waiter.next_ms + LATE_MS, now_ms) + 1) end
+  end
   return first < math.huge and first or nil
 end

@@ -4,14 +4,12 @@ local queue
 local function in_view()
   if queue then return queue end
   queue = {}
-  if wan.waiting == 0 then return queue end
-  local tickets = redis.call("ZRANGE", key.waiting, 0, IN_VIEW - 1)
+  local tickets = waiting > 0 and redis.call("ZRANGE", WAITING, 0, IN_VIEW - 1) or queue
   if #tickets == 0 then return queue end
-  local plans = redis.call("HMGET", key.waiters, unpack(tickets))
-  for i, ticket in ipairs(tickets) do
-    local network, next_ms = string.match(plans[i] or "", "^(%S+) (%d+)$")
-    queue[i] = {ticket = ticket, network = network, next_ms = tonumber(next_ms or 0)}
+  for i, plan in ipairs(redis.call("HMGET", WAITERS, unpack(tickets))) do
+    local network, next_ms = string.match(plan or "", "^(%S+) (%d+)$")
+    queue[i] = {ticket = tickets[i], network = network, next_ms = tonumber(next_ms or 0)}
   end
   return queue
 end
-local function is_dead(waiter) return waiter.next_ms + LATE_MS < now_ms() end
+local function is_dead(waiter) return waiter.next_ms + LATE_MS < now_ms end

@@ -1,25 +1,18 @@
--- Takes due ports on: expired leases into cooling, cooled ports into free; at most `limit` of each.
+-- Takes due ports on: expired leases into cooling, cooled ports into free; at most `limit` of each. Returns how many,
+-- and whether more may be due.
 local function settle(limit)
-  local due = redis.call("ZRANGEBYSCORE", key.leased, "-inf", int(now_ms()), "WITHSCORES", "LIMIT", 0, limit)
-  local expired = {}
-  for i = 1, #due, 2 do expired[#expired + 1] = due[i] end
-  if #expired > 0 then
-    local grants = redis.call("HMGET", key.grants, unpack(expired))
-    local endings = {}
-    for i, port in ipairs(expired) do
-      endings[i] = ending(port, read_grant(grants[i]), tonumber(due[2 * i]), "expired")
-    end
-    finish(endings)
+  local expired = redis.call("ZRANGEBYSCORE", LEASED, "-inf", now_ms, "WITHSCORES", "LIMIT", 0, limit)
+  local cooled = redis.call("ZRANGEBYSCORE", COOLING, "-inf", now_ms, "LIMIT", 0, limit)
+  for i = 1, #expired, 2 do
+    local port = expired[i]
+    finish(port, tonumber(expired[i + 1]), "expired", read_grant(redis.call("HGET", GRANTS, port)))
   end
-  local cooled = redis.call("ZRANGEBYSCORE", key.cooling, "-inf", int(now_ms()), "LIMIT", 0, limit)
-  if #cooled > 0 then
-    local resting = {}
-    for i, text in ipairs(redis.call("HMGET", key.grants, unpack(cooled))) do
-      if text then add_to(resting, read_grant(text).network, cooled[i]) end
-    end
-    redis.call("ZREM", key.cooling, unpack(cooled))
-    for network, ports in pairs(resting) do redis.call("ZREM", key.resting(network), unpack(ports)) end
-    redis.call("SADD", key.free, unpack(cooled))
+  for _, port in ipairs(cooled) do
+    local grant = redis.call("HGET", GRANTS, port)
+    redis.call("ZREM", COOLING, port)
+    if grant then redis.call("ZREM", RESTING .. string.match(grant, "^%S+ %d+ (%S+)"), port) end
+    redis.call("SADD", FREE, port)
+    if leaving > 0 then depart(port) end
   end
-  return #expired + #cooled, #expired == limit or #cooled == limit
+  return #expired / 2 + #cooled, #expired == 2 * limit or #cooled == limit
 end

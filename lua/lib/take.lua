@@ -1,32 +1,22 @@
--- Grants ports that were taken out of their places to the caller. The arguments are those of acquire.
-local function take(ports, ids, ttl_ms)
-  local holder, network, rest_ms, host, pid, label = unpack(ARGV, 1, 6)
-  local expires_at = now_ms() + ttl_ms
-  local acquired_text, expires_text, expires = iso(now_ms()), iso(expires_at), int(expires_at)
-  local reply = {"GRANTED", now_ms(), expires_at, wan.max_ttl_ms}
-  local last = redis.call("HMGET", key.grants, unpack(ports))
-  local grants, leased, known = {}, {}, {}
-  for i, port in ipairs(ports) do
-    local fence, free_at = time[1] * 1000000 + time[2], 0
-    if last[i] then
-      local before = read_grant(last[i])
-      fence, free_at = math.max(fence, before.fence + 1), before.free_at
-    end
-    grants[2 * i - 1], grants[2 * i] = port, write_grant({
-      lease_id = ids[i], fence = fence, network = network, rest_ms = rest_ms, how = "live",
-      free_at = free_at > now_ms() and free_at or 0})
-    leased[2 * i - 1], leased[2 * i] = expires, port
-    known[2 * i - 1], known[2 * i] = ids[i], port
-    reply[3 + 2 * i], reply[4 + 2 * i] = tonumber(port), fence
-    redis.call("HSET", key.lease(port), "lease_id", ids[i], "fence", int(fence), "holder", holder, "network", network,
-      "host", host, "pid", pid, "label", label, "acquired_at", acquired_text, "expires_at", expires_text)
-    redis.call("PEXPIRE", key.lease(port), ttl_ms)
-  end
-  for i = #ports + 1, #ids do reply[3 + 2 * i], reply[4 + 2 * i] = 0, 0 end
-  redis.call("HSET", key.grants, unpack(grants))
-  redis.call("ZADD", key.leased, unpack(leased))
-  redis.call("HSET", key.ids, unpack(known))
-  redis.call("SADD", key.held(holder), unpack(ports))
-  if wan.max_per_network > 0 then redis.call("HINCRBY", key.networks, network, #ports) end
-  return reply
+-- Grants `ports`, of which the first come from their cooling, to the caller. Ends the script.
+local answer = {"GRANTED", server_ms, server_ms + ttl_ms, max_ttl_ms}
+local acquired_at, expires_at = iso(server_ms), iso(server_ms + ttl_ms)
+local holder, host, pid, label = ARGV[3], ARGV[6], ARGV[7], ARGV[8]
+for i = 1, #ports do
+  local port, lease_id, fence_text, free_at = ports[i], ids[i], int(fence), tonumber(free_ats[i] or 0)
+  if free_at <= now_ms then free_at = 0 end
+  answer[3 + 2 * i], answer[4 + 2 * i] = tonumber(port), fence
+  local lease = LEASE .. port
+  redis.call("HSET", lease, "lease_id", lease_id, "fence", fence_text, "holder", holder, "network", network,
+    "host", host, "pid", pid, "label", label, "acquired_at", acquired_at, "expires_at", expires_at)
+  redis.call("PEXPIRE", lease, ttl_ms)
+  redis.call("HSET", GRANTS, port,
+    lease_id .. " " .. fence_text .. " " .. network .. " " .. ARGV[5] .. " " .. int(free_at) .. " live")
+  redis.call("ZADD", LEASED, now_ms + ttl_ms, port)
+  redis.call("HSET", IDS, lease_id, port)
+  redis.call("SADD", HELD .. holder, port)
+  fence = fence + 1
 end
+for i = #ports + 1, #ids do answer[3 + 2 * i], answer[4 + 2 * i] = 0, 0 end
+if max_per_network > 0 then redis.call("HINCRBY", NETWORKS, network, #ports) end
+return answer

@@ -1,19 +1,39 @@
--- Opens the WAN: its rules, and the time, which never runs backwards. Ends the script when there is no such WAN.
-local config = redis.call("HMGET", key.config, "protocol", "state", "seen_ms", "waiting", "cooldown_ms",
-  "lease_ttl_ms", "max_ttl_ms", "quarantine_ms", "max_per_network")
+-- Opens the WAN: its rules, and its time. Ends the script when there is no such WAN. The time of a WAN is the server's
+-- clock without its steps: a step back shows against the time last seen, a step ahead against the caller's boot clock
+-- (ARGV 1 names that clock or is "", ARGV 2 is its time in ms).
+local STEP_MS = 1000
+local clock = "clock:" .. string.sub(ARGV[1], 1, 2)
+local config = redis.call("HMGET", CONFIG, "protocol", "state", "seen_ms", "ahead_ms", clock, "fence", "waiting",
+  "leaving", "cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "max_per_network")
+local state, seen_ms, ahead_ms = config[2], tonumber(config[3]), tonumber(config[4])
+local waiting, leaving, cooldown_ms = tonumber(config[7]), tonumber(config[8]), tonumber(config[9])
+local max_ttl_ms, max_per_network = tonumber(config[11]), tonumber(config[12])
 if config[1] ~= "1" then
   if config[1] then return {"OTHER_PROTOCOL", config[1]} end
   return {"NOT_DEFINED"}
 end
-if config[2] == "filling" then return {"NOT_DEFINED"} end
-local wan = {
-  state = config[2], waiting = tonumber(config[4]), cooldown_ms = tonumber(config[5]),
-  lease_ttl_ms = tonumber(config[6]), max_ttl_ms = tonumber(config[7]),
-  quarantine_ms = tonumber(config[8]), max_per_network = tonumber(config[9]),
-}
+if state == "filling" then return {"NOT_DEFINED"} end
 local time = redis.call("TIME")
-local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(config[3]))
-local function now_ms() return now end
+local server_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_ms, is_noted = server_ms - ahead_ms, ARGV[1] == ""
+if now_ms < seen_ms then
+  if now_ms < seen_ms - STEP_MS then ahead_ms = server_ms - seen_ms end
+  now_ms = seen_ms
+elseif config[5] then
+  local name, boot_ms, at_ms = string.match(config[5], "^(%S+) (%d+) (%d+)$")
+  local elapsed_ms = (tonumber(ARGV[2]) or 0) - boot_ms
+  is_noted = is_noted or name == ARGV[1] and elapsed_ms < STEP_MS
+  if name == ARGV[1] and elapsed_ms >= 0 then
+    -- no caller saw a step before the time last seen, so the step is no longer than since then
+    local stepped_ms = math.min(now_ms - at_ms - elapsed_ms, now_ms - seen_ms)
+    if stepped_ms > STEP_MS then
+      ahead_ms = ahead_ms + stepped_ms
+      now_ms = now_ms - stepped_ms
+    end
+  end
+end
 local function saw(...)
-  redis.call("HSET", key.config, "seen_ms", int(now), ...)
+  if ahead_ms ~= tonumber(config[4]) then redis.call("HSET", CONFIG, "ahead_ms", ahead_ms) end
+  redis.call("HSET", CONFIG, "seen_ms", now_ms, ...)
+  if not is_noted then redis.call("HSET", CONFIG, clock, ARGV[1] .. " " .. ARGV[2] .. " " .. int(now_ms)) end
 end

@@ -17,6 +17,7 @@ class Keeping(Session):
         """Gives leases back; tells of each how it ended, now or before."""
         words: dict[str, str] = {}
         for wan_idx, batch in self.batches(leases):
+            asked_before = {lease.lease_id for lease in batch if (wan_idx, lease.lease_id) in self.doubts}
             pairs = [item for lease in batch for item in (lease.port, lease.lease_id)]
             for lease in batch:  # first the doubt: a lease in neither would look like one that we know nothing of
                 self.doubts[wan_idx, lease.lease_id] = str(lease.port), how
@@ -24,7 +25,11 @@ class Keeping(Session):
             answer = yield self.ending(wan_idx, how, pairs)
             if answer.reply[0] not in ("RELEASED", "REJECTED"):
                 raise (yield from self.refused(wan_idx, answer.reply))
-            for lease, word in zip(batch, answer.reply[2:], strict=True):
+            for lease, told in zip(batch, answer.reply[2:], strict=True):
+                word = told
+                if told == "gone":  # and the port granted anew; an earlier request that was executed ended it
+                    executed = answer.repeated or lease.lease_id in asked_before
+                    word = how if executed and answer.sent < lease.deadline else _how_gone(lease, answer)
                 self.doubts.pop((wan_idx, lease.lease_id), None)
                 lease.end(word)
                 words[lease.lease_id] = word
@@ -88,4 +93,9 @@ class Keeping(Session):
                 lease.extend(result / 1000, answer.sent + left - margin(max(lease.ttl, ttl or 0.0)))
                 lease.renew_at = answer.sent + lease.ttl / 3
             else:
-                lease.end(result)
+                lease.end(_how_gone(lease, answer) if result == "gone" else result)
+
+
+def _how_gone(lease: LeaseState, answer: Answer) -> str:
+    """How a lease ended of which Redis knows no longer: before its time only on somebody's word."""
+    return "revoked" if answer.sent < lease.deadline else "expired"

@@ -59,11 +59,11 @@ class Session:
             self._keys[wan_idx] = WanKeys.of(self.namespace, wan_idx)
         return self._keys[wan_idx]
 
-    def call(self, name: str, wan_idx: int, *args: str | int) -> Call:
-        return Call(script(name), self.wan_keys(wan_idx).declared, args)
+    def call(self, name: str, wan_idx: int, *args: str | int, timed: bool = True) -> Call:
+        return Call(script(name), self.wan_keys(wan_idx).declared, args, timed)
 
     def call_namespace(self, name: str, *args: str | int) -> Call:
-        return Call(script(name), namespace_keys(self.namespace), args)
+        return Call(script(name), namespace_keys(self.namespace), args, timed=False)
 
     def gone(self, wan_idx: int) -> WanNotDefined:
         return WanNotDefined(

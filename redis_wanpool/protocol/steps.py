@@ -6,6 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from redis_wanpool.definition import milliseconds
 from redis_wanpool.lease import LeaseState
 from redis_wanpool.scripts import Script
 
@@ -19,6 +20,12 @@ class Call:
     script: Script
     keys: tuple[str, ...]
     args: tuple[str | int, ...]
+    timed: bool = True
+    """whether it wants to know the caller's boot clock and its time (see lua/lib/wan.lua)"""
+
+    def timed_args(self, clock: str, boottime: float) -> tuple[str | int, ...]:
+        """The arguments as the script gets them; `clock` names the boot clock, or is "" for none."""
+        return (clock, milliseconds(boottime), *self.args) if self.timed else self.args
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class Answer:
 
     reply: Any
     sent: float
+    repeated: bool = False
+    """whether it was sent once before, and that may have been executed too"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,15 @@ class Wans(Session):
         answer = yield self.call_namespace("claim", *claim, "claimed")
         word, *facts = answer.reply
         if word != "CLAIMED":
-            raise self._claim_refused(wanted, word, facts)
+            if word == "DIFFERENT" and (yield from self._was_resized_to(wanted)):
+                return False
+            raise self.claim_refused(wan_idx, wanted.ports, word, facts)
         generation, stage = str(facts[0]), str(facts[1])
         may_make = "new" if stage == "claimed" and wan_idx not in self.known else ""
         made = False
         flat = [item for pair in fields.items() for item in pair]
         while True:
-            answer = yield self.call("define", wan_idx, generation, may_make, MOST_PORTS_A_CALL, *flat)
+            answer = yield self.call("define", wan_idx, generation, may_make, MOST_PORTS_A_CALL, *flat, timed=False)
             word, *facts = answer.reply
             if word == "GONE":
                 raise self.gone(wan_idx)
@@ -55,19 +57,28 @@ class Wans(Session):
             yield self.call_namespace("claim", *claim, "ready")
         return made
 
-    def _claim_refused(self, wanted: WanDefinition, word: str, facts: list[Any]) -> WanMismatch:
-        at = f"WAN {wanted.wan_idx} (namespace {self.namespace!r})"
+    def _was_resized_to(self, wanted: WanDefinition) -> Conversation[bool]:
+        """Whether the WAN is what is wanted, and its claim holds ports besides that are still to leave."""
+        flat = [item for pair in wanted.fields().items() for item in pair]
+        answer = yield self.call("define", wanted.wan_idx, "", "", MOST_PORTS_A_CALL, *flat, timed=False)
+        if answer.reply[0] == "DEFINED":
+            self.known.add(wanted.wan_idx)
+        return bool(answer.reply[0] == "DEFINED")
+
+    def claim_refused(self, wan_idx: int, ports: str, word: str, facts: Sequence[Any]) -> WanMismatch:
+        """The error for ports that cannot be claimed."""
+        at = f"WAN {wan_idx} (namespace {self.namespace!r})"
         if word == "OVERLAP":
             return WanMismatch(
-                f"{at}: port {facts[1]} of {wanted.ports} belongs to WAN {facts[0]} ({facts[2]}); "
+                f"{at}: port {facts[1]} of {ports} belongs to WAN {facts[0]} ({facts[2]}); "
                 "give each WAN ports of its own",
-                wan_idx=wanted.wan_idx,
-                differences={"ports": (wanted.ports, facts[2])},
+                wan_idx=wan_idx,
+                differences={"ports": (ports, facts[2])},
             )
         return WanMismatch(
-            f"{at} has ports {facts[0]}, not {wanted.ports}; ask for what stands, or use another WAN index",
-            wan_idx=wanted.wan_idx,
-            differences={"ports": (wanted.ports, facts[0])},
+            f"{at} has ports {facts[0]}, not {ports}; ask for what stands, or use another WAN index",
+            wan_idx=wan_idx,
+            differences={"ports": (ports, facts[0])},
         )
 
     def _different(self, wan_idx: int, fields: dict[str, str], flat: list[str]) -> WanMismatch:
@@ -87,12 +98,6 @@ class Wans(Session):
         """All WANs of the namespace, ascending."""
         answer = yield Ask(("HKEYS", namespace_keys(self.namespace)[0]))
         return tuple(sorted(int(wan_idx) for wan_idx in answer.reply))
-
-    def set_state(self, wan_idx: int, verb: str) -> Conversation[None]:
-        """Drains or opens a WAN."""
-        answer = yield self.call(verb, wan_idx)
-        if answer.reply[0] not in ("DRAINED", "OPENED"):
-            raise (yield from self.refused(wan_idx, answer.reply))
 
     def snapshot(self, wan_idx: int, *, leases: bool = False) -> Conversation[WanSnapshot]:
         """The counts of a WAN at one moment; with `leases`, who holds what: at that moment for the first thousand."""

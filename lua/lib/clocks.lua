@@ -1,0 +1,15 @@
+-- From when on its own network may have a port again, and from when on everybody may.
+local RESET_MS = 15000
+local function two_clocks(ended, how, rest_ms, earlier_free_at)
+  local rested_at, free_at = ended + rest_ms, ended + math.max(cooldown_ms, rest_ms)
+  if how == "unused" then
+    rested_at, free_at = ended, 0
+  elseif how == "drained" then
+    rested_at, free_at = ended, ended + cooldown_ms
+  elseif how == "reset" then
+    free_at = ended + math.max(math.min(cooldown_ms, RESET_MS), rest_ms)
+  elseif how == "rejected" then
+    rested_at, free_at = nil, ended + redis.call("HGET", CONFIG, "quarantine_ms")
+  end
+  return rested_at, math.max(free_at, earlier_free_at)
+end

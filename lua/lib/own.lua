@@ -1,0 +1,14 @@
+-- Finds the network's own rested ports that nobody ahead needs, and how many free ones will do besides.
+ports = redis.call("ZREVRANGEBYSCORE", RESTING .. network, now_ms, "-inf", "LIMIT", 0, count + mine + #avoid)
+if #ports > 0 and (mine > 0 or #avoid > 0) then
+  local rested = {}
+  for _, port in ipairs(ports) do
+    if not avoid[port] then rested[#rested + 1] = port end
+  end
+  ports = {unpack(rested, 1, math.max(0, math.min(count, #rested - mine)))}
+end
+if #ports < count then
+  fresh = redis.call("SCARD", FREE) - all
+  for _, port in ipairs(avoid) do fresh = fresh - redis.call("SISMEMBER", FREE, port) end
+  fresh = math.max(0, math.min(fresh, count - #ports))
+end

@@ -1,0 +1,14 @@
+-- Says why nothing is granted, and gives the caller a place in the queue, or takes it. Ends the script.
+if more then return {"MORE"} end
+local is_capped = count < least
+local free_at = not is_capped and forecast(all, mine) or nil
+local back_ms = math.min(wait_ms or 0, math.max((free_at or math.huge) - now_ms, SOONEST_MS))
+if wait_ms then
+  redis.call("ZADD", WAITING, "NX", time[1] * 1000000 + time[2], ticket)
+  redis.call("HSET", WAITERS, ticket, network .. " " .. int(now_ms + back_ms))
+  saw("waiting", redis.call("ZCARD", WAITING))
+else
+  leave(ticket)
+end
+if is_capped then return {"CAPPED", -1, back_ms, max_per_network} end
+return {"EXHAUSTED", free_at and math.max(0, free_at - now_ms) or -1, back_ms}
