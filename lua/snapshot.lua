@@ -30,11 +30,25 @@ if #ports == LOOK then
   cool = cool - by_cooldown + redis.call("ZCOUNT", LEASED, "(" .. int(now_ms - cooldown_ms), upto)
 end
 
+local withheld, gone = redis.call("SCARD", WITHHELD), 0
+if leaving > 0 then -- those among them that leave the WAN or its service
+  local cooled = redis.call("ZRANGEBYSCORE", COOLING, "-inf", upto, "LIMIT", 0, LOOK)
+  for _, port in ipairs(cooled) do ports[#ports + 1] = port end
+  for i, wanted in ipairs(#ports > 0 and redis.call("HMGET", LEAVING, unpack(ports)) or {}) do
+    local free_at = grants[i] and math.max(expired[2 * i] + math.max(cooldown_ms, grants[i][4]), grants[i][5]) or 0
+    if wanted == "withheld" then
+      withheld = withheld + 1
+      if free_at > now_ms then cool = cool - 1 end
+    elseif wanted and free_at <= now_ms then
+      gone = gone + 1
+    end
+  end
+end
+
 local leased = redis.call("ZCOUNT", LEASED, "(" .. upto, "+inf")
 local cooling = redis.call("ZCOUNT", COOLING, "(" .. upto, "+inf") + cool
-local withheld = redis.call("SCARD", WITHHELD)
 local total = redis.call("SCARD", FREE) + redis.call("ZCARD", LEASED) + redis.call("ZCARD", COOLING)
-  + withheld
+  + redis.call("SCARD", WITHHELD) - gone
 local page = redis.call("ZRANGEBYSCORE", LEASED, "(" .. upto, "+inf", "WITHSCORES", "LIMIT", ARGV[4], ARGV[5])
 local listed = {}
 ports, grants = grants_of(page)

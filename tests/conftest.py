@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
@@ -22,7 +23,14 @@ from redis_wanpool.keys import WanKeys, namespace_keys
 from redis_wanpool.scripts import script
 
 SERVERS = os.environ.get("WANPOOL_TEST_SERVERS", "valkey-9.1,redis-6.2").split(",")
+SEED = int(os.environ.get("WANPOOL_SEED", "0")) or random.randrange(1, 2**31)
+LONG = float(os.environ.get("WANPOOL_LONG", "1"))
+"""how many times as long the randomised tests last"""
 SETTINGS = ("WANPOOL_URL", "WANPOOL_NAMESPACE", "WANPOOL_NETWORK", "WANPOOL_CONFIG", "WANPOOL_SERVER")
+
+
+def pytest_report_header() -> str:
+    return f"random choices: WANPOOL_SEED={SEED} WANPOOL_LONG={LONG:g}"
 
 
 def wait_for(condition: Callable[[], Any], within: float = 20.0) -> Any:
