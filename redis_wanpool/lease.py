@@ -51,6 +51,8 @@ class LeaseState:
         self.renew_at = grant.deadline
         self.ended: str | None = None
         self.unreachable = False
+        self.asked_to_end = False
+        """whether a release was sent, be it answered or not"""
 
     def __repr__(self) -> str:
         state = self.ended or f"{self.remaining():.1f} s left"

@@ -17,18 +17,20 @@ class Keeping(Session):
         """Gives leases back; tells of each how it ended, now or before."""
         words: dict[str, str] = {}
         for wan_idx, batch in self.batches(leases):
-            asked_before = {lease.lease_id for lease in batch if (wan_idx, lease.lease_id) in self.doubts}
             pairs = [item for lease in batch for item in (lease.port, lease.lease_id)]
             for lease in batch:  # first the doubt: a lease in neither would look like one that we know nothing of
                 self.doubts[wan_idx, lease.lease_id] = str(lease.port), how
                 self.leases.pop(lease.lease_id, None)
+            asked_before = [lease.asked_to_end for lease in batch]
+            for lease in batch:
+                lease.asked_to_end = True
             answer = yield self.ending(wan_idx, how, pairs)
             if answer.reply[0] not in ("RELEASED", "REJECTED"):
                 raise (yield from self.refused(wan_idx, answer.reply))
-            for lease, told in zip(batch, answer.reply[2:], strict=True):
+            for lease, told, asked in zip(batch, answer.reply[2:], asked_before, strict=True):
                 word = told
                 if told == "gone":  # and the port granted anew; an earlier request that was executed ended it
-                    executed = answer.repeated or lease.lease_id in asked_before
+                    executed = answer.repeated or asked
                     word = how if executed and answer.sent < lease.deadline else _how_gone(lease, answer)
                 self.doubts.pop((wan_idx, lease.lease_id), None)
                 lease.end(word)

@@ -107,9 +107,12 @@ class Upkeep(Keeping):
                 raise (yield from self.refused(wan_idx, answer.reply))
             _, cursor, *pairs = answer.reply
             for port, lease_id in zip(pairs[::2], pairs[1::2], strict=True):
+                # In the order in which another thread moves an id on: from in_flight to leases, from leases to doubts.
+                if lease_id in self.in_flight:
+                    continue
                 known = self.leases.get(lease_id)
                 expected = known is not None and (known.wan_idx, known.port) == (wan_idx, int(port))
-                if not expected and lease_id not in self.in_flight and (wan_idx, lease_id) not in self.doubts:
+                if not expected and (wan_idx, lease_id) not in self.doubts:
                     yield self.call("release", wan_idx, "unused", port, lease_id)
             if cursor == "0":
                 return
