@@ -45,13 +45,13 @@ def wait_for(condition: Callable[[], Any], within: float = 20.0) -> Any:
 class Server:
     """A private server on a unix socket."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, *options: str) -> None:
         self.name = name
         self.folder = folder
         self.socket = folder / "s"
         self.url = f"unix://{self.socket}"
         self.admin = redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
-        self.start()
+        self.start(*options)
 
     def start(self, *options: str) -> None:
         self.socket.unlink(missing_ok=True)

@@ -1,0 +1,125 @@
+"""Real processes on a real server, killed, stopped, cut off: one holder a port, and every port comes back."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import LONG, SEED, SERVERS, Server, check_invariant, wait_for
+from history import read, violations
+from worker import COOLDOWN, REST, TTL
+
+from redis_wanpool import WanPortPool
+from redis_wanpool.clock import boottime
+
+SECONDS = 10 * LONG
+WORKERS, PORTS = 9, 8
+DURABLE = ("--appendonly", "yes", "--appendfsync", "everysec")
+
+
+class Storm:
+    """Workers, and what happens to them."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server = server
+        self.folder = folder
+        self.random = random.Random(SEED)
+        self.happened: Counter[str] = Counter()
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.stopped: dict[int, float] = {}
+        """which workers are stopped, and until when"""
+        for _ in range(WORKERS):
+            self.workers.append(self.new_worker())
+
+    def new_worker(self) -> subprocess.Popen[bytes]:
+        self.happened["workers"] += 1
+        number = self.happened["workers"]
+        arguments = [
+            *(self.server.url, f"network-{number % 3}", ("sync", "aio")[number % 2]),
+            *(str(self.folder / f"w{number:04}.history"), str(SEED + number)),
+        ]
+        with (self.folder / "errors").open("ab") as errors:
+            return subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("worker.py")), *arguments], stderr=errors
+            )
+
+    def go_on(self, now: float) -> None:
+        for index, until in list(self.stopped.items()):
+            if now > until:
+                self.workers[index].send_signal(signal.SIGCONT)
+                del self.stopped[index]
+
+    def strike(self, now: float) -> None:
+        what = self.random.choices(["kill", "stop", "cut", "flush", "restart"], [5, 5, 3, 2, 2])[0]
+        self.happened[what] += 1
+        index = self.random.randrange(WORKERS)
+        if what == "kill":
+            self.stopped.pop(index, None)
+            self.workers[index].kill()
+            self.workers[index].wait()
+            self.workers[index] = self.new_worker()
+        elif what == "stop" and index not in self.stopped:
+            self.workers[index].send_signal(signal.SIGSTOP)
+            self.stopped[index] = now + self.random.uniform(1.1, 1.6) * TTL
+        elif what == "cut":
+            self.server.admin.execute_command("CLIENT", "KILL", "TYPE", "normal")
+        elif what == "flush":
+            self.server.admin.script_flush()
+        elif what == "restart":
+            self.server.stop()
+            self.server.start(*DURABLE)
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+        for worker in self.workers:
+            worker.wait()
+
+
+@pytest.fixture
+def durable(tmp_path: Path) -> Iterator[Server]:
+    server = Server(SERVERS[0], tmp_path, *DURABLE)
+    yield server
+    server.close()
+
+
+@pytest.mark.timeout(60 + 2 * SECONDS)
+def test_in_a_storm_each_port_has_one_holder_and_all_come_back(durable: Server, tmp_path: Path) -> None:
+    with WanPortPool(durable.url, namespace="test", network="judge", rest=0) as pool:
+        pool.define_wan(0, f"20000-{20000 + PORTS - 1}", cooldown=COOLDOWN, lease_ttl=TTL)
+        storm = Storm(durable, tmp_path)
+        try:
+            wait_for(lambda: len({hold.worker for hold in read(tmp_path)}) >= WORKERS // 2, within=60)
+            end = boottime() + SECONDS
+            strike_at = boottime()
+            while (now := boottime()) < end:
+                storm.go_on(now)
+                if now >= strike_at:
+                    storm.strike(now)
+                    strike_at = now + storm.random.uniform(0.1, 0.5)
+                signal.sigtimedwait([], 0.02)
+        finally:
+            storm.end()
+        died = boottime()
+        wait_for(lambda: pool.snapshot(0).leased == 0)
+        back_after = boottime() - died
+        wait_for(lambda: pool.snapshot(0).free == PORTS)
+    holds = read(tmp_path)
+    uses = sum(hold.uses for hold in holds)
+    hands = len({(hold.port, hold.network) for hold in holds})
+    print(
+        f"seed {SEED}: {len(holds)} holds, {uses} uses, {dict(storm.happened)}, ends {Counter(h.how for h in holds)}; "
+        f"the last ports were on their way back after {back_after:.2f} s (ttl {TTL:g} s)"
+    )
+    assert "Traceback" not in (tmp_path / "errors").read_text(), (tmp_path / "errors").read_text()
+    assert violations(holds, REST, COOLDOWN) == []
+    assert back_after < TTL + 1
+    assert uses > 100 and hands > PORTS, "the storm was one"
+    assert all(storm.happened[what] for what in ("kill", "stop", "cut", "flush", "restart")) or LONG < 1
+    check_invariant(durable.admin)
