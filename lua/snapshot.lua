@@ -55,7 +55,7 @@ ports, grants = grants_of(page)
 for i, port in ipairs(ports) do
   local n = 5 * (i - 1)
   listed[n + 1], listed[n + 2], listed[n + 3] = port, grants[i][1], grants[i][2]
-  listed[n + 4], listed[n + 5] = grants[i][3], int(page[2 * i] + ahead_ms)
+  listed[n + 4], listed[n + 5] = grants[i][3], page[2 * i]
 end
-return {"SNAPSHOT", server_ms, total - leased - cooling - withheld, leased, cooling, withheld,
+return {"SNAPSHOT", now_ms, total - leased - cooling - withheld, leased, cooling, withheld,
   redis.call("ZCOUNT", RESTING .. ARGV[3], "-inf", upto), redis.call("HGETALL", CONFIG), listed}

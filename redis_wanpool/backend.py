@@ -66,6 +66,10 @@ class Backend:
         """Whether the user made the client, and so closes it."""
         return self._given is not None
 
+    def is_given(self, client: Any) -> bool:
+        """Whether that client is the user's own."""
+        return client is self._given
+
     @cached_property
     def is_fake(self) -> bool:
         if self._given is None:
@@ -116,6 +120,11 @@ class Backend:
 
     def translated(self, error: Exception) -> BackendUnavailable:
         """What redis-py raises in our words."""
+        if isinstance(error, redis.exceptions.OutOfMemoryError) or "-OOM " in str(error):  # the latter from Redis 6.2
+            return BackendUnavailable(
+                f"Redis ({self.name}) is out of memory and takes nothing new; leases are renewed and released as ever. "
+                "Free memory there, or raise maxmemory"
+            )
         if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
             return BackendUnavailable(f"Redis ({self.name}) refused: {public_url(error)}")
         wrapped = error.__cause__ if type(error) is redis.ConnectionError else None  # by redis.asyncio

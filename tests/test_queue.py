@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -225,7 +226,7 @@ def test_many_waiters_of_many_objects_all_get_their_turn(server: Any) -> None:
     served: list[int] = []
 
     def work(pool: WanPortPool) -> None:
-        for _ in range(25):
+        for _ in range(125):
             with pool.acquire(0, wait=30) as lease:
                 served.append(lease.port)
 
@@ -236,7 +237,33 @@ def test_many_waiters_of_many_objects_all_get_their_turn(server: Any) -> None:
         thread.join(60)
     for pool in pools:
         pool.close()
-    assert len(served) == 200
+    assert len(served) == 1_000, "no call was lost: nobody asks again by itself"
+
+
+def test_nobody_is_served_a_third_time_before_everybody_was_served(server: Any) -> None:
+    pools = [WanPortPool(server.url, namespace="test", rest=0) for _ in range(5)]
+    pools[0].define_wan(0, "20000-20004", cooldown=0)
+    served = [0] * 50
+    turn = threading.Lock()
+    unfair: list[list[int]] = []
+
+    def work(number: int) -> None:
+        while not all(served) and not unfair:
+            with pools[number % 5].acquire(0, wait=60):
+                with turn:
+                    served[number] += 1
+                    if served[number] > 2 and not all(served):
+                        unfair.append(list(served))
+                time.sleep(0.1)  # what it takes the port for
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for pool in pools:
+        pool.close()
+    assert all(served) and not unfair, unfair
 
 
 @pytest.mark.parametrize("ports", ["20000", "20000-20009"])

@@ -22,7 +22,7 @@ DEFINITION = {
     **{"max_per_network": 0, "weight": 1, "ports": "20000-20009", "name": ""},
 }
 WAN_SCRIPTS = tuple(name for name in scripts.names() if name not in UNTIMED)
-CALLS = {"acquire": 15, "renew": 11, "release": 10}
+CALLS = {"acquire": 15, "renew": 11, "release": 11}
 """how often an undisturbed call of each script calls Redis, for one lease"""
 
 
@@ -274,7 +274,7 @@ def test_time_never_runs_backwards(wan: Wan) -> None:
     before = wan_time(wan.admin)
     step_server_clock(wan.admin, -HOUR_MS)
     _, now, expires, _, port, _ = wan.acquire("h:1:x/0")
-    assert expires - now == 60_000, "people see the server's clock"
+    assert expires - now == 60_000
     assert wan_time(wan.admin) == before + HOUR_MS
     assert wan.admin.zscore(PREFIX + "leased", port) == before + HOUR_MS + 60_000
     wan.acquire("h:1:x/1")

@@ -1,5 +1,5 @@
 -- The answer to an acquire that was answered before: what its lease_ids hold. Ends the script.
-local answer, expires_at = {"GRANTED", server_ms, 0, max_ttl_ms}, math.huge
+local answer, expires_at = {"GRANTED", now_ms, 0, max_ttl_ms}, math.huge
 for i = 1, #ids do
   local fence = 0
   if known[i] then
@@ -8,5 +8,5 @@ for i = 1, #ids do
   end
   answer[3 + 2 * i], answer[4 + 2 * i] = tonumber(known[i] or 0), fence
 end
-answer[3] = expires_at + ahead_ms
+answer[3] = expires_at
 return answer

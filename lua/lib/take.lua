@@ -1,6 +1,6 @@
 -- Grants `ports`, of which the first come from their cooling, to the caller. Ends the script.
-local answer = {"GRANTED", server_ms, server_ms + ttl_ms, max_ttl_ms}
-local acquired_at, expires_at = iso(server_ms), iso(server_ms + ttl_ms)
+local answer = {"GRANTED", now_ms, now_ms + ttl_ms, max_ttl_ms}
+local acquired_at, expires_at = iso(now_ms + ahead_ms), iso(now_ms + ahead_ms + ttl_ms)
 local holder, host, pid, label = ARGV[3], ARGV[6], ARGV[7], ARGV[8]
 for i = 1, #ports do
   local port, lease_id, fence_text, free_at = ports[i], ids[i], int(fence), tonumber(free_ats[i] or 0)

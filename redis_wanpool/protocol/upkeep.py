@@ -29,6 +29,8 @@ class Upkeep(Keeping):
         except WanpoolError as error:
             failed = self._failed("clear up after an unanswered call", error)
         for wan_idx, batch in self.batches(self._due(now)):
+            for lease in batch:
+                lease.unreachable = True  # until the answer is there
             try:
                 answer = yield self.renewal(wan_idx, batch)
                 if answer.reply[0] != "RENEWED":

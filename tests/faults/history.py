@@ -3,8 +3,8 @@
 All times are of the boot clock, which the processes of a machine share. A hold reaches from the moment at which its
 worker knew of the grant to the last moment at which it surely held: a use counts only if the check of the lease passed
 before and after the clock was read, so a worker that was stopped claims nothing that it did not know. The true hold is
-longer at both ends. So if two holds of a port overlap here, they overlapped; and if less than the cool-down lies between
-two of them, it was cut short.
+longer at both ends. So if two holds of a port overlap here, they overlapped; and if less than the cool-down lies
+between two of them, it was cut short.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def read(folder: Path) -> list[Hold]:
                 current = Hold(path.stem, *facts, begun=at, ended=at)
                 holds.append(current)
             elif current is not None:
-                current.ended = max(current.ended, at) if event in ("use", "release") else current.ended
-                current.uses += event == "use"
+                if event == "use":  # not a release: its worker may have been stopped before it
+                    current.ended = at
+                    current.uses += 1
                 current.how = event
     return holds
 

@@ -66,5 +66,5 @@ def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
         *("w1", 20000, 7),
         *(1.2, 2, "lost"),
     )
-    assert (second.ended, second.how) == (2.5, "True")
+    assert (second.ended, second.how) == (2.0, "True")
     assert (third.begun, third.ended) == (3.0, 3.0)

@@ -1,0 +1,1 @@
+"""How fast it is, as ratios against something that is measured in the same run: `python -m bench`."""
