@@ -5,8 +5,8 @@
 --   10 "", or for how many ms at most the caller waits before it asks again: it then gets a place in the queue
 --   11 "" or the wanted port  12 ports to avoid, comma-separated  13 the least number of ports that will do
 --   14... a lease_id for each port
--- Reply {"GRANTED", now, expires_at, max_ttl_ms, port, fence, port, fence, ...} in the order of the lease_ids; the same
---   again when they are known, with port 0 for each that was not granted or has ended
+-- Reply {"GRANTED", now, expires_at, max_ttl_ms, lease_ttl_ms, port, fence, port, fence, ...} in the order of the
+--   lease_ids; the same again when they are known, with port 0 for each that was not granted or has ended
 --   {"EXHAUSTED", ms until a port is free by itself or -1, ms after which to ask again}
 --   {"CAPPED", -1, ms after which to ask again, max_per_network}
 --   {"UNAVAILABLE", state of the wanted port, ms until it is free or -1}  {"NOT_IN_RANGE"}

@@ -51,8 +51,8 @@ class LeaseState:
         self.renew_at = grant.deadline
         self.ended: str | None = None
         self.unreachable = False
-        self.asked_to_end = False
-        """whether a release was sent, be it answered or not"""
+        self.asked_to_end: str | None = None
+        """how a release was asked for, be it answered or not"""
 
     def __repr__(self) -> str:
         state = self.ended or f"{self.remaining():.1f} s left"
@@ -104,7 +104,7 @@ class LeaseState:
 
     def extend(self, expires_at: float, deadline: float) -> None:
         """Notes a renewal."""
-        self.expires_at = expires_at
+        self.expires_at = max(self.expires_at, expires_at)  # a reply may be overtaken by a later one
         self.deadline = max(self.deadline, deadline)
         self.unreachable = False
 

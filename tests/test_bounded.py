@@ -24,7 +24,7 @@ def expired(server: Any) -> Any:
             granted = run_script(
                 server.admin, "acquire", "dead:1:x", "gone", 0, "dead", 1, "", "", "", "", "", 1000, *ids
             )
-            assert len(granted) == 4 + 2000
+            assert len(granted) == 5 + 2000
         assert server.admin.zcard(PREFIX + "leased") == PORTS
         wait_for(lambda: pool.snapshot(0).free == PORTS)
         yield pool

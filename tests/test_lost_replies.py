@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LONG, SEED, SERVERS, Server, check_invariant, wait_for
+from conftest import LONG, SEED, SERVERS, Server, age_wan, check_invariant, run_script, wait_for
 from faces import Blocking, Loop, make
 from proxy import KINDS, Proxy
 
-from redis_wanpool import BackendUnavailable, PoolExhausted
+from redis_wanpool import BackendUnavailable, LeaseLost, PoolExhausted
 
 PREFIX = "wanpool:{test:0}:"
 OPERATIONS = round(350 * LONG)
@@ -135,9 +135,35 @@ def test_a_release_is_true_though_its_port_went_on_before_it_was_told(
     assert is_live(direct, taken[0])
 
 
-def test_what_others_ended_and_granted_anew_is_not_called_released(pool: Any, new_pool: Any, direct: Server) -> None:
-    from conftest import run_script
+def test_a_release_without_an_answer_is_known_to_a_renewal_too(
+    pool: Any, new_pool: Callable[..., Any], proxy: Proxy, direct: Server
+) -> None:
+    lease = pool.acquire(0)
+    once(proxy, "release", "silent")
+    with pytest.raises(BackendUnavailable):
+        lease.release()
+    new_pool(direct.url).acquire(0, port=lease.port, wait=5)
+    with pytest.raises(LeaseLost) as caught:
+        lease.renew()
+    assert caught.value.reason == "released" and not lease.lost
+    assert lease.release() is True
 
+
+def test_an_acquire_that_is_answered_late_has_the_ttl_of_the_wan(pool: Any, proxy: Proxy, direct: Server) -> None:
+    proxy.swallowed = lambda: age_wan(direct.admin, 30)
+    once(proxy, "acquire", "swallow")
+    lease = pool.acquire(0)
+    assert lease.ttl == 60 and 25 < lease.remaining() < 30
+
+
+def test_a_renewal_whose_reply_is_overtaken_takes_nothing_back(pool: Any) -> None:
+    lease = pool.acquire(0)
+    expires_at, remaining = lease.expires_at, lease.remaining()
+    lease.extend(expires_at - 50, lease.deadline - 50)
+    assert lease.expires_at == expires_at and lease.remaining() > remaining - 5
+
+
+def test_what_others_ended_and_granted_anew_is_not_called_released(pool: Any, new_pool: Any, direct: Server) -> None:
     lease = pool.acquire(0)
     run_script(direct.admin, "revoke", lease.port, lease.lease_id)
     new_pool(direct.url).acquire(0, port=lease.port)

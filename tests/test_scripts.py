@@ -89,7 +89,7 @@ def test_the_scripts_call_redis_no_more_often_than_they_did(wan: Wan) -> None:
         return replies[0]
 
     for n in range(5):  # the fewest: once a second it is written down what time it is
-        port = count("acquire", lambda n=n: wan.acquire(f"h:1:x/{n}"))[4]
+        port = count("acquire", lambda n=n: wan.acquire(f"h:1:x/{n}"))[5]
         count("renew", lambda n=n, port=port: wan.renew((port, f"h:1:x/{n}")))
         count("release", lambda n=n, port=port: wan("release", "released", port, f"h:1:x/{n}"))
     assert found == CALLS
@@ -106,7 +106,7 @@ def test_more_ports_cost_few_more_calls(wan: Wan) -> None:
 def test_no_script_touches_a_key_of_another_wan(wan: Wan) -> None:
     def everything() -> None:
         wan.define()
-        first, second = wan.acquire(*ids(2))[4::2]
+        first, second = wan.acquire(*ids(2))[5::2]
         wan.renew((first, "h:1:x/0"), (second, "h:1:x/1"))
         wan.admin.delete(f"{PREFIX}lease:{first}")
         wan.renew((first, "h:1:x/0"))
@@ -167,8 +167,8 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     word, stands = wan.define(weight=2)
     assert (word, stands[stands.index("weight") + 1]) == ("DIFFERENT", "1")
 
-    word, now, expires, max_ttl, port, fence = granted = wan.acquire("h:1:x/0")
-    assert (word, expires - now, max_ttl) == ("GRANTED", 60000, 60000)
+    word, now, expires, max_ttl, ttl, port, fence = granted = wan.acquire("h:1:x/0")
+    assert (word, expires - now, max_ttl, ttl) == ("GRANTED", 60000, 60000, 60000)
     assert abs(fence - now * 1000) < 1000
     assert wan.acquire("h:1:x/0", ttl=60001)[2:] == granted[2:], "the same answer again"
     assert wan.acquire("h:1:x/1", ttl=60001) == ["TTL", 60000]
@@ -191,7 +191,7 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan.renew((port, "h:1:x/0"), (port, "h:1:x/1"))[4:][1] == "gone"
     assert wan("release", "released", port, "h:1:x/0")[2:] == ["released"]
     for name, arg, how in (("revoke", (), "revoked"), ("reject", (), "rejected"), ("release", ("reset",), "reset")):
-        (port,) = wan.acquire(f"h:1:x/{name}")[4:5]
+        (port,) = wan.acquire(f"h:1:x/{name}")[5:6]
         assert wan(name, *arg, port, f"h:1:x/{name}", "", "h:1:x/nobody")[2:] == [how, "gone"]
         assert wan.renew((port, f"h:1:x/{name}"))[4:] == [how]
     assert wan("leave", "h:1:x/nobody") == ["LEFT"]
@@ -228,10 +228,10 @@ def words_of(name: str) -> set[str]:
 
 
 def test_the_same_question_gets_the_same_answer(wan: Wan) -> None:
-    _, _, expires, _, port, fence = wan.acquire("h:1:x/0")
+    _, _, expires, _, _, port, fence = wan.acquire("h:1:x/0")
     for _ in range(3):
         again = wan.acquire("h:1:x/0")
-        assert (again[0], again[2], again[4], again[5]) == ("GRANTED", expires, port, fence)
+        assert (again[0], again[2], again[5], again[6]) == ("GRANTED", expires, port, fence)
     assert wan.renew((port, "h:1:x/0"))[4] >= expires
     for name, args, how in (
         ("release", ("released", port, "h:1:x/0"), "released"),
@@ -246,10 +246,10 @@ def test_the_same_question_gets_the_same_answer(wan: Wan) -> None:
 
 
 def test_many_asked_twice_get_the_same_ports_in_the_same_order(wan: Wan) -> None:
-    granted = wan.acquire(*ids(10))[4:]
-    assert wan.acquire(*ids(10))[4:] == granted
+    granted = wan.acquire(*ids(10))[5:]
+    assert wan.acquire(*ids(10))[5:] == granted
     wan("release", "unused", granted[0], "h:1:x/0")
-    assert wan.acquire(*ids(10))[4:] == [0, 0, *granted[2:]], "what has ended is not granted anew"
+    assert wan.acquire(*ids(10))[5:] == [0, 0, *granted[2:]], "what has ended is not granted anew"
 
 
 HOUR_MS = 3_600_000
@@ -273,7 +273,7 @@ def wan_time(admin: Any) -> int:
 def test_time_never_runs_backwards(wan: Wan) -> None:
     before = wan_time(wan.admin)
     step_server_clock(wan.admin, -HOUR_MS)
-    _, now, expires, _, port, _ = wan.acquire("h:1:x/0")
+    _, now, expires, _, _, port, _ = wan.acquire("h:1:x/0")
     assert expires - now == 60_000
     assert wan_time(wan.admin) == before + HOUR_MS
     assert wan.admin.zscore(PREFIX + "leased", port) == before + HOUR_MS + 60_000

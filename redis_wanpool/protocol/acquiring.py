@@ -190,8 +190,8 @@ class Acquiring(Wans):
                 return answer
 
     def _granted(self, wan_idx: int, request: Request, ids: list[str], answer: Answer) -> list[LeaseState]:
-        now_ms, expires_ms, max_ttl_ms, *pairs = answer.reply[1:]
-        ttl = (expires_ms - now_ms) / 1000
+        now_ms, expires_ms, max_ttl_ms, lease_ttl_ms, *pairs = answer.reply[1:]
+        ttl = lease_ttl_ms / 1000
         if request.ttl is not None:
             ttl = request.ttl
         elif self.ttl_ms is not None:

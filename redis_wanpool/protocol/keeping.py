@@ -23,15 +23,12 @@ class Keeping(Session):
                 self.leases.pop(lease.lease_id, None)
             asked_before = [lease.asked_to_end for lease in batch]
             for lease in batch:
-                lease.asked_to_end = True
+                lease.asked_to_end = how
             answer = yield self.ending(wan_idx, how, pairs)
             if answer.reply[0] not in ("RELEASED", "REJECTED"):
                 raise (yield from self.refused(wan_idx, answer.reply))
             for lease, told, asked in zip(batch, answer.reply[2:], asked_before, strict=True):
-                word = told
-                if told == "gone":  # and the port granted anew; an earlier request that was executed ended it
-                    executed = answer.repeated or asked
-                    word = how if executed and answer.sent < lease.deadline else _how_gone(lease, answer)
+                word = _how_gone(lease, answer, how if answer.repeated else asked) if told == "gone" else told
                 self.doubts.pop((wan_idx, lease.lease_id), None)
                 lease.end(word)
                 words[lease.lease_id] = word
@@ -95,9 +92,12 @@ class Keeping(Session):
                 lease.extend(result / 1000, answer.sent + left - margin(max(lease.ttl, ttl or 0.0)))
                 lease.renew_at = answer.sent + lease.ttl / 3
             else:
-                lease.end(_how_gone(lease, answer) if result == "gone" else result)
+                lease.end(_how_gone(lease, answer, lease.asked_to_end) if result == "gone" else result)
 
 
-def _how_gone(lease: LeaseState, answer: Answer) -> str:
-    """How a lease ended of which Redis knows no longer: before its time only on somebody's word."""
-    return "revoked" if answer.sent < lease.deadline else "expired"
+def _how_gone(lease: LeaseState, answer: Answer, asked: str | None) -> str:
+    """How a lease ended of which Redis knows no longer, its port being granted anew.
+
+    If that was before it can have expired, an earlier request to end it was executed, or else somebody revoked it.
+    """
+    return asked or "revoked" if answer.sent < lease.deadline else "expired"

@@ -1,0 +1,181 @@
+"""One small wrong per promise, and the tests that must notice it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """What is changed, and where the suite has to fail for it."""
+
+    promise: str
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    chosen: str = ""
+    """a selection among the tests, as pytest's -k"""
+
+
+MUTANTS = [
+    Mutant(
+        *("safety", "an expired lease is renewed", "lua/renew.lua"),
+        *('if how == "live" and expires_at > now_ms then', 'if how == "live" then'),
+        *("tests/test_keeping.py tests/test_protocol.py tests/test_model.py", ""),
+    ),
+    Mutant(
+        *("safety", "anybody may end a lease", "lua/lib/end_asked.lua"),
+        *("if lease_id == asked_id then", "if lease_id then"),
+        *("tests/test_keeping.py", "stranger"),
+    ),
+    Mutant(
+        *("safety", "two WANs may share a port", "lua/claim.lua"),
+        *("if shared <= math.min(range[2], theirs[2]) then", "if shared < 0 then"),
+        *("tests/test_definition.py", "overlap or belong"),
+    ),
+    Mutant(
+        *("safety", "a fence stands still", "lua/lib/take.lua"),
+        *("  fence = fence + 1\n", ""),
+        *("tests/test_model.py", ""),
+    ),
+    Mutant(
+        *("exactly once", "a repeated acquire takes another port", "lua/acquire.lua"),
+        *("if known[asked] then", "if false then"),
+        *("tests/test_keeping.py tests/test_lost_replies.py", "of_acquire or broken_exchange"),
+    ),
+    Mutant(
+        *("exactly once", "a repeated release forgets that it was executed", "redis_wanpool/protocol/keeping.py"),
+        *("how if answer.repeated else asked)", "None)"),
+        *("tests/test_lost_replies.py", "went_on_before"),
+    ),
+    Mutant(
+        *("exactly once", "a call without an answer is forgotten", "redis_wanpool/protocol/acquiring.py"),
+        *(
+            '        self.doubts.update({(wan_idx, lease_id): ("", "unused")',
+            '        dict({(wan_idx, lease_id): ("", "unused")',
+        ),
+        *("tests/test_lost_replies.py", "silence"),
+    ),
+    Mutant(
+        *("exactly once", "a late duplicate keeps its port", "redis_wanpool/protocol/upkeep.py"),
+        *("if answer.reply[2] != self._held_here(wan_idx):", "if False:"),
+        *("tests/test_keeping.py", "late_duplicate"),
+    ),
+    Mutant(
+        *("comeback", "nothing is settled", "lua/lib/due.lua"),
+        *("> 0\n", "< 0\n"),
+        *("tests/test_model.py tests/test_bounded.py", ""),
+    ),
+    Mutant(
+        *("comeback", "a clean end gives nothing back", "redis_wanpool/face.py"),
+        *("            self._run_blocking(self.protocol.give_back())\n        if", "            pass\n        if"),
+        *("tests/test_protocol.py tests/test_keeping.py", "clos or exit"),
+    ),
+    Mutant(
+        *(
+            "loss",
+            "the deadline is too late",
+            "redis_wanpool/protocol/acquiring.py",
+        ),
+        *(
+            "answer.sent + (expires_ms - now_ms) / 1000 - margin(ttl)",
+            "answer.sent + (expires_ms - now_ms) / 1000 + 0.3",
+        ),
+        *("tests/test_loss.py tests/test_keeping.py", ""),
+    ),
+    Mutant(
+        *("loss", "on_lost is not called", "redis_wanpool/face.py"),
+        *("                self._tell_loss(lease)\n", "                pass\n"),
+        *("tests/test_loss.py", "black or hole or told"),
+    ),
+    Mutant(
+        *("loss", "a timer stops with the machine", "redis_wanpool/background.py"),
+        *("else min(left, self.LOOK)", "else left"),
+        *("tests/test_loss.py", "soon_after"),
+    ),
+    Mutant(
+        *("two clocks", "no cool-down for others", "lua/lib/clocks.lua"),
+        *("ended + math.max(cooldown_ms, rest_ms)", "ended + rest_ms"),
+        *("tests/test_model.py", ""),
+    ),
+    Mutant(
+        *("two clocks", "no rest for its own network", "lua/lib/clocks.lua"),
+        *("local rested_at, free_at = ended + rest_ms,", "local rested_at, free_at = ended,"),
+        *("tests/test_model.py", ""),
+    ),
+    Mutant(
+        *("two clocks", "the least recently rested first", "lua/lib/own.lua"),
+        *(
+            '"ZREVRANGEBYSCORE", RESTING .. network, now_ms, "-inf"',
+            '"ZRANGEBYSCORE", RESTING .. network, "-inf", now_ms',
+        ),
+        *("tests/test_model.py tests/test_protocol.py", ""),
+    ),
+    Mutant(
+        *("two clocks", "an unused release ends an earlier cool-down", "lua/lib/take.lua"),
+        *("if free_at <= now_ms then free_at = 0 end", "free_at = 0"),
+        *("tests/test_model.py tests/test_protocol.py", ""),
+    ),
+    Mutant(
+        *("two clocks", "a step of the server's clock ends cool-downs", "lua/lib/wan.lua"),
+        *("if stepped_ms > STEP_MS then", "if false then"),
+        *("tests/test_scripts.py tests/test_steps.py", "step"),
+    ),
+    Mutant(
+        *("two clocks", "time runs backwards", "lua/lib/wan.lua"),
+        *("if now_ms < seen_ms then", "if false then"),
+        *("tests/test_scripts.py", "backwards"),
+    ),
+    Mutant(
+        *("shared Redis", "the lease key is believed", "lua/renew.lua"),
+        *('if redis.call("PEXPIRE", lease, left_ms) == 1 then', 'if redis.call("PEXPIRE", lease, left_ms) < 2 then'),
+        *("tests/test_memory.py tests/test_scripts.py", ""),
+    ),
+    Mutant(
+        *("shared Redis", "a full Redis changes something before it refuses", "lua/acquire.lua"),
+        *('saw("fence", fence + count - 1)\n', 'redis.call("HDEL", CONFIG, "x")\nsaw("fence", fence + count - 1)\n'),
+        *("tests/test_memory.py", ""),
+    ),
+    Mutant(
+        *("shared Redis", "a full Redis takes no lease back", "lua/lib/finish.lua"),
+        *('  redis.call("ZREM", LEASED, port)\n', '  saw()\n  redis.call("ZREM", LEASED, port)\n'),
+        *("tests/test_memory.py", ""),
+    ),
+    Mutant(
+        *("shared Redis", "eviction of any key is accepted", "redis_wanpool/safety.py"),
+        *('policy.startswith("allkeys-")', 'policy.startswith("nokeys-")'),
+        *("tests/test_memory.py tests/test_settings.py", "allkeys or evict"),
+    ),
+    Mutant(
+        *("bounded work", "all that is due is settled at once", "lua/lib/settle.lua"),
+        *('"WITHSCORES", "LIMIT", 0, limit)', '"WITHSCORES", "LIMIT", 0, 5000)'),
+        *("tests/test_bounded.py", ""),
+    ),
+    Mutant(
+        *("waiting", "a release calls nobody", "lua/lib/finish.lua"),
+        *("if waiting > 0 then wake(", "if waiting < 0 then wake("),
+        *("tests/test_queue.py", "release_calls"),
+    ),
+    Mutant(
+        *("waiting", "a newcomer overtakes", "lua/lib/own.lua"),
+        *('redis.call("SCARD", FREE) - all', 'redis.call("SCARD", FREE)'),
+        *("tests/test_queue.py", "newcomer or first_come"),
+    ),
+    Mutant(
+        *("fork", "a child has its parent's leases", "redis_wanpool/face.py"),
+        *('            lease.end("forked")\n        self._begin()', "            pass"),
+        *("tests/test_keeping.py", "fork"),
+    ),
+    Mutant(
+        *("asyncio", "a cancelled acquire leaves its place in the queue", "redis_wanpool/protocol/acquiring.py"),
+        *("self.abandoned.update((wan_idx, ids[0]) for wan_idx in (queued if done else asked))", "pass"),
+        *("tests/test_queue.py", "cancel"),
+    ),
+    Mutant(
+        *("asyncio", "a cancelled acquire keeps its port", "redis_wanpool/protocol/acquiring.py"),
+        *("            if not done:\n                self._give_up(asked, ids, [])\n", ""),
+        *("tests/test_queue.py", "cancel"),
+    ),
+]
