@@ -24,10 +24,12 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	$(BIN)/python -m pytest -q
 
-# All server versions, and the suite against the built wheel; needs what .ci/run installs.
+# All server versions, the mutants, and the suite against the built wheel; needs what .ci/run installs.
 test-all: $(VENV)/.ready
+	$(MAKE) bench QUICK=1
 	$(PYTHON) tests/servers.py
 	WANPOOL_TEST_SERVERS=redis-6.2,redis-7.0,redis-8.2,valkey-8.1,valkey-9.1 $(BIN)/python -m pytest -q
+	$(BIN)/python tests/mutants/run.py
 	$(BIN)/python tests/wheel.py
 
 check: $(VENV)/.ready

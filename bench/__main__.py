@@ -30,6 +30,7 @@ PARTS = {
     "portlocks": portlocks,
     "memory": memory,
 }
+BEGIN, END = "<!-- made by make bench -->", "<!-- end -->"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -87,6 +88,11 @@ def _write(into: Path | None, rows: list[Row], facts: dict[str, Any]) -> None:
     (tables / "results.json").write_text(json.dumps(found, indent=1) + "\n")
     (tables / "results.md").write_text(report.markdown(rows, facts))
     (plots / "bench.svg").write_text(chart.svg(rows, facts))
+    if into is None:
+        readme = ROOT / "README.md"
+        before, _, after = readme.read_text().partition(BEGIN)
+        shown = "![what it costs, as ratios](docs/bench.svg)\n\n" + report.markdown(rows, facts)
+        readme.write_text(f"{before}{BEGIN}\n{shown}{END}{after.partition(END)[2]}")
 
 
 if __name__ == "__main__":

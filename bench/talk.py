@@ -7,6 +7,7 @@ from typing import Any
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.clock import boottime
+from redis_wanpool.holder import boot_clock
 from redis_wanpool.lease import LeaseState
 from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Step
 
@@ -16,7 +17,8 @@ Command = tuple[Any, ...]
 def command(step: Step) -> Command:
     """The step as a Redis command."""
     if isinstance(step, Call):
-        return ("EVALSHA", step.script.sha, len(step.keys), *step.keys, *step.args)
+        args = step.timed_args(boot_clock(), boottime())
+        return ("EVALSHA", step.script.sha, len(step.keys), *step.keys, *args)
     if isinstance(step, Ask):
         return step.words
     raise TypeError(f"{step} is not for Redis")

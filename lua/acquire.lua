@@ -4,7 +4,7 @@
 --   9 ttl in ms, or "" for the WAN's
 --   10 "", or for how many ms at most the caller waits before it asks again: it then gets a place in the queue
 --   11 "" or the wanted port  12 ports to avoid, comma-separated  13 the least number of ports that will do
---   14... a lease_id for each port
+--   14 how many due ports to settle besides, 128 at most  15... a lease_id for each port
 -- Reply {"GRANTED", now, expires_at, max_ttl_ms, lease_ttl_ms, port, fence, port, fence, ...} in the order of the
 --   lease_ids; the same again when they are known, with port 0 for each that was not granted or has ended
 --   {"EXHAUSTED", ms until a port is free by itself or -1, ms after which to ask again}
@@ -14,10 +14,10 @@
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
-local SETTLE, SOONEST_MS = 32, 10
+local MOST_SETTLED, SOONEST_MS = 128, 10
 local network, wait_ms, wanted, least = ARGV[4], tonumber(ARGV[10]), ARGV[11], tonumber(ARGV[13])
-local ids, ticket = {unpack(ARGV, 14)}, ARGV[14]
-local count, known = #ids, redis.call("HMGET", IDS, unpack(ARGV, 14))
+local ids, ticket = {unpack(ARGV, 15)}, ARGV[15]
+local count, known = #ids, redis.call("HMGET", IDS, unpack(ARGV, 15))
 for asked = 1, count do
   if known[asked] then
     -- @include "again"
@@ -45,7 +45,7 @@ if is_due then
   -- @include "clocks"
   -- @include "finish"
   -- @include "settle"
-  local _, left = settle(SETTLE + count)
+  local _, left = settle(math.min(tonumber(ARGV[14]), MOST_SETTLED) + count)
   more = left
 end
 

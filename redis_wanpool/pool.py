@@ -102,7 +102,7 @@ class WanPortPool(Face):
         namespace: one pool of WANs in a Redis; default "default".
         network: what the router sees as one source address; default: this network namespace.
         rest: seconds before this network may have a port again; default by platform.
-        client: a redis.Redis to use instead of a URL; its own retries stay as they are.
+        client: a redis.Redis to use instead of a URL. Whatever its retries, a call is sent twice at most.
         lease_ttl: seconds a lease lasts without renewal; default: the WAN's.
         on_lost: called once with each lease that is lost, from a thread of the pool.
         reap, release_on_sigterm: accepted, and without effect in this version: a dead process's ports come back by

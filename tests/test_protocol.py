@@ -522,20 +522,3 @@ def test_closing_gives_everything_back_and_ends_the_object(pools: Pools, backend
     assert lease.release() is True and not lease.lost
     with pytest.raises(PoolClosed):
         pool.acquire(0)
-
-
-def test_sixty_thousand_expired_leases_are_settled_a_few_at_a_time(server: Any) -> None:
-    from redis_wanpool import WanPortPool
-
-    with WanPortPool(server.url, namespace="test", rest=0) as pool:
-        pool.define_wan(0, "1-60000", cooldown=0)
-        for _ in range(60):
-            pool.acquire_many(0, 1000)
-        pool.protocol.leases.clear()
-        prefix = "wanpool:{test:0}:"
-        server.admin.zunionstore(prefix + "leased", {prefix + "leased": 0})  # all expired, long ago
-        lease = pool.acquire(0)
-        assert server.admin.zcard(prefix + "leased") == 60_000 - 33 + 1
-        lease.renew()
-        assert server.admin.zcard(prefix + "leased") == 60_000 - 33 + 1 - 64
-        assert counts(pool) == {"free": 59_999, "leased": 1}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -266,27 +267,56 @@ def test_nobody_is_served_a_third_time_before_everybody_was_served(server: Any) 
     assert all(served) and not unfair, unfair
 
 
+class Cancelled:
+    """Awaits a coroutine, and cancels it where it waits for the n-th time: before what it waits for came, or after."""
+
+    def __init__(self, coroutine: Any, nth: int, after: bool) -> None:
+        self.coroutine, self.nth, self.after = coroutine, nth, after
+        self.reached = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps = self.coroutine.__await__()
+        try:
+            waited = next(steps)
+            count = 1
+            while True:
+                if self.reached or count != self.nth:
+                    got = yield waited
+                    waited = steps.send(got)
+                else:
+                    self.reached = True
+                    if self.after:
+                        yield waited
+                    waited = steps.throw(asyncio.CancelledError())
+                count += 1
+        except StopIteration as end:
+            return end.value
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("ports", ["20000", "20000-20009"])
-def test_a_cancellation_at_any_moment_leaves_no_place_and_leaks_no_port(server: Any, ports: str) -> None:
+def test_a_cancellation_at_any_await_leaves_no_place_and_leaks_no_port(server: Any, ports: str, after: bool) -> None:
     async def story() -> None:
         async with AsyncWanPortPool(server.url, namespace="test", rest=0) as pool:
             await pool.define_wan(0, ports, cooldown=0)
             await pool.acquire(0, port=20000)
 
-            async def acquire() -> Any:
-                return await pool.acquire(0, wait=60)
+            async def acquire_and_release() -> None:
+                lease = await pool.acquire(0, wait=0.2)
+                assert await lease.release()
 
-            for turns in range(20):
-                task = asyncio.create_task(acquire())
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                task.cancel()
-                await asyncio.wait([task], timeout=10)
-                assert task.done(), turns
-                if not task.cancelled():
-                    assert await task.result().release()
+            places = 0
+            for nth in range(1, 200):
+                attempt = Cancelled(acquire_and_release(), nth, after)
+                with suppress(asyncio.CancelledError, PoolExhausted):
+                    await attempt
+                if not attempt.reached:
+                    break
+                places += 1
+            assert places > 3, "it waits for a request and its reply at least twice"
             await asyncio.to_thread(wait_for, lambda: not pool.protocol.doubts and not pool.protocol.abandoned)
             await asyncio.to_thread(queue_of, server.admin, 0)
-            assert server.admin.zcard("wanpool:{test:0}:leased") == len(pool.protocol.leases) == 1
+            held = server.admin.zcard("wanpool:{test:0}:leased")
+            assert held == len(pool.protocol.leases) == 1, f"{held} after a cancellation at each of {places} places"
 
     asyncio.run(story())

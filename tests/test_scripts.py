@@ -43,7 +43,7 @@ class Wan:
         return self("define", generation, new, a_call, *flat)
 
     def acquire(self, *ids: str, ttl: Any = "", wait: Any = "", port: Any = "", network: str = "n") -> list[Any]:
-        return self("acquire", "h:1:x", network, 0, "h", 1, "", ttl, wait, port, "", len(ids), *ids)
+        return self("acquire", "h:1:x", network, 0, "h", 1, "", ttl, wait, port, "", len(ids), 8, *ids)
 
     def renew(self, *leases: tuple[Any, str]) -> list[Any]:
         return self("renew", "h:1:x", "n", "h", 1, *(item for pair in leases for item in (*pair, 1, 60000, "")))
@@ -210,11 +210,11 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan("resize", "20000-20009", 10, "lose", 20010) == ["RESIZED", 0]
 
     server.admin.flushall()
-    wan.define(ports="20000-20039", cooldown_ms=3_600_000)
-    wan.acquire(*ids(40))
+    wan.define(ports="20000-20009", cooldown_ms=3_600_000)
+    wan.acquire(*ids(10))
     age_wan(server.admin, 61)
-    assert wan.acquire("h:1:x/40", network="m") == ["MORE"]
-    assert wan.acquire("h:1:x/40", network="m")[0] == "EXHAUSTED"
+    assert wan.acquire("h:1:x/10", network="m") == ["MORE"]
+    assert wan.acquire("h:1:x/10", network="m")[0] == "EXHAUSTED"
 
     assert wan.said == {(name, word) for name in scripts.names() for word in words_of(name)}
 

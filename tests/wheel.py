@@ -30,13 +30,13 @@ def main() -> None:
         run(sys.executable, "-m", "venv", "--without-pip", away / "venv", cwd=away)
         python = away / "venv" / "bin" / "python"
         pip = [os.environ.get("PYTHON", "python3"), "-m", "pip", "--python", python, "install", "-q"]
-        run(*pip, f"{wheel}[embedded,fake]", "pytest", "pytest-timeout", cwd=away)
+        run(*pip, f"{wheel}[embedded,fake]", "pytest", "pytest-timeout", "hypothesis", cwd=away)
         shutil.copytree(ROOT / "tests", away / "tests", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", away)
         shutil.copytree(ROOT / ".servers", away / ".servers")
         run(python, "-c", f"import redis_wanpool; assert '{away}' in redis_wanpool.__file__", cwd=away)
         run(away / "venv" / "bin" / "wanpool", "demo", "--seconds", "3", cwd=away, WANPOOL_HOME=str(away / "home"))
-        run(python, "-m", "pytest", "-q", cwd=away)
+        run(python, "-m", "pytest", "-q", cwd=away, WANPOOL_TEST_SERVERS="valkey-9.1", WANPOOL_LONG="0.5")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ from redis_wanpool.snapshot import WanSnapshot
 CHANCES_LAST = 1.0
 """seconds for which what was seen of several WANs is good enough to choose among them"""
 
+SETTLE_FIRST, SETTLE_MORE = 8, 128
+"""how many due ports an acquire settles besides its own: few, so that it keeps its pace; and when it found nothing"""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -168,9 +171,7 @@ class Acquiring(Wans):
     def _ask_for(self, wan_idx: int, request: Request, ids: list[str], patience: float) -> Conversation[Answer]:
         ttl_ms = self.ttl_ms if request.ttl is None else milliseconds(request.ttl)
         who = self.holder
-        call = self.call(
-            "acquire",
-            wan_idx,
+        arguments: list[str | int] = [
             who.detached_id if request.detached else who.id,
             self.network,
             self.rest_ms,
@@ -182,12 +183,13 @@ class Acquiring(Wans):
             "" if request.port is None else request.port,
             ",".join(map(str, request.avoid)),
             request.least,
-            *ids,
-        )
+        ]
+        settle = SETTLE_FIRST
         while True:
-            answer = yield call
+            answer = yield self.call("acquire", wan_idx, *arguments, settle, *ids)
             if answer.reply[0] != "MORE":
                 return answer
+            settle = SETTLE_MORE
 
     def _granted(self, wan_idx: int, request: Request, ids: list[str], answer: Answer) -> list[LeaseState]:
         now_ms, expires_ms, max_ttl_ms, lease_ttl_ms, *pairs = answer.reply[1:]

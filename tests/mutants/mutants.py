@@ -36,8 +36,8 @@ MUTANTS = [
         *("tests/test_definition.py", "overlap or belong"),
     ),
     Mutant(
-        *("safety", "a fence stands still", "lua/lib/take.lua"),
-        *("  fence = fence + 1\n", ""),
+        *("safety", "a fence stands still", "lua/acquire.lua"),
+        *("local fence = math.max(time[1] * 1000000 + time[2], config[6] + 1)", "local fence = 7"),
         *("tests/test_model.py", ""),
     ),
     Mutant(
