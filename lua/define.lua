@@ -6,7 +6,7 @@
 --   {"OTHER_PROTOCOL", version}
 -- @include "keys"
 -- @include "int"
-local PROTOCOL = "1"
+local PROTOCOL = "2"
 local made = 0
 local protocol = redis.call("HGET", CONFIG, "protocol")
 if protocol and protocol ~= PROTOCOL then return {"OTHER_PROTOCOL", protocol} end

@@ -200,7 +200,7 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     for name in WAN_SCRIPTS:
         assert wan(name, *["0"] * 12) == ["OTHER_PROTOCOL", "99"]
     assert wan.define() == ["OTHER_PROTOCOL", "99"]
-    wan.change(protocol=1)
+    wan.change(protocol=2)
 
     one, other, *_ = sorted(server.admin.smembers(PREFIX + "free"))
     assert wan("withhold", one, 30000) == ["WITHHELD", "free", ""]

@@ -8,7 +8,7 @@ local config = redis.call("HMGET", CONFIG, "protocol", "state", "seen_ms", "ahea
 local state, seen_ms, ahead_ms = config[2], tonumber(config[3]), tonumber(config[4])
 local waiting, leaving, cooldown_ms = tonumber(config[7]), tonumber(config[8]), tonumber(config[9])
 local max_ttl_ms, max_per_network = tonumber(config[11]), tonumber(config[12])
-if config[1] ~= "1" then
+if config[1] ~= "2" then
   if config[1] then return {"OTHER_PROTOCOL", config[1]} end
   return {"NOT_DEFINED"}
 end

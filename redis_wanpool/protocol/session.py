@@ -92,7 +92,7 @@ class Session:
                 f"{at} was written by another version of redis-wanpool (protocol {reply[1]}); "
                 "use the same version on all machines",
                 wan_idx=wan_idx,
-                differences={"protocol": ("1", str(reply[1]))},
+                differences={"protocol": ("2", str(reply[1]))},
             )
         return WanpoolError(f"{at}: unexpected answer {reply[0]!r}")
 
