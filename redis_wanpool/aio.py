@@ -327,7 +327,7 @@ class AsyncWanPortPool(Face):
                 script = client.register_script(step.script.source)
                 reply = await script(keys=step.keys, args=step.timed_args("", sent))
             else:
-                reply = await wire.run_async(client, step.script, step.keys, step.timed_args(self._boot_clock, sent))
+                reply, sent = await wire.run_async(client, step, self._boot_clock)
         except (redis.RedisError, OSError) as error:
             raise self._backend.translated(error) from error
         return Answer(plain(reply), sent)

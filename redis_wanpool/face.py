@@ -239,7 +239,7 @@ class Face:
                 script = client.register_script(step.script.source)
                 reply = script(keys=step.keys, args=step.timed_args("", sent))
             else:
-                reply = wire.run(client, step.script, step.keys, step.timed_args(self._boot_clock, sent))
+                reply, sent = wire.run(client, step, self._boot_clock)
         except (redis.RedisError, OSError) as error:
             raise self._backend.translated(error) from error
         return Answer(plain(reply), sent)

@@ -7,7 +7,10 @@ from typing import Any
 
 import redis
 
-from redis_wanpool.scripts import Script
+from redis_wanpool.clock import boottime
+from redis_wanpool.protocol import Call
+
+STEPPED = ("STEPPED", b"STEPPED")
 
 
 @lru_cache(maxsize=4096)
@@ -26,20 +29,38 @@ def _packed(verb: str, body: str, keys: tuple[str, ...], args: tuple[str | int, 
     return b"*%d\r\n%b%b" % (3 + len(keys) + len(args), _head(verb, body, keys), b"".join(map(_word, args)))
 
 
-def run(client: Any, script: Script, keys: tuple[str, ...], args: tuple[str | int, ...]) -> Any:
-    """Runs a script; its source goes along only if the server does not know it."""
-    try:
-        return _exchange(client, _packed("EVALSHA", script.sha, keys, args))
-    except redis.exceptions.NoScriptError:
-        return _exchange(client, _packed("EVAL", script.source, keys, args))
+def run(client: Any, call: Call, clock: str) -> tuple[Any, float]:
+    """Runs a script; its reply, and the local time before it was sent.
+
+    The source goes along only if the server does not know it. A script that finds the server's clock stepped wants to
+    be asked again, to be sure that it was not the request that took so long.
+    """
+    verb, body = "EVALSHA", call.script.sha
+    while True:
+        sent = boottime()
+        try:
+            reply = _exchange(client, _packed(verb, body, call.keys, call.timed_args(clock, sent)))
+        except redis.exceptions.NoScriptError:
+            verb, body = "EVAL", call.script.source
+            continue
+        if reply[0] not in STEPPED:
+            return reply, sent
+        clock += "!"
 
 
-async def run_async(client: Any, script: Script, keys: tuple[str, ...], args: tuple[str | int, ...]) -> Any:
+async def run_async(client: Any, call: Call, clock: str) -> tuple[Any, float]:
     """The same on an asyncio client."""
-    try:
-        return await _exchange_async(client, _packed("EVALSHA", script.sha, keys, args))
-    except redis.exceptions.NoScriptError:
-        return await _exchange_async(client, _packed("EVAL", script.source, keys, args))
+    verb, body = "EVALSHA", call.script.sha
+    while True:
+        sent = boottime()
+        try:
+            reply = await _exchange_async(client, _packed(verb, body, call.keys, call.timed_args(clock, sent)))
+        except redis.exceptions.NoScriptError:
+            verb, body = "EVAL", call.script.source
+            continue
+        if reply[0] not in STEPPED:
+            return reply, sent
+        clock += "!"
 
 
 def _exchange(client: Any, request: bytes) -> Any:

@@ -216,7 +216,8 @@ UNTIMED = (*NAMESPACE_SCRIPTS, "define")
 def run_script(admin: Any, name: str, *args: Any, clock: tuple[str, int] = ("", 0)) -> list[Any]:
     """Runs a script by hand, on WAN 0 of namespace "test"."""
     keys = namespace_keys("test") if name in NAMESPACE_SCRIPTS else WanKeys.of("test", 0).declared
-    reply: list[Any] = admin.eval(script(name).source, len(keys), *keys, *(() if name in UNTIMED else clock), *args)
+    first = () if name in UNTIMED else clock
+    reply: list[Any] = admin.eval(script(name).source, len(keys), *keys, *first, *args)
     return reply
 
 

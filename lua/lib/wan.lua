@@ -1,7 +1,9 @@
--- Opens the WAN: its rules, and its time. Ends the script when there is no such WAN. The time of a WAN is the server's
--- clock without its steps: a step back shows against the time last seen, a step ahead against the caller's boot clock
--- (ARGV 1 names that clock or is "", ARGV 2 is its time in ms).
-local STEP_MS = 1000
+-- Opens the WAN: its rules, and its time. Ends the script when there is no such WAN, and with {"STEPPED"} when the caller
+-- must ask again. The time of a WAN is the server's clock without its steps: a step back shows against the time last seen,
+-- a step ahead against the caller's boot clock (ARGV 1 names that clock or is "", ARGV 2 is its time in ms). A request
+-- that was long on its way looks like a step: so only one that was asked again, with "!" behind the name, counts.
+local STEP_MS, NAME = 1000, 12
+local clock_name = string.sub(ARGV[1], 1, NAME)
 local clock = "clock:" .. string.sub(ARGV[1], 1, 2)
 local config = redis.call("HMGET", CONFIG, "protocol", "state", "seen_ms", "ahead_ms", clock, "fence", "waiting",
   "leaving", "cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "max_per_network")
@@ -22,11 +24,12 @@ if now_ms < seen_ms then
 elseif config[5] then
   local name, boot_ms, at_ms = string.match(config[5], "^(%S+) (%d+) (%d+)$")
   local elapsed_ms = (tonumber(ARGV[2]) or 0) - boot_ms
-  is_noted = is_noted or name == ARGV[1] and elapsed_ms < STEP_MS
-  if name == ARGV[1] and elapsed_ms >= 0 then
+  is_noted = is_noted or name == clock_name and elapsed_ms < STEP_MS
+  if name == clock_name and elapsed_ms >= 0 then
     -- no caller saw a step before the time last seen, so the step is no longer than since then
     local stepped_ms = math.min(now_ms - at_ms - elapsed_ms, now_ms - seen_ms)
     if stepped_ms > STEP_MS then
+      if #ARGV[1] == NAME then return {"STEPPED"} end
       ahead_ms = ahead_ms + stepped_ms
       now_ms = now_ms - stepped_ms
     end
@@ -35,5 +38,5 @@ end
 local function saw(...)
   if ahead_ms ~= tonumber(config[4]) then redis.call("HSET", CONFIG, "ahead_ms", ahead_ms) end
   redis.call("HSET", CONFIG, "seen_ms", now_ms, ...)
-  if not is_noted then redis.call("HSET", CONFIG, clock, ARGV[1] .. " " .. ARGV[2] .. " " .. int(now_ms)) end
+  if not is_noted then redis.call("HSET", CONFIG, clock, clock_name .. " " .. ARGV[2] .. " " .. int(now_ms)) end
 end
