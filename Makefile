@@ -28,7 +28,7 @@ test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 test-all: $(VENV)/.ready
 	$(MAKE) bench QUICK=1
 	$(PYTHON) tests/servers.py
-	WANPOOL_TEST_SERVERS=redis-6.2,redis-7.0,redis-8.2,valkey-8.1,valkey-9.1 $(BIN)/python -m pytest -q
+	WANPOOL_LONG=0.5 WANPOOL_TEST_SERVERS=redis-6.2,redis-7.0,redis-8.2,valkey-8.1,valkey-9.1 $(BIN)/python -m pytest -q
 	$(BIN)/python tests/mutants/run.py
 	$(BIN)/python tests/wheel.py
 

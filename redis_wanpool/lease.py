@@ -52,7 +52,7 @@ class LeaseState:
         self.ended: str | None = None
         self.unreachable = False
         self.asked_to_end: str | None = None
-        """how a release was asked for, be it answered or not"""
+        """how a release was asked for that has no answer"""
 
     def __repr__(self) -> str:
         state = self.ended or f"{self.remaining():.1f} s left"

@@ -29,8 +29,8 @@ LONG = float(os.environ.get("WANPOOL_LONG", "1"))
 SETTINGS = ("WANPOOL_URL", "WANPOOL_NAMESPACE", "WANPOOL_NETWORK", "WANPOOL_CONFIG", "WANPOOL_SERVER")
 
 
-def pytest_report_header() -> str:
-    return f"random choices: WANPOOL_SEED={SEED} WANPOOL_LONG={LONG:g}"
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    terminalreporter.write_line(f"random choices: WANPOOL_SEED={SEED} WANPOOL_LONG={LONG:g}")
 
 
 def wait_for(condition: Callable[[], Any], within: float = 20.0) -> Any:

@@ -31,6 +31,7 @@ class Keeping(Session):
                 word = _how_gone(lease, answer, how if answer.repeated else asked) if told == "gone" else told
                 self.doubts.pop((wan_idx, lease.lease_id), None)
                 lease.end(word)
+                lease.asked_to_end = None
                 words[lease.lease_id] = word
         return words
 
