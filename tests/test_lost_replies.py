@@ -15,7 +15,7 @@ from proxy import KINDS, Proxy
 from redis_wanpool import BackendUnavailable, LeaseLost, PoolExhausted
 
 PREFIX = "wanpool:{test:0}:"
-OPERATIONS = round(350 * LONG)
+OPERATIONS = max(350, round(350 * LONG))
 PORTS, TTL, PATIENCE = 24, 4.0, 0.4
 TROUBLE = 0.2
 RARELY = 0.01

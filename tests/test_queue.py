@@ -313,7 +313,7 @@ def test_a_cancellation_at_any_await_leaves_no_place_and_leaks_no_port(server: A
                 if not attempt.reached:
                     break
                 places += 1
-            assert places > 3, "it waits for a request and its reply at least twice"
+            assert places > 1, "it waits for at least two replies"
             await asyncio.to_thread(wait_for, lambda: not pool.protocol.doubts and not pool.protocol.abandoned)
             await asyncio.to_thread(queue_of, server.admin, 0)
             held = server.admin.zcard("wanpool:{test:0}:leased")
