@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import run_script
+from conftest import SERVERS, run_script
 
 from redis_wanpool import WanPortPool
 
@@ -31,6 +31,7 @@ def expired(server: Any) -> Any:
         yield pool
 
 
+@pytest.mark.parametrize("server", SERVERS[:1], indirect=True)
 def test_sixty_thousand_leases_that_expire_at_once_stall_nobody(expired: WanPortPool, server: Any) -> None:
     unsettled = PORTS
     for _ in range(20):

@@ -356,7 +356,7 @@ def model_server(tmp_path: Path) -> Iterator[Server]:
 def test_whatever_happens_a_wan_does_what_its_model_does(face: str, loop: Loop, model_server: Server) -> None:
     machine = type("AnyWan", (Wan,), {"face": face, "loop": loop, "server": model_server})
     chosen = settings(
-        max_examples=round(25 * LONG),
+        max_examples=round(20 * LONG),
         stateful_step_count=50,
         deadline=None,
         database=None,

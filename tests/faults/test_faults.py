@@ -18,7 +18,7 @@ from worker import COOLDOWN, REST, TTL
 from redis_wanpool import WanPortPool
 from redis_wanpool.clock import boottime
 
-SECONDS = 10 * LONG
+SECONDS = max(5.0, 8 * LONG)
 WORKERS, PORTS = 9, 8
 STRIKES = ("kill", "stop", "cut", "flush", "restart")
 DURABLE = ("--appendonly", "yes", "--appendfsync", "everysec")
