@@ -7,7 +7,7 @@ if wait_ms then
   redis.call("ZADD", WAITING, "NX", time[1] * 1000000 + time[2], ticket)
   redis.call("HSET", WAITERS, ticket, network .. " " .. int(now_ms + back_ms))
   saw("waiting", redis.call("ZCARD", WAITING))
-else
+elseif waiting > 0 then
   leave(ticket)
 end
 if is_capped then return {"CAPPED", -1, back_ms, max_per_network} end
