@@ -26,6 +26,7 @@ class Background:
         self._wakes_at = math.inf
         self._thread: threading.Thread | None = None
         self._stopped = False
+        self._last: Callable[[], object] | None = None
 
     def due(self, at: float) -> None:
         """Sees to it that `tick` runs at that local time or earlier."""
@@ -40,13 +41,18 @@ class Background:
                 self._thread.start()
             self._changed.notify()
 
-    def stop(self, timeout: float) -> None:
-        """Ends the thread; waits so many seconds for it at most."""
+    def stop(self, last: Callable[[], object] | None = None) -> None:
+        """Has the thread end, after it has called `last`; does not wait for it."""
         with self._changed:
             self._stopped = True
+            self._last = last
             self._changed.notify()
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Waits for the end of the thread; False if it never ran."""
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+            self._thread.join(None if seconds is None else max(0.0, seconds))
+        return self._thread is not None
 
     def _run(self) -> None:
         while True:
@@ -54,7 +60,7 @@ class Background:
                 while not self._stopped and (left := self._wakes_at - boottime()) > 0:
                     self._changed.wait(None if left == math.inf else min(left, self.LOOK))
                 if self._stopped:
-                    return
+                    break
                 self._wakes_at = math.inf
             try:
                 pause = self._tick()
@@ -64,3 +70,5 @@ class Background:
             if pause is not None:
                 with self._changed:
                     self._wakes_at = min(self._wakes_at, boottime() + pause)
+        if self._last is not None:
+            self._last()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import redis.exceptions
 
-from redis_wanpool import config, wire
+from redis_wanpool import config, life, wire
 from redis_wanpool.backend import Backend, given_client, plain
 from redis_wanpool.background import Background
 from redis_wanpool.clock import boottime
@@ -80,7 +78,7 @@ class Face:
         self._allow_eviction = allow_eviction
         self._closed = False
         self._begin()
-        _open_pools.add(self)
+        life.watch_over(self, sigterm=release_on_sigterm)
 
     def _begin(self) -> None:
         """Starts afresh: at first, and in a forked child."""
@@ -104,6 +102,9 @@ class Face:
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self.protocol.leases)} leases"
         return f"<{type(self).__name__} namespace {self.namespace!r} at {self._backend.name}, {state}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"a {type(self).__name__} lives in its process; make one in each process")
 
     @property
     def namespace(self) -> str:
@@ -273,7 +274,8 @@ class Face:
     def _clear_up_soon(self) -> None:
         """After a call whose answer is not known."""
         if self._closed and self.protocol.has_work():  # a call that the closing met: there is no heartbeat any more
-            threading.Thread(target=self._run_blocking, args=(self.protocol.give_back(),), daemon=True).start()
+            with suppress(RuntimeError):  # nor new threads in an interpreter that is ending
+                threading.Thread(target=self._give_back, daemon=True).start()
         elif self.protocol.doubts or self.protocol.abandoned:
             self._heartbeat.due(boottime())
 
@@ -281,39 +283,35 @@ class Face:
         if self._closed:
             raise PoolClosed(f"this pool (namespace {self.namespace!r}) was closed; make another {type(self).__name__}")
 
+    # -- the end
+
+    def _begin_to_close(self) -> None:
+        """Has the threads end, and the heartbeat's give everything back; waits for nothing."""
+        if not self._closed:
+            self._closed = True
+            self._wakeups.close()
+            self._losswatch.stop()
+            self._heartbeat.stop(self._give_back)
+
+    def _wait_closed(self, seconds: float) -> None:
+        """Waits for that, so many seconds at most."""
+        self._heartbeat.join(seconds)
+
     def _close_down(self) -> None:
-        """Ends the threads and gives everything back."""
-        if self._closed:
-            return
-        self._closed = True
-        self._wakeups.close()
-        self._heartbeat.stop(self._backend.timeout)
-        self._losswatch.stop(self._backend.timeout)
+        """Gives everything back, however long it takes."""
+        self._begin_to_close()
+        self._losswatch.join(self._backend.timeout)
+        if not self._heartbeat.join():
+            self._give_back()
+
+    def _give_back(self) -> None:
         if self.protocol.has_work() or self.protocol.registered:
             self._run_blocking(self.protocol.give_back())
         if self._client is not None and not self._backend.is_given(self._client):
             self._client.connection_pool.disconnect(inuse_connections=False)  # others: calls that the closing met
 
-    def _after_fork(self) -> None:
-        """In the child: the parent's leases are not ours, nor are its threads, locks and connections."""
+    def _begin_anew(self) -> None:
+        """In a forked child: the parent's leases are not ours, nor are its threads, locks and connections."""
         for lease in list(self.protocol.leases.values()):
             lease.end("forked")
         self._begin()
-
-
-_open_pools: weakref.WeakSet[Face] = weakref.WeakSet()
-
-
-def _close_all() -> None:
-    for pool in list(_open_pools):
-        pool._close_down()
-
-
-def _fork_all() -> None:
-    for pool in list(_open_pools):
-        pool._after_fork()
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fork_all)

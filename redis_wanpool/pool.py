@@ -105,8 +105,11 @@ class WanPortPool(Face):
         client: a redis.Redis to use instead of a URL. Whatever its retries, a call is sent twice at most.
         lease_ttl: seconds a lease lasts without renewal; default: the WAN's.
         on_lost: called once with each lease that is lost, from a thread of the pool.
-        reap, release_on_sigterm: accepted, and without effect in this version: a dead process's ports come back by
-            their ttl, and SIGTERM is the program's own.
+        reap: whether to take back what dead processes held that ran beside this one (same machine, same PID namespace).
+        release_on_sigterm: whether SIGTERM gives everything back, in 2 s at most, and closes the pool, before it does
+            what it did: the default, or the handler that was there when the pool was made. Not for programs that
+            handle SIGTERM by finishing their work: these give back at their exit anyway. Main thread only. A process
+            that ignores the signal goes on ignoring it.
         connect_timeout: seconds to wait for Redis, for a connection and for each answer.
         allow_eviction: whether to work on a Redis that may evict any key.
     """

@@ -16,7 +16,7 @@ FLOORS = [
     {"cli"},
     {"pool", "aio"},
     {"face"},
-    {"wire"},
+    {"wire", "life"},
     {"protocol", "wakeups", "background", "config", "loops"},
     {"backend", "server"},
     {"snapshot", "safety"},

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -273,72 +269,3 @@ class TestIdempotence:
             assert run_script(backends.admin, name, *args, lease.port, "x:1:y/guess")[2] == "gone"
             assert run_script(backends.admin, name, *args, "", "x:1:y/guess")[2] == "gone"
         lease.renew()
-
-
-FORK = """
-import os, sys
-from redis_wanpool import LeaseLost, WanPortPool
-pool = WanPortPool(sys.argv[1], namespace="test", rest=0)
-pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=1)
-lease = pool.acquire(0)
-holder = pool.holder
-child = os.fork()
-if child == 0:
-    try:
-        lease.check()
-    except LeaseLost as error:
-        assert error.reason == "forked", error.reason
-    assert lease.lost and lease.release() is False
-    assert pool.holder != holder
-    mine = pool.acquire(0)
-    assert mine.port != lease.port
-    before = mine.expires_at
-    while mine.expires_at == before:
-        pass
-    pool.close()
-    os._exit(0)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-lease.check()
-lease.renew()
-assert pool.snapshot(0).leased == 1
-print("parent holds", lease.port)
-"""
-
-EXIT = """
-import sys
-from redis_wanpool import WanPortPool
-pool = WanPortPool(sys.argv[1], namespace="test")
-pool.define_wan(0, "20000-20009", cooldown=100)
-pool.acquire_many(0, 3)
-{how}
-"""
-
-
-def program(text: str, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(text), *args],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ,
-    )
-
-
-def test_a_forked_child_owns_nothing_of_its_parents(server: Any) -> None:
-    done = program(FORK, server.url)
-    assert done.returncode == 0 and "parent holds" in done.stdout, done.stderr
-
-
-@pytest.mark.parametrize("how", ["", "sys.exit(3)", "raise KeyError"])
-def test_an_exit_gives_everything_back(server: Any, how: str) -> None:
-    program(EXIT.format(how=how), server.url)
-    assert server.admin.zcard(PREFIX + "leased") == 0
-    assert server.admin.zcard(PREFIX + "cooling") == 3
-
-
-def test_the_ports_of_a_killed_process_come_back_by_their_ttl(server: Any) -> None:
-    text = EXIT.replace("cooldown=100", "cooldown=100, lease_ttl=0.5")
-    program(text.format(how="import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), server.url)
-    with WanPortPool(server.url, namespace="test") as pool:
-        wait_for(lambda: pool.snapshot(0).cooling == 3)

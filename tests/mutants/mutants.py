@@ -71,7 +71,7 @@ MUTANTS = [
     Mutant(
         *("comeback", "a clean end gives nothing back", "redis_wanpool/face.py"),
         *("            self._run_blocking(self.protocol.give_back())\n        if", "            pass\n        if"),
-        *("tests/test_protocol.py tests/test_keeping.py", "clos or exit"),
+        *("tests/test_protocol.py tests/test_life.py", "clos or exit"),
     ),
     Mutant(
         *(
@@ -166,7 +166,22 @@ MUTANTS = [
     Mutant(
         *("fork", "a child has its parent's leases", "redis_wanpool/face.py"),
         *('            lease.end("forked")\n        self._begin()', "            pass"),
-        *("tests/test_keeping.py", "fork"),
+        *("tests/test_life.py", "fork"),
+    ),
+    Mutant(
+        *("life", "an exit waits for Redis as long as it takes", "redis_wanpool/life.py"),
+        *("pool._wait_closed(until - boottime())", "pool._wait_closed(1000)"),
+        *("tests/test_life.py", "exit and held_up"),
+    ),
+    Mutant(
+        *("life", "a forked child of multiprocessing keeps its ports", "redis_wanpool/life.py"),
+        *("util.register_after_fork(_pools, _close_at_end_of_child)", ""),
+        *("tests/test_life.py", "multiprocessing or process_pool"),
+    ),
+    Mutant(
+        *("life", "SIGTERM forgets the handler that was there", "redis_wanpool/life.py"),
+        *("    if callable(_next_handler):\n        _next_handler(number, frame)\n    else:", "    if True:"),
+        *("tests/test_life.py", "handler"),
     ),
     Mutant(
         *("asyncio", "a cancelled acquire leaves its place in the queue", "redis_wanpool/protocol/acquiring.py"),
