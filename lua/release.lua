@@ -17,7 +17,7 @@ if waiting > 0 then
 end
 -- @include "clocks"
 -- @include "finish"
-local how, first, answer = ARGV[3], 4, {"RELEASED", now_ms}
+local how, first, step, answer = ARGV[3], 4, 2, {"RELEASED", now_ms}
 -- @include "end_asked"
 if has_ended then saw() end
 return answer

@@ -15,7 +15,7 @@ if waiting > 0 then
 end
 -- @include "clocks"
 -- @include "finish"
-local how, first, answer = "revoked", 3, {"REVOKED", now_ms}
+local how, first, step, answer = "revoked", 3, 2, {"REVOKED", now_ms}
 -- @include "end_asked"
 if has_ended then saw() end
 return answer

@@ -1,6 +1,8 @@
--- Forgets a holder that ended in good order.
--- ARGV 1 holder
+-- Forgets a holder that ended.
+-- ARGV 1 holder  2 boot id  3 PID namespace
 -- Reply {"UNREGISTERED"}
 -- @include "namespace"
-redis.call("HDEL", key.holders, ARGV[1])
+-- @include "neighbours"
+-- @include "forget"
+forget(ARGV[1], ARGV[2], ARGV[3])
 return {"UNREGISTERED"}

@@ -22,6 +22,7 @@ from redis_wanpool.lease import Grant, LeaseState
 from redis_wanpool.loops import on_loop, settle
 from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Request, Sleep, Step
 from redis_wanpool.protocol.steps import T
+from redis_wanpool.reaper import HolderSeen
 from redis_wanpool.snapshot import WanSnapshot
 
 logger = logging.getLogger("redis_wanpool")
@@ -250,6 +251,10 @@ class AsyncWanPortPool(Face):
         """Who uses how many ports, on all machines."""
         return await self._run(self.protocol.usage())
 
+    async def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:
+        """As `WanPortPool.reap`."""
+        return await asyncio.to_thread(self._reap_now, dry_run)
+
     # -- performing
 
     def _make_lease(self, grant: Grant) -> AsyncLease:
@@ -279,7 +284,7 @@ class AsyncWanPortPool(Face):
             if not self._ready:
                 await asyncio.to_thread(lambda: self._backend.url if not self._backend.given else None)
                 await self._lead(self._prepare())
-                self._ready = True
+                self._is_prepared()
             return await self._lead(conversation)
         finally:
             self._clear_up_soon()
@@ -323,9 +328,6 @@ class AsyncWanPortPool(Face):
         try:
             if isinstance(step, Ask):
                 reply = await client.execute_command(*step.words)
-            elif self._backend.is_fake:
-                script = client.register_script(step.script.source)
-                reply = await script(keys=step.keys, args=step.timed_args("", sent))
             else:
                 reply, sent = await wire.run_async(client, step, self._boot_clock)
         except (redis.RedisError, OSError) as error:

@@ -29,6 +29,7 @@ from redis_wanpool.holder import boot_clock, this_holder
 from redis_wanpool.lease import Grant, LeaseState
 from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Protocol, Request, Step
 from redis_wanpool.protocol.steps import T
+from redis_wanpool.reaper import HolderSeen, Reaper
 from redis_wanpool.wakeups import Wakeups
 
 logger = logging.getLogger("redis_wanpool")
@@ -76,6 +77,7 @@ class Face:
         )
         self._on_lost = on_lost
         self._allow_eviction = allow_eviction
+        self._reaps = bool(reap)
         self._closed = False
         self._begin()
         life.watch_over(self, sigterm=release_on_sigterm)
@@ -83,7 +85,7 @@ class Face:
     def _begin(self) -> None:
         """Starts afresh: at first, and in a forked child."""
         self._client: Any = None
-        self._boot_clock = boot_clock()
+        self._boot_clock = None if self._backend.is_fake else boot_clock()
         self._ready = False
         self.protocol = Protocol(
             namespace=self._settings.namespace,
@@ -95,6 +97,8 @@ class Face:
         )
         self._heartbeat = Background("wanpool-heartbeat", self._beat)
         self._losswatch = Background("wanpool-losswatch", self._watch)
+        self._reaper = Reaper(self.protocol, self._run_blocking, reaps=self._reaps)
+        self._reaping = Background("wanpool-reaper", self._reaper.tick)
         self._wakeups = Wakeups(
             self._blocking_client, lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.holder)
         )
@@ -203,6 +207,17 @@ class Face:
             self._settings.wans, look=not self._backend.is_fake, allow_eviction=self._allow_eviction
         )
 
+    def _is_prepared(self) -> None:
+        self._ready = True
+        self._reaping.due(boottime() + Reaper.INTERVAL)
+
+    def _reap_now(self, dry_run: bool) -> list[HolderSeen]:
+        self._check_open()
+        if not self._ready:
+            self._run_blocking(self._prepare())
+            self._is_prepared()
+        return self._reaper.now(dry_run=dry_run)
+
     def _run_blocking(self, conversation: Conversation[T]) -> T:
         """Leads a conversation to its end, in the calling thread."""
         try:
@@ -236,9 +251,6 @@ class Face:
         try:
             if isinstance(step, Ask):
                 reply = client.execute_command(*step.words)
-            elif self._backend.is_fake:
-                script = client.register_script(step.script.source)
-                reply = script(keys=step.keys, args=step.timed_args("", sent))
             else:
                 reply, sent = wire.run(client, step, self._boot_clock)
         except (redis.RedisError, OSError) as error:
@@ -291,6 +303,7 @@ class Face:
             self._closed = True
             self._wakeups.close()
             self._losswatch.stop()
+            self._reaping.stop()
             self._heartbeat.stop(self._give_back)
 
     def _wait_closed(self, seconds: float) -> None:

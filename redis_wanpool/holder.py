@@ -40,6 +40,15 @@ class Holder:
         """An id that nobody can guess."""
         return f"{self.detached_id if detached else self.id}/{secrets.token_urlsafe(12)}"
 
+    @classmethod
+    def parse(cls, id: str, record: str | None) -> Holder | None:
+        """The holder of that id by what `holders` in Redis says of it; None if that does not make sense."""
+        words = (record or "").split(" ")
+        if len(words) != 7 or not words[3].isdecimal():
+            return None
+        host, boot_id, pid_namespace, pid, started, _, program = words
+        return cls(id, host, boot_id, pid_namespace, int(pid), started, program)
+
 
 def host_and_pid(holder: str) -> tuple[str, int]:
     """The host name and the pid in a holder's id (0 for a detached lease)."""
@@ -57,7 +66,7 @@ def this_holder() -> Holder:
         boot_id=_boot_id(),
         pid_namespace=_pid_namespace(),
         pid=pid,
-        started=_started(pid),
+        started=_started(),
         program=re.sub(r"\s+", "-", Path(sys.argv[0] if sys.argv else "").name)[:64] or "python",
     )
 
@@ -73,25 +82,26 @@ def _boot_id() -> str:
 @cache
 def boot_clock() -> str:
     """The name of the clock that `boottime` reads: the same for all processes of this boot of this machine."""
-    try:
-        time_namespace = str(Path("/proc/self/ns/time").readlink())  # it may shift the clock, time_namespaces(7)
-    except OSError:
-        time_namespace = ""
-    return hashlib.sha256(f"{_boot_id()} {time_namespace}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{_boot_id()} {_namespace_of('time')}".encode()).hexdigest()[:12]
 
 
-def _pid_namespace() -> str:
+def _namespace_of(what: str) -> str:
     try:
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
+        return str(Path(f"/proc/self/ns/{what}").stat().st_ino)
     except OSError:
         return "-"
 
 
-def _started(pid: int) -> str:
+def _pid_namespace() -> str:
+    """Who says the same here sees the same pids, and start times by the same clock (time_namespaces(7) shift them)."""
+    return f"{_namespace_of('pid')}+{_namespace_of('time')}"
+
+
+def _started() -> str:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path("/proc/self/stat").read_text()  # not by pid: this /proc may be another PID namespace's
     except OSError:
-        return f"{psutil.Process(pid).create_time():.3f}"
+        return f"{psutil.Process().create_time():.3f}"
     return stat[stat.rindex(")") + 2 :].split()[19]  # field 22 of proc(5), in ticks since boot: no clock step moves it
 
 

@@ -31,6 +31,8 @@ class Mortal(Protocol):
 _pools: weakref.WeakSet[Mortal] = weakref.WeakSet()
 _told_by_sigterm: weakref.WeakSet[Mortal] = weakref.WeakSet()
 _next_handler: Any = signal.SIG_DFL
+singleton = threading.Lock()
+"""held while the one pool object of this process is made"""
 
 
 def watch_over(pool: Mortal, *, sigterm: bool) -> None:
@@ -75,6 +77,8 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 
 
 def _in_forked_child() -> None:
+    global singleton
+    singleton = threading.Lock()  # a thread of the parent may have held it
     for pool in list(_pools):
         pool._begin_anew()
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from typing import Any
 
-from redis_wanpool import sockets
+from redis_wanpool import life, sockets
 from redis_wanpool.clock import boottime
 from redis_wanpool.definition import WanDefinition, checked_wan
 from redis_wanpool.errors import WanpoolError
@@ -15,6 +14,7 @@ from redis_wanpool.face import ANY, Face, WanChoice
 from redis_wanpool.lease import Grant, LeaseState
 from redis_wanpool.protocol import Answer, Connect, Conversation, Sleep, Step
 from redis_wanpool.protocol.steps import T
+from redis_wanpool.reaper import HolderSeen
 from redis_wanpool.snapshot import WanSnapshot
 
 logger = logging.getLogger("redis_wanpool")
@@ -116,20 +116,15 @@ class WanPortPool(Face):
 
     blocking = True
     _instance: WanPortPool | None = None
-    _instance_lock = threading.Lock()
 
     def _begin(self) -> None:
         super()._begin()
         self._told = threading.Condition()
 
     @classmethod
-    def _forget_lock(cls) -> None:
-        cls._instance_lock = threading.Lock()
-
-    @classmethod
     def get_instance(cls) -> WanPortPool:
         """The pool object of this process, with URL and WANs from the configuration."""
-        with cls._instance_lock:
+        with life.singleton:
             if cls._instance is None or cls._instance._closed:
                 cls._instance = cls()
             return cls._instance
@@ -295,6 +290,14 @@ class WanPortPool(Face):
         """Who uses how many ports, on all machines."""
         return self._run(self.protocol.usage())
 
+    def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:
+        """Takes back what dead processes held, at once; what it saw of each holder of the namespace, and why.
+
+        A process is dead only on proof: same boot of the same machine, same PID namespace, and no such process, or one
+        with another start time. Leases that were renewed meanwhile stay, and so do detached ones.
+        """
+        return self._reap_now(dry_run)
+
     # -- performing
 
     def _make_lease(self, grant: Grant) -> Lease:
@@ -312,7 +315,7 @@ class WanPortPool(Face):
         try:
             if not self._ready:
                 self._run_blocking(self._prepare())
-                self._ready = True
+                self._is_prepared()
             return self._run_blocking(conversation)
         finally:
             self._clear_up_soon()
@@ -339,7 +342,3 @@ class WanPortPool(Face):
             self._wakeups.forget(step.ticket)
         self._check_open()
         return Answer(told[0] if told else None, boottime())
-
-
-if hasattr(os, "register_at_fork"):  # a thread of the parent may have held it
-    os.register_at_fork(after_in_child=WanPortPool._forget_lock)

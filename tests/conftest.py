@@ -208,7 +208,7 @@ def age_wan(admin: Any, seconds: float, wan_idx: int = 0, namespace: str = "test
         admin.pexpire(name, left) if left > 0 else admin.delete(name)
 
 
-NAMESPACE_SCRIPTS = ("claim", "register", "unregister")
+NAMESPACE_SCRIPTS = ("claim", "register", "unregister", "neighbours")
 UNTIMED = (*NAMESPACE_SCRIPTS, "define")
 """scripts that do not want to know the caller's boot clock"""
 

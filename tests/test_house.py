@@ -16,12 +16,12 @@ FLOORS = [
     {"cli"},
     {"pool", "aio"},
     {"face"},
-    {"wire", "life"},
+    {"wire", "life", "reaper"},
     {"protocol", "wakeups", "background", "config", "loops"},
     {"backend", "server"},
     {"snapshot", "safety"},
     {"lease", "sockets", "scripts", "keys", "definition"},
-    {"holder", "errors", "clock"},
+    {"holder", "verdict", "errors", "clock"},
 ]
 """Callers above; a module imports from its own floor or below."""
 

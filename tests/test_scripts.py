@@ -16,6 +16,7 @@ from redis_wanpool import PoolExhausted, scripts
 from redis_wanpool.clock import boottime
 from redis_wanpool.keys import namespace_keys
 
+HOLDERS = namespace_keys("test")[1]
 PREFIX = "wanpool:{test:0}:"
 BOOT_CLOCK = "0123456789ab"
 DEFINITION = {
@@ -123,6 +124,7 @@ def test_no_script_touches_a_key_of_another_wan(wan: Wan) -> None:
         age_wan(wan.admin, 61)
         wan.acquire("h:1:x/other", network="m")
         wan("leave", "h:1:x/waiter")
+        wan("reap", first, "h:1:x/0", 1)
         wan("drain")
         wan("open")
 
@@ -141,10 +143,25 @@ def test_namespace_scripts_touch_the_keys_of_their_namespace_only(wan: Wan) -> N
     def everything() -> None:
         wan("claim", 0, "20000-20009", "g", "claimed")
         wan("register", "h:1:x", "h", "boot", "ns", 1, "1", "python")
-        wan("unregister", "h:1:x")
+        wan("neighbours", "boot", "ns", "", 9)
+        wan("unregister", "h:1:x", "boot", "ns")
 
     touched = {command[1] for command in heard(wan.admin, everything) if command[0] != "TIME"}
-    assert touched == set(namespace_keys("test"))
+    assert touched == {*namespace_keys("test"), f"{HOLDERS}:boot:ns"}
+
+
+def test_who_has_not_said_for_a_day_that_it_lives_is_forgotten(wan: Wan) -> None:
+    for n in range(30):
+        wan("register", f"h:{n}:x", "h", "boot", "ns", n, "1", "python")
+    for n in range(1, 30):
+        words = wan.admin.hget(HOLDERS, f"h:{n}:x").split(" ")
+        words[5] = str(int(words[5]) - 24 * 3600 * 1000)
+        wan.admin.hset(HOLDERS, f"h:{n}:x", " ".join(words))
+    wan.admin.hset(HOLDERS, "h:99:x", "in words that this version does not know")
+    for _ in range(200):
+        wan("register", "h:0:x", "h", "boot", "ns", 0, "1", "python")
+    assert wan.admin.hkeys(HOLDERS) == ["h:0:x"]
+    assert wan("neighbours", "boot", "ns", "", 99)[1::2] == ["h:0:x"]
 
 
 # -- what they say
@@ -161,7 +178,10 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan("claim", 0, "20001", "g", "claimed") == ["DIFFERENT", "20000-20009"]
     assert wan("claim", 1, "19000,20009", "g", "claimed") == ["OVERLAP", "0", 20009, "20000-20009"]
     assert wan("register", "h:1:x", "h", "boot", "ns", 1, "1", "python") == ["REGISTERED"]
-    assert wan("unregister", "h:1:x") == ["UNREGISTERED"]
+    assert wan("neighbours", "boot", "ns", "", 9) == ["NEIGHBOURS", "h:1:x", server.admin.hget(HOLDERS, "h:1:x")]
+    assert wan("neighbours", "boot", "ns", "h:1:x", 9) == ["NEIGHBOURS"]
+    assert wan("unregister", "h:1:x", "boot", "ns") == ["UNREGISTERED"]
+    assert wan("neighbours", "boot", "ns", "", 9) == ["NEIGHBOURS"]
 
     assert wan.define(new="") == ["GONE"]
     assert wan.define(a_call=6) == ["FILLING", 1]
@@ -189,10 +209,14 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan.acquire("h:1:x/1") == ["DRAINING"]
     assert wan("open") == ["OPENED"]
 
-    assert wan("held", "h:1:x", 0, 10) == ["HELD", "0", str(port), "h:1:x/0"]
+    assert wan("held", "h:1:x", 0, 10) == ["HELD", "0", str(port), "h:1:x/0", str(expires)]
+    assert wan("reap", port, "h:1:x/0", expires - 1, port, "h:1:x/nobody", expires)[2:] == ["live", "gone"]
     assert wan("snapshot", "n", 0, 10)[:1] == ["SNAPSHOT"]
     assert wan.renew((port, "h:1:x/0"), (port, "h:1:x/1"))[4:][1] == "gone"
     assert wan("release", "released", port, "h:1:x/0")[2:] == ["released"]
+    (expires, _, _, port) = wan.acquire("h:1:x/reap")[2:6]
+    assert wan("reap", port, "h:1:x/reap", expires)[2:] == ["reaped"]
+    assert wan.renew((port, "h:1:x/reap"))[4:] == ["reaped"]
     for name, arg, how in (("revoke", (), "revoked"), ("reject", (), "rejected"), ("release", ("reset",), "reset")):
         (port,) = wan.acquire(f"h:1:x/{name}")[5:6]
         assert wan(name, *arg, port, f"h:1:x/{name}", "", "h:1:x/nobody")[2:] == [how, "gone"]

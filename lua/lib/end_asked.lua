@@ -1,7 +1,7 @@
--- Ends the live ones of the leases asked for, pairs port, lease_id from ARGV[first] on; a port of "" is looked up. Leaves
--- in `answer` how each ended, now or before, or "gone".
+-- Ends the live ones of the leases asked for: port, lease_id, and in a step of 3 the expires_at that it must have, from
+-- ARGV[first] on; a port of "" is looked up. Leaves in `answer` how each ended, now or before, or "gone".
 local has_ended = false
-for i = first, #ARGV, 2 do
+for i = first, #ARGV, step do
   local port, asked_id, word = ARGV[i], ARGV[i + 1], "gone"
   if port == "" then port = redis.call("HGET", IDS, asked_id) end
   local grant = port and redis.call("HGET", GRANTS, port)
@@ -9,8 +9,8 @@ for i = first, #ARGV, 2 do
     local lease_id, fence, network, rest_ms, free_at, was = read_grant(grant)
     if lease_id == asked_id then
       word = was
-      if was == "live" then
-        local expires_at = tonumber(redis.call("ZSCORE", LEASED, port))
+      local expires_at = was == "live" and tonumber(redis.call("ZSCORE", LEASED, port))
+      if expires_at and (step == 2 or expires_at == tonumber(ARGV[i + 2])) then
         word = expires_at <= now_ms and "expired" or how
         finish(port, math.min(expires_at, now_ms), word, lease_id, fence, network, rest_ms, free_at)
         has_ended = true

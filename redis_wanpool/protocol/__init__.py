@@ -8,11 +8,12 @@ answer is not known leaves its ids in `doubts`, and upkeep gives back whatever c
 from redis_wanpool.protocol.acquiring import Request
 from redis_wanpool.protocol.connecting import Connecting
 from redis_wanpool.protocol.operating import Operating
+from redis_wanpool.protocol.reaping import HeldLease, Reaping
 from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Sleep, Step
 from redis_wanpool.protocol.upkeep import Upkeep
 
-__all__ = ["Answer", "Ask", "Call", "Connect", "Conversation", "Protocol", "Request", "Sleep", "Step"]
+__all__ = ["Answer", "Ask", "Call", "Connect", "Conversation", "HeldLease", "Protocol", "Request", "Sleep", "Step"]
 
 
-class Protocol(Connecting, Operating, Upkeep):
+class Protocol(Connecting, Operating, Reaping, Upkeep):
     """All of the conversation of one holder."""

@@ -133,11 +133,7 @@ class Acquiring(Wans):
     def _order(self, request: Request) -> Conversation[tuple[Sequence[int], float | None]]:
         """The WANs to try, best first, and the local time if that was asked of Redis."""
         if not self.registered:
-            who = self.holder
-            yield self.call_namespace(
-                "register", who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program
-            )
-            self.registered = True
+            yield from self.introduce()
         if request.wans is not None and len(request.wans) == 1:
             return request.wans, None
         return (yield from self.by_share(request.wans))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from redis_wanpool.definition import checked_ttl, milliseconds
 from redis_wanpool.lease import OURS, LeaseState, margin
-from redis_wanpool.protocol.session import Session
+from redis_wanpool.protocol.session import LEASES_A_CALL, Session
 from redis_wanpool.protocol.steps import Answer, Call, Conversation
 
 
@@ -55,6 +55,19 @@ class Keeping(Session):
             return False
         words = yield from self.release([lease], how)
         return words[lease.lease_id] in OURS or words[lease.lease_id] == "rejected" == how
+
+    def held(self, wan_idx: int, holder: str) -> Conversation[list[tuple[int, str, str]]]:
+        """What a holder holds in a WAN: port, lease_id and expires_at of each."""
+        found: list[tuple[int, str, str]] = []
+        cursor = "0"
+        while True:
+            answer = yield self.call("held", wan_idx, holder, cursor, LEASES_A_CALL)
+            if answer.reply[0] != "HELD":
+                raise (yield from self.refused(wan_idx, answer.reply))
+            _, cursor, *facts = answer.reply
+            found += zip(map(int, facts[::3]), facts[1::3], facts[2::3], strict=True)
+            if cursor == "0":
+                return found
 
     def renew_one(self, lease: LeaseState, ttl: float) -> Conversation[None]:
         """Prolongs a lease to `ttl` seconds from now, if that is later than it would end."""

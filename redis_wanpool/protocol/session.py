@@ -65,6 +65,14 @@ class Session:
     def call_namespace(self, name: str, *args: str | int) -> Call:
         return Call(script(name), namespace_keys(self.namespace), args, timed=False)
 
+    def introduce(self) -> Conversation[None]:
+        """Writes down in Redis who this holder is, and that it lives."""
+        who = self.holder
+        yield self.call_namespace(
+            "register", who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program
+        )
+        self.registered = True
+
     def gone(self, wan_idx: int) -> WanNotDefined:
         return WanNotDefined(
             f"WAN {wan_idx} (namespace {self.namespace!r}) was defined, and Redis knows it no longer: the data is "

@@ -13,7 +13,6 @@ from redis_wanpool.protocol.steps import Conversation
 
 SUSPECT_FOR = 60.0
 """seconds for which a late duplicate of a call without an answer is looked for"""
-HELD_A_PAGE = 500
 RETRY = 0.5
 BEAT_A_TTL = 3
 
@@ -102,22 +101,14 @@ class Upkeep(Keeping):
 
     def _compare(self, wan_idx: int) -> Conversation[None]:
         """Gives back what we hold and know nothing of: what a duplicate took that came after the lease's end."""
-        cursor = "0"
-        while True:
-            answer = yield self.call("held", wan_idx, self.holder.id, cursor, HELD_A_PAGE)
-            if answer.reply[0] != "HELD":
-                raise (yield from self.refused(wan_idx, answer.reply))
-            _, cursor, *pairs = answer.reply
-            for port, lease_id in zip(pairs[::2], pairs[1::2], strict=True):
-                # In the order in which another thread moves an id on: from in_flight to leases, from leases to doubts.
-                if lease_id in self.in_flight:
-                    continue
-                known = self.leases.get(lease_id)
-                expected = known is not None and (known.wan_idx, known.port) == (wan_idx, int(port))
-                if not expected and (wan_idx, lease_id) not in self.doubts:
-                    yield self.call("release", wan_idx, "unused", port, lease_id)
-            if cursor == "0":
-                return
+        for port, lease_id, _ in (yield from self.held(wan_idx, self.holder.id)):
+            # In the order in which another thread moves an id on: from in_flight to leases, from leases to doubts.
+            if lease_id in self.in_flight:
+                continue
+            known = self.leases.get(lease_id)
+            expected = known is not None and (known.wan_idx, known.port) == (wan_idx, port)
+            if not expected and (wan_idx, lease_id) not in self.doubts:
+                yield self.call("release", wan_idx, "unused", port, lease_id)
 
     def give_back(self) -> Conversation[None]:
         """Releases all but detached leases, as at the end of the process."""
@@ -125,6 +116,7 @@ class Upkeep(Keeping):
             yield from self.release([lease for lease in list(self.leases.values()) if not lease.detached])
             yield from self._clear_up(0.0)
             if self.registered:
-                yield self.call_namespace("unregister", self.holder.id)
+                who = self.holder
+                yield self.call_namespace("unregister", who.id, who.boot_id, who.pid_namespace)
         except WanpoolError as error:
             logger.warning("some ports come back by their ttl only: %s", error)

@@ -169,6 +169,41 @@ MUTANTS = [
         *("tests/test_life.py", "fork"),
     ),
     Mutant(
+        *("reaping", "two looks are enough", "redis_wanpool/reaper.py"),
+        *("    STRIKES = 3", "    STRIKES = 2"),
+        *("tests/test_reaper.py", "looks or row"),
+    ),
+    Mutant(
+        *("reaping", "the looks need not be in a row", "redis_wanpool/reaper.py"),
+        *("suspects, self._suspects = self._suspects, {}", "suspects = self._suspects"),
+        *("tests/test_reaper.py", "row"),
+    ),
+    Mutant(
+        *("reaping", "a renewal does not count", "lua/lib/end_asked.lua"),
+        *("(step == 2 or expires_at == tonumber(ARGV[i + 2]))", "true"),
+        *("tests/test_reaper.py", "renews"),
+    ),
+    Mutant(
+        *("reaping", "a pid is a process", "redis_wanpool/verdict.py"),
+        *('DEAD, f"process {who.pid} is another one by now: its', 'ALIVE, f"process {who.pid} is'),
+        *("tests/test_reaper.py", "verdict"),
+    ),
+    Mutant(
+        *("reaping", "another machine's processes are judged", "redis_wanpool/verdict.py"),
+        *("if who.boot_id != here.boot_id:", "if False:"),
+        *("tests/test_reaper.py", "verdict or says"),
+    ),
+    Mutant(
+        *("reaping", "what is hidden is dead", "redis_wanpool/verdict.py"),
+        *('UNKNOWN, f"there is a process', 'DEAD, f"there is a process'),
+        *("tests/test_reaper.py", "verdict"),
+    ),
+    Mutant(
+        *("reaping", "the last of the ring looks at nobody", "redis_wanpool/reaper.py"),
+        *('after, is_round = "", True', "return dead"),
+        *("tests/test_reaper.py", "ring"),
+    ),
+    Mutant(
         *("life", "an exit waits for Redis as long as it takes", "redis_wanpool/life.py"),
         *("pool._wait_closed(until - boottime())", "pool._wait_closed(1000)"),
         *("tests/test_life.py", "exit and held_up"),

@@ -1,0 +1,78 @@
+"""Who holds leases, and taking back what the dead held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis_wanpool.holder import Holder
+from redis_wanpool.keys import namespace_keys
+from redis_wanpool.protocol.keeping import Keeping
+from redis_wanpool.protocol.session import LEASES_A_CALL
+from redis_wanpool.protocol.steps import Ask, Conversation
+from redis_wanpool.protocol.wans import Wans
+
+HOLDERS_A_CALL = 500
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A lease of another holder, as it was seen."""
+
+    wan_idx: int
+    port: int
+    lease_id: str
+    expires_at: str
+
+
+class Reaping(Wans, Keeping):
+    """The part of the conversation that is about other holders."""
+
+    def neighbours(self, after: str, count: int) -> Conversation[list[Holder]]:
+        """The holders of this PID namespace whose ids come after `after`, ascending, so many at most."""
+        who = self.holder
+        answer = yield self.call_namespace("neighbours", who.boot_id, who.pid_namespace, after, count)
+        ids, records = answer.reply[1::2], answer.reply[2::2]
+        return [found for found in map(Holder.parse, ids, records) if found is not None]
+
+    def all_holders(self) -> Conversation[list[Holder]]:
+        """All holders of the namespace, on all machines."""
+        key = namespace_keys(self.namespace)[1]
+        ids = sorted((yield Ask(("HKEYS", key))).reply)
+        found: list[Holder] = []
+        for i in range(0, len(ids), HOLDERS_A_CALL):
+            page = ids[i : i + HOLDERS_A_CALL]
+            records = (yield Ask(("HMGET", key, *page))).reply
+            found += [who for who in map(Holder.parse, page, records) if who is not None]
+        return found
+
+    def leases_of(self, holder: str) -> Conversation[list[HeldLease]]:
+        """What a holder holds, in all WANs."""
+        leases: list[HeldLease] = []
+        for wan_idx in (yield from self.wan_indexes()):
+            held = yield from self.held(wan_idx, holder)
+            leases += [HeldLease(wan_idx, port, lease_id, expires_at) for port, lease_id, expires_at in held]
+        return leases
+
+    def reap(self, who: Holder, leases: Sequence[HeldLease]) -> Conversation[dict[int, tuple[int, ...]]]:
+        """Ends those leases that nobody renewed since they were seen, and forgets the holder; the ports that came back.
+
+        A holder of which one was renewed lives, and is not forgotten.
+        """
+        ports: dict[int, tuple[int, ...]] = {}
+        lives = False
+        for wan_idx in sorted({lease.wan_idx for lease in leases}):
+            of_wan = [lease for lease in leases if lease.wan_idx == wan_idx]
+            for i in range(0, len(of_wan), LEASES_A_CALL):
+                page = of_wan[i : i + LEASES_A_CALL]
+                triples = [item for lease in page for item in (lease.port, lease.lease_id, lease.expires_at)]
+                answer = yield self.call("reap", wan_idx, *triples)
+                if answer.reply[0] != "REAPED":
+                    raise (yield from self.refused(wan_idx, answer.reply))
+                words = answer.reply[2:]
+                ended = (lease.port for lease, word in zip(page, words, strict=True) if word == "reaped")
+                ports[wan_idx] = (*ports.get(wan_idx, ()), *ended)
+                lives = lives or "live" in words
+        if not lives:
+            yield self.call_namespace("unregister", who.id, who.boot_id, who.pid_namespace)
+        return {wan_idx: tuple(sorted(found)) for wan_idx, found in ports.items() if found}
