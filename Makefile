@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 SERVERS := valkey-9.1 redis-6.2 redis-8.2 libfaketime
 
 .PHONY: demo test test-all check bench faults fmt clean
@@ -24,11 +25,12 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	$(BIN)/python -m pytest -q
 
-# All server versions, the mutants, and the suite against the built wheel; needs what .ci/run installs.
+# All server versions, the labs, the mutants, and the suite against the built wheel; needs what .ci/run installs, and root.
 test-all: $(VENV)/.ready
 	$(MAKE) bench QUICK=1
 	$(PYTHON) tests/servers.py
 	WANPOOL_LONG=0.5 WANPOOL_TEST_SERVERS=redis-6.2,redis-7.0,redis-8.2,valkey-8.1,valkey-9.1 $(BIN)/python -m pytest -q
+	$(AS_ROOT) env WANPOOL_LABS=1 $(BIN)/python -m pytest -q tests/labs
 	$(BIN)/python tests/mutants/run.py
 	$(BIN)/python tests/wheel.py
 

@@ -19,6 +19,7 @@ from redis_wanpool.errors import (
 )
 from redis_wanpool.face import ANY
 from redis_wanpool.pool import Lease, WanPortPool
+from redis_wanpool.reaper import HolderSeen
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ __all__ = [
     "AsyncLease",
     "AsyncWanPortPool",
     "BackendUnavailable",
+    "HolderSeen",
     "InGrace",
     "InvalidValue",
     "Lease",

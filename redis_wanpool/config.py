@@ -58,7 +58,7 @@ def settings(
     Raises:
         InvalidValue: a value, or the file, is not acceptable; the message names the source.
     """
-    found = _find(config)
+    found = find(config)
     table = {} if found is None else _read(found)
 
     def first(name: str, check: Callable[[object], Any], given: object, variable: str | None = None) -> Any:
@@ -92,7 +92,12 @@ def user_folder() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "redis-wanpool"
 
 
-def _find(named: str | os.PathLike[str] | None) -> Path | None:
+def find(named: str | os.PathLike[str] | None = None) -> Path | None:
+    """The configuration file that applies; None if there is none.
+
+    Raises:
+        InvalidValue: one is named, and is not there.
+    """
     named = named or os.environ.get("WANPOOL_CONFIG")
     if named:
         path = Path(named)

@@ -188,10 +188,11 @@ class Face:
 
     def _log_not_held(self, wan_idx: int, port: int, holder: str) -> None:
         logger.warning(
-            "port %d of WAN %d (namespace %r) is not held by this process but by %s; nothing was released",
+            "port %d of WAN %d (namespace %r) is not held by this pool object (%s) but by %s; nothing was released",
             port,
             wan_idx,
             self.namespace,
+            self.holder,
             holder,
         )
 

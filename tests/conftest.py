@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,11 +19,13 @@ import servers
 from faces import Loop, make
 
 from redis_wanpool import backend
+from redis_wanpool import server as embedded_server
 from redis_wanpool.definition import port_numbers
 from redis_wanpool.keys import WanKeys, namespace_keys
 from redis_wanpool.scripts import script
 
 SERVERS = os.environ.get("WANPOOL_TEST_SERVERS", "valkey-9.1,redis-6.2").split(",")
+collect_ignore = [] if os.environ.get("WANPOOL_LABS") else ["labs"]  # they need root: see the Makefile
 SEED = int(os.environ.get("WANPOOL_SEED", "0")) or random.randrange(1, 2**31)
 LONG = float(os.environ.get("WANPOOL_LONG", "1"))
 """how many times as long the randomised tests last"""
@@ -147,6 +150,24 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
     server.close()
 
 
+@pytest.fixture
+def embedded() -> Any:
+    """The embedded server, in the test's own folder; ended if the test leaves it running."""
+    yield embedded_server
+    embedded_server.stop()
+
+
+def wanpool(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "redis_wanpool.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **env},
+        check=False,
+    )
+
+
 @pytest.fixture(scope="session")
 def loop() -> Iterator[Loop]:
     loop = Loop()
@@ -206,6 +227,18 @@ def age_wan(admin: Any, seconds: float, wan_idx: int = 0, namespace: str = "test
     for name in admin.scan_iter(prefix + "lease:*"):
         left = admin.pttl(name) - ms
         admin.pexpire(name, left) if left > 0 else admin.delete(name)
+
+
+def heard(admin: Any, action: Callable[[], Any], by: str = "scripts") -> list[list[str]]:
+    """The commands that scripts called meanwhile, or that clients sent."""
+    with admin.monitor() as monitor:
+        action()
+        admin.echo("over")
+        commands = []
+        while not (seen := monitor.next_command())["command"].endswith("over"):
+            if (seen["client_type"] == "lua") == (by == "scripts"):
+                commands.append(seen["command"].split(" "))
+        return commands
 
 
 NAMESPACE_SCRIPTS = ("claim", "register", "unregister", "neighbours")

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import wanpool
 
-from redis_wanpool import WanPortPool, server
+from redis_wanpool import WanPortPool
 from redis_wanpool.cli import main
 from redis_wanpool.cli.judge import Visit, verdict, write_log
 
 VISIT = Visit(
     wan_idx=0, port=20000, seen_port=20000, lease_id="a", fence=1, network="n", pid=1, accepted=1.0, ended=2.0
 )
-
-
-@pytest.fixture
-def embedded() -> Any:
-    """The embedded server, in the test's own folder; ended if the test leaves it running."""
-    yield server
-    server.stop()
-
-
-def wanpool(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "redis_wanpool.cli", *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **env},
-        check=False,
-    )
 
 
 def test_demo_does_the_main_job_and_leaves_nothing(embedded: Any, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import redis_wanpool
 
 PACKAGE = Path(redis_wanpool.__file__).parent
 FLOORS = [
-    {"cli"},
+    {"cli", "legacy"},
     {"pool", "aio"},
     {"face"},
     {"wire", "life", "reaper"},

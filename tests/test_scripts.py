@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from conftest import NAMESPACE_SCRIPTS, UNTIMED, age_wan, run_script, wait_for
+from conftest import NAMESPACE_SCRIPTS, UNTIMED, age_wan, heard, run_script, wait_for
 from faces import Loop, make
 
 from redis_wanpool import PoolExhausted, scripts
@@ -68,18 +68,6 @@ def wan(server: Any) -> Wan:
 
 
 # -- what they cost, and what they touch
-
-
-def heard(admin: Any, action: Callable[[], Any]) -> list[list[str]]:
-    """The commands that scripts called meanwhile."""
-    with admin.monitor() as monitor:
-        action()
-        admin.echo("over")
-        commands = []
-        while not (seen := monitor.next_command())["command"].endswith("over"):
-            if seen["client_type"] == "lua":
-                commands.append(seen["command"].split(" "))
-        return commands
 
 
 def test_the_scripts_call_redis_no_more_often_than_they_did(wan: Wan) -> None:

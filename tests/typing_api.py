@@ -9,6 +9,7 @@ from redis_wanpool import (
     AsyncLease,
     AsyncWanPortPool,
     BackendUnavailable,
+    HolderSeen,
     InGrace,
     InvalidValue,
     Lease,
@@ -25,6 +26,7 @@ from redis_wanpool import (
     WanpoolError,
     WanPortPool,
 )
+from redis_wanpool.legacy import port_allocator, wan_port_pool
 
 
 def lost(lease: Lease) -> None:
@@ -60,10 +62,20 @@ def blocking() -> None:
         port: int = pool.allocate_port(wan_idx=0)
         back: bool = pool.release_port(wan_idx=0, port=port)
         total: int = pool.get_port_usage_info()["total_allocated_ports"]
+        seen: list[HolderSeen] = pool.reap(dry_run=True)
+        why: list[tuple[str, str, dict[int, tuple[int, ...]]]] = [(one.verdict, one.why, one.ports) for one in seen]
         pool.drain(0)
         pool.open(0)
-        print(made, bound, left, facts, gone, ended, any_wan, several, leases, sock, back, total)
+        print(made, bound, left, facts, gone, ended, any_wan, several, leases, sock, back, total, why)
+    WanPortPool(reap=False, release_on_sigterm=True)
     WanPortPool.get_instance().close()
+
+
+def old_names() -> None:
+    port: int | None = port_allocator.allocate_port(wan_idx=0)
+    back: bool = port_allocator.release_port(wan_idx=0, port=port)
+    another: int = wan_port_pool.allocate_port(wan_idx=0)
+    print(back, another, wan_port_pool.get_port_usage_info(), port_allocator.get_port_usage_info())
 
 
 async def awaiting() -> None:
@@ -81,9 +93,10 @@ async def awaiting() -> None:
         reader, writer = await pool.connect(0, ("api.example.com", 443))
         port: int = await pool.allocate_port(wan_idx=0)
         back: bool = await pool.release_port(wan_idx=0, port=port)
+        seen: list[HolderSeen] = await pool.reap()
         await pool.drain(0)
         await pool.open(0)
-        print(made, gone, ended, leases, back, await pool.get_port_usage_info())
+        print(made, gone, ended, leases, back, seen, await pool.get_port_usage_info())
 
 
 def errors(error: WanpoolError) -> object:

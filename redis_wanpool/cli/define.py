@@ -30,7 +30,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def init(options: argparse.Namespace) -> int:
-    definitions = [_definition(text, options) for text in options.wan]
+    definitions = [definition(text, options) for text in options.wan]
     if not definitions:
         definitions = list(config.settings(url=options.url, namespace=options.namespace).wans)
     if not definitions:
@@ -64,11 +64,12 @@ def init(options: argparse.Namespace) -> int:
     return 0
 
 
-def _definition(text: str, options: argparse.Namespace) -> WanDefinition:
+def definition(text: str, options: argparse.Namespace) -> WanDefinition:
+    """The WAN that a --wan K=PORTS means, with the options that go along."""
     index, sign, ports = text.partition("=")
     if not sign or not index.strip().isdecimal():
         raise InvalidValue(f"--wan {text!r}: write it like --wan 0=20000-21999")
-    given = {"cooldown": options.cooldown, "lease_ttl": options.lease_ttl, "max_ttl": options.max_ttl}
+    given = {name: getattr(options, name, None) for name in ("cooldown", "lease_ttl", "max_ttl")}
     return WanDefinition.of(
         int(index), ports_text(ports), **{name: value for name, value in given.items() if value is not None}
     )

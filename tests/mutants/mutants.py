@@ -219,6 +219,16 @@ MUTANTS = [
         *("tests/test_life.py", "handler"),
     ),
     Mutant(
+        *("legacy", "any trouble is None", "redis_wanpool/legacy.py"),
+        *("except PoolExhausted as", "except Exception as"),
+        *("tests/test_legacy.py", "adapter"),
+    ),
+    Mutant(
+        *("legacy", "adopt overwrites what is not its own", "redis_wanpool/cli/adopt.py"),
+        *("    if not force:", "    if False:"),
+        *("tests/test_legacy.py", "overwrites"),
+    ),
+    Mutant(
         *("asyncio", "a cancelled acquire leaves its place in the queue", "redis_wanpool/protocol/acquiring.py"),
         *("self.abandoned.update((wan_idx, ids[0]) for wan_idx in (queued if done else asked))", "pass"),
         *("tests/test_queue.py", "cancel"),

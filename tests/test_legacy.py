@@ -1,0 +1,298 @@
+"""The old package's documentation, word for word, through the adopted folder and the embedded default."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import heard, wait_for, wanpool
+
+from redis_wanpool import PoolClosed, WanDraining, WanNotDefined, WanPortPool
+from redis_wanpool.legacy import port_allocator, wan_port_pool
+
+# Each as the documentation has it
+# ruff: noqa: RUF001
+WAN_PORT_POOL = """
+from core.wan_manager import wan_port_pool
+
+# 获取端口
+port = wan_port_pool.allocate_port(wan_idx=0)
+
+# 使用端口进行网络操作
+...
+
+# 释放端口
+wan_port_pool.release_port(wan_idx=0, port=port)
+"""
+PORT_ALLOCATOR = """
+# 这个导入方式与旧代码完全相同
+from core.wan_manager import port_allocator
+
+# 使用旧的API，但底层使用新的WanPortPool实现
+port = port_allocator.allocate_port(wan_idx=0)
+port_allocator.release_port(wan_idx=0, port=port)
+"""
+PARALLEL = """
+# 在daily_basic_fetcher2.py中
+from core.wan_manager import port_allocator
+
+# 这里port_allocator实际上是使用WanPortPool实现的适配器
+# 多个进程同时调用时，会通过文件锁确保端口分配的安全
+port = port_allocator.allocate_port(wan_idx)
+"""
+GET_INSTANCE = """
+from core.wan_manager import WanPortPool
+
+# 获取单例实例
+pool = WanPortPool.get_instance()
+
+# 获取端口使用情况
+usage_info = pool.get_port_usage_info()
+print(f"当前已分配端口数: {usage_info['total_allocated_ports']}")
+
+# 分配端口
+port = pool.allocate_port(wan_idx=0)
+
+# 释放端口
+pool.release_port(wan_idx=0, port=port)
+"""
+
+
+@pytest.fixture
+def adopted(embedded: Any, tmp_path: Path) -> Any:
+    """A program's folder whose core/wan_manager is ours, with one WAN of four ports; the embedded server keeps them."""
+    done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-20003")
+    assert done.returncode == 0, done.stderr
+    return embedded
+
+
+def python(text: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", text],
+        env={**os.environ, "PYTHONPATH": ".", "PYTHONUTF8": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+@pytest.mark.parametrize("block", [WAN_PORT_POOL, PORT_ALLOCATOR, PARALLEL, GET_INSTANCE])
+def test_each_block_of_the_documentation_runs(adopted: Any, block: str) -> None:
+    running = python(f"wan_idx = 0\n{block}\nprint('port', port)")
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 0 and err == ""
+    *said, last = out.splitlines()
+    assert last.startswith("port 2000") and said == (["当前已分配端口数: 0"] if block == GET_INSTANCE else [])
+    with WanPortPool() as pool:
+        assert (pool.snapshot(0).leased, pool.snapshot(0).cooling) == (0, 1), "also what the block does not release"
+
+
+def test_fetchers_side_by_side_have_a_port_each(adopted: Any) -> None:
+    """The documentation's parallel scenario: as many processes as there are ports, and one more that gets None."""
+    tell = "\nimport sys\nprint(port, flush=True)\nsys.stdin.read()"
+    fetchers = [python(f"wan_idx = 0\n{PARALLEL}{tell}") for _ in range(5)]
+    try:
+        said = [fetcher.stdout.readline().strip() for fetcher in fetchers if fetcher.stdout]
+        assert sorted(said) == ["20000", "20001", "20002", "20003", "None"]
+        usage = WanPortPool.get_instance().get_port_usage_info()
+        assert usage["total_allocated_ports"] == 4
+        holding = {process["pid"]: process["ports"] for process in usage["processes"].values()}
+        wanted = {fetcher.pid: port for fetcher, port in zip(fetchers, said, strict=True) if port != "None"}
+        assert holding == {pid: {0: [int(port)]} for pid, port in wanted.items()}
+    finally:
+        ended = [fetcher.communicate(timeout=60) for fetcher in fetchers]
+    assert [fetcher.returncode for fetcher in fetchers] == [0] * 5
+    assert sum("allocate_port answers None" in err for _, err in ended) == 1
+    with WanPortPool.get_instance() as pool:
+        assert (pool.snapshot(0).leased, pool.snapshot(0).cooling) == (0, 4)
+
+
+@pytest.fixture
+def wans(server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The process's own pool object on a server where WAN 0 has two ports."""
+    monkeypatch.setenv("WANPOOL_URL", server.url)
+    monkeypatch.setenv("WANPOOL_NAMESPACE", "test")
+    wan_port_pool.define_wan(0, "20000-20001", cooldown=0)
+    yield server
+    WanPortPool.get_instance().close()
+
+
+class TestAdapter:
+    def test_no_port_left_is_none_and_logged(self, wans: Any, caplog: Any) -> None:
+        assert {port_allocator.allocate_port(0), port_allocator.allocate_port(wan_idx=0)} == {20000, 20001}
+        with caplog.at_level(logging.WARNING):
+            assert port_allocator.allocate_port(wan_idx=0) is None
+        assert "WAN 0 (namespace 'test')" in caplog.text
+        assert port_allocator.release_port(wan_idx=0, port=None) is False
+
+    def test_anything_else_raises(self, wans: Any) -> None:
+        with pytest.raises(WanNotDefined, match="wanpool init --wan 7="):
+            port_allocator.allocate_port(wan_idx=7)
+        wan_port_pool.drain(0)
+        with pytest.raises(WanDraining):
+            port_allocator.allocate_port(wan_idx=0)
+
+    def test_what_somebody_else_holds_is_not_released_and_says_who_does(self, wans: Any, caplog: Any) -> None:
+        with WanPortPool(wans.url, namespace="test") as other:
+            port = other.acquire(0, label="daily_basic").port
+            assert port_allocator.release_port(wan_idx=0, port=port) is False
+            assert f"but by process {os.getpid()} on" in caplog.text and "(daily_basic)" in caplog.text
+            assert other.snapshot(0).leased == 1
+        assert port_allocator.release_port(wan_idx=0, port=port) is False
+        assert "but by nobody" in caplog.text
+
+    def test_its_ports_are_leases_that_redis_cli_finds(self, wans: Any) -> None:
+        port = port_allocator.allocate_port(wan_idx=0)
+        found = wans.admin.hgetall(f"wanpool:{{test:0}}:lease:{port}")
+        assert found["pid"] == str(os.getpid()) and found["holder"] == wan_port_pool.holder
+        first = WanPortPool.get_instance()._held(0, port or 0)
+        assert first is not None and not first.detached, "the heartbeat keeps it"
+        assert port_allocator.release_port(0, port) is True and port_allocator.release_port(0, port) is False
+
+    def test_a_closed_pool_object_is_made_anew(self, wans: Any) -> None:
+        before = WanPortPool.get_instance()
+        assert wan_port_pool.holder == before.holder == WanPortPool.get_instance().holder
+        before.close()
+        with pytest.raises(PoolClosed):
+            before.allocate_port(0)
+        assert wan_port_pool.allocate_port(wan_idx=0) in (20000, 20001)
+
+    def test_usage_costs_a_round_trip_a_wan(self, wans: Any) -> None:
+        wan_port_pool.define_wan(1, "21000-21009", cooldown=0)
+        port_allocator.allocate_port(0)
+        usage: dict[str, Any] = {}
+        asked = heard(wans.admin, lambda: usage.update(port_allocator.get_port_usage_info()), by="clients")
+        assert sorted(words[0] for words in asked if words[0] not in ("HELLO", "CLIENT")) == [
+            "EVALSHA",
+            "EVALSHA",
+            "HKEYS",
+        ]
+        sums = [
+            sum(wan[state] for state in ("free", "leased", "cooling", "withheld")) for wan in usage["wans"].values()
+        ]
+        assert sums == [2, 10]
+
+
+def test_importing_the_adopted_folder_reads_and_connects_to_nothing(adopted: Any) -> None:
+    Path("wanpool.toml").write_text("this is = not a [setting", encoding="utf-8")
+    running = python("from core.wan_manager import port_allocator, wan_port_pool, WanPortPool; print(wan_port_pool)")
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 0 and "of this process" in out, err
+    assert not adopted.status().running
+
+
+class TestAdopt:
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> Path:
+        return tmp_path / "core" / "wan_manager"
+
+    def test_writes_once_and_then_keeps(self, folder: Path) -> None:
+        first = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=22000-23999")
+        assert first.returncode == 0 and "wrote core/wan_manager/__init__.py" in first.stdout
+        assert '[wan.1]\nports = "22000-23999"' in Path("wanpool.toml").read_text()
+        again = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
+        assert again.returncode == 0 and "kept, the same, core/wan_manager/__init__.py" in again.stdout
+        assert sorted(path.name for path in folder.iterdir()) == ["__init__.py"]
+
+    @pytest.mark.parametrize("how", ["foreign", "changed"])
+    def test_overwrites_nothing_of_somebody_elses_without_force(self, folder: Path, how: str) -> None:
+        if how == "changed":
+            wanpool("adopt", "core/wan_manager")
+        folder.mkdir(parents=True, exist_ok=True)
+        shim = folder / "__init__.py"
+        theirs = (shim.read_text() if shim.exists() else "") + "mine = 1\n"
+        shim.write_text(theirs)
+        refused = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
+        assert refused.returncode == 2 and "--force" in refused.stderr
+        assert shim.read_text() == theirs and not Path("wanpool.toml").exists(), "all or nothing"
+        for backup in ("__init__.py.before-wanpool", "__init__.py.before-wanpool1"):
+            shim.write_text(theirs)
+            done = wanpool("adopt", "core/wan_manager", "--force")
+            assert done.returncode == 0 and backup in done.stdout
+            assert (folder / backup).read_text() == theirs and "redis_wanpool" in shim.read_text()
+
+    def test_an_older_shim_of_its_own_and_an_empty_file_are_replaced(self, folder: Path) -> None:
+        from redis_wanpool.cli.adopt import _marked
+
+        folder.mkdir(parents=True)
+        for old in ("", _marked("what an earlier version wrote\n")):
+            (folder / "__init__.py").write_text(old)
+            assert wanpool("adopt", "core/wan_manager").returncode == 0
+            assert "redis_wanpool.legacy" in (folder / "__init__.py").read_text()
+
+    def test_a_dry_run_shows_the_files_and_writes_none(self, folder: Path) -> None:
+        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--dry-run")
+        assert "would write core/wan_manager/__init__.py" in done.stdout and "port_allocator" in done.stdout
+        assert 'ports = "20000-21999"' in done.stdout
+        told = json.loads(wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--dry-run", "--json").stdout)
+        assert [one["action"] for one in told["files"]] == ["write", "write"]
+        assert not folder.exists() and not Path("wanpool.toml").exists()
+
+    def test_settings_that_are_there_stay_as_they_are(self) -> None:
+        Path("wanpool.toml").write_text('[wan.0]\nports = "30000-30009"\n')
+        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
+        assert done.returncode == 2 and "says 30000-30009 of WAN 0" in done.stderr
+        assert wanpool("adopt", "core/wan_manager", "--wan", "0=30000-30009").returncode == 0
+
+    def test_leftovers_of_the_old_package_are_named(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "port_allocator.py").touch()
+        (folder / "wan_ports.json").write_text("{}")
+        assert "port_allocator.py, wan_ports.json" in wanpool("adopt", "core/wan_manager").stdout
+
+    @pytest.mark.parametrize("words", [["wanpool.toml"], ["core", "--wan", "0"], ["core", "--wan", "0=1-70000"]])
+    def test_nonsense_is_refused(self, words: list[str]) -> None:
+        Path("wanpool.toml").touch()
+        done = wanpool("adopt", *words)
+        assert done.returncode == 2 and done.stderr.startswith("wanpool: ") and not Path("core").exists()
+
+    def test_asks_on_a_terminal(self) -> None:
+        import pty
+
+        controller, terminal = pty.openpty()
+        running = subprocess.Popen(
+            [sys.executable, "-m", "redis_wanpool.cli", "adopt", "core/wan_manager"],
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        os.write(controller, b"20000-21999\n22000-2\n22000-23999\n\n")
+        out, _ = running.communicate(timeout=60)
+        os.close(controller)
+        os.close(terminal)
+        assert running.returncode == 0 and "22000-2" in out
+        assert (
+            Path("wanpool.toml")
+            .read_text()
+            .endswith('[wan.0]\nports = "20000-21999"\n\n[wan.1]\nports = "22000-23999"\n')
+        )
+
+
+def test_an_operator_drains_opens_resizes_and_reaps(server: Any) -> None:
+    with WanPortPool(server.url, namespace="test", rest=0) as pool:
+        pool.define_wan(0, "20000-20009", cooldown=0)
+        lease = pool.acquire(0, port=20009)
+        there = {"WANPOOL_URL": server.url, "WANPOOL_NAMESPACE": "test"}
+        assert "draining, 1 leases run" in wanpool("drain", "0", **there).stdout
+        assert json.loads(wanpool("open", "0", "--json", **there).stdout)["wans"][0]["state"] == "open"
+        assert (
+            "to leave yet, when lease and cool-down are over: 1"
+            in wanpool("resize", "0", "20000-20004", **there).stdout
+        )
+        lease.release()
+        assert json.loads(wanpool("resize", "0", "20000-20004", "--json", **there).stdout)["leaving"] == 0
+        assert pool.snapshot(0).total == 5
+        told = json.loads(wanpool("reap", "--json", **there).stdout)
+        assert [(one["id"], one["verdict"]) for one in told["holders"]] == [(pool.holder, "alive")]
+        assert f"alive    {pool.holder}" in wanpool("reap", "--dry-run", **there).stdout
+        missing = wanpool("drain", "5", **there)
+        assert missing.returncode == 1 and "is not defined" in missing.stderr
+    wait_for(lambda: not server.admin.hlen("wanpool:{test}:holders"))
