@@ -97,12 +97,17 @@ def _pid_namespace() -> str:
     return f"{_namespace_of('pid')}+{_namespace_of('time')}"
 
 
+def proc_stat(pid: int | str) -> list[str]:
+    """What Linux says of a process, from field 3 of proc(5) on: what comes before may hold any letters."""
+    stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    return stat[stat.rindex(")") + 2 :].split()
+
+
 def _started() -> str:
     try:
-        stat = Path("/proc/self/stat").read_text()  # not by pid: this /proc may be another PID namespace's
+        return proc_stat("self")[19]  # in ticks since boot: no clock step moves it
     except OSError:
         return f"{psutil.Process().create_time():.3f}"
-    return stat[stat.rindex(")") + 2 :].split()[19]  # field 22 of proc(5), in ticks since boot: no clock step moves it
 
 
 @cache

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from redis_wanpool.holder import Holder
+from redis_wanpool.holder import Holder, proc_stat
 
 ALIVE, DEAD, UNKNOWN = "alive", "dead", "unknown"
 
@@ -44,10 +44,9 @@ def _by_proc(who: Holder) -> Verdict:
     if str(Path("/proc/self").readlink()) != str(os.getpid()):
         return Verdict(UNKNOWN, "/proc shows another PID namespace than that of this process")
     try:
-        stat = Path(f"/proc/{who.pid}/stat").read_text(errors="replace")
+        fields = proc_stat(who.pid)
     except OSError:
         return Verdict(UNKNOWN, f"there is a process {who.pid}, but /proc does not show it to this user")
-    fields = stat[stat.rindex(")") + 2 :].split()  # from the third of proc(5) on
     state, threads, started = fields[0], int(fields[17]), fields[19]
     if started != who.started:
         return Verdict(DEAD, f"process {who.pid} is another one by now: its start time is {started}, not {who.started}")

@@ -291,7 +291,7 @@ def test_errors_travel_between_processes() -> None:
 
 
 def test_every_script_is_assembled() -> None:
-    assert len(scripts.names()) == 17
+    assert len(scripts.names()) == 19
     for name in scripts.names():
         assert "@include" not in scripts.script(name).source
 
@@ -340,7 +340,7 @@ class TestIdentity:
         odd.chmod(0o755)
         process = subprocess.Popen([odd, "60"])
         try:
-            assert int(holder._started(process.pid)) > 0
+            assert int(holder.proc_stat(process.pid)[19]) > 0
         finally:
             process.kill()
             process.wait()
