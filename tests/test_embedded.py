@@ -166,14 +166,21 @@ def test_a_new_binary_reads_what_another_wrote(home: Path, monkeypatch: pytest.M
 
 
 def test_an_end_of_the_starter_does_not_reach_it(home: Path) -> None:
+    text = """
+import signal
+from redis_wanpool import server
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests in the background may have it ignored
+server.ensure()
+input()
+"""
     starter = subprocess.Popen(
-        [sys.executable, "-c", "from redis_wanpool import server; server.ensure(); input()"],
+        [sys.executable, "-c", text],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
     wait_for(lambda: server.status().running)
     os.killpg(starter.pid, signal.SIGINT)
-    starter.wait()
+    starter.wait(60)
     assert starter.stdin is not None
     starter.stdin.close()
     assert server.status().running
