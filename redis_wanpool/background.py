@@ -28,6 +28,11 @@ class Background:
         self._stopped = False
         self._last: Callable[[], object] | None = None
 
+    @property
+    def runs(self) -> bool:
+        """Whether there is a thread, which will call what `stop` is given."""
+        return self._thread is not None
+
     def due(self, at: float) -> None:
         """Sees to it that `tick` runs at that local time or earlier."""
         if at >= self._wakes_at:
@@ -37,8 +42,9 @@ class Background:
                 return
             self._wakes_at = min(at, self._wakes_at)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
             self._changed.notify()
 
     def stop(self, last: Callable[[], object] | None = None) -> None:
@@ -52,7 +58,7 @@ class Background:
         """Waits for the end of the thread; False if it never ran."""
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(None if seconds is None else max(0.0, seconds))
-        return self._thread is not None
+        return self.runs
 
     def _run(self) -> None:
         while True:

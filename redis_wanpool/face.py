@@ -89,7 +89,7 @@ class Face:
         self._ready = False
         self.protocol = Protocol(
             namespace=self._settings.namespace,
-            holder=this_holder(),
+            holder=this_holder(reaps=self._reaps),
             network=self._settings.network,
             rest=self._settings.rest,
             lease_ttl=self._settings.lease_ttl,
@@ -97,7 +97,7 @@ class Face:
         )
         self._heartbeat = Background("wanpool-heartbeat", self._beat)
         self._losswatch = Background("wanpool-losswatch", self._watch)
-        self._reaper = Reaper(self.protocol, self._run_blocking, reaps=self._reaps)
+        self._reaper = Reaper(self.protocol, self._run_blocking)
         self._reaping = Background("wanpool-reaper", self._reaper.tick)
         self._wakeups = Wakeups(
             self._blocking_client, lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.holder)
@@ -289,7 +289,7 @@ class Face:
         if self._closed and self.protocol.has_work():  # a call that the closing met: there is no heartbeat any more
             with suppress(RuntimeError):  # nor new threads in an interpreter that is ending
                 threading.Thread(target=self._give_back, daemon=True).start()
-        elif self.protocol.doubts or self.protocol.abandoned:
+        elif self.protocol.doubts or self.protocol.abandoned or (self.protocol.registered and not self._heartbeat.runs):
             self._heartbeat.due(boottime())
 
     def _check_open(self) -> None:
@@ -302,7 +302,6 @@ class Face:
         """Has the threads end, and the heartbeat's give everything back; waits for nothing."""
         if not self._closed:
             self._closed = True
-            self._wakeups.close()
             self._losswatch.stop()
             self._reaping.stop()
             self._heartbeat.stop(self._give_back)
@@ -314,6 +313,7 @@ class Face:
     def _close_down(self) -> None:
         """Gives everything back, however long it takes."""
         self._begin_to_close()
+        self._wakeups.close()
         self._losswatch.join(self._backend.timeout)
         if not self._heartbeat.join():
             self._give_back()
@@ -328,4 +328,5 @@ class Face:
         """In a forked child: the parent's leases are not ours, nor are its threads, locks and connections."""
         for lease in list(self.protocol.leases.values()):
             lease.end("forked")
+        life.of_the_parent.append(dict(self.__dict__))
         self._begin()

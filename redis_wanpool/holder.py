@@ -30,6 +30,8 @@ class Holder:
     pid: int
     started: str
     program: str
+    reaps: bool
+    """whether it looks after the dead beside it"""
 
     @property
     def detached_id(self) -> str:
@@ -44,10 +46,10 @@ class Holder:
     def parse(cls, id: str, record: str | None) -> Holder | None:
         """The holder of that id by what `holders` in Redis says of it; None if that does not make sense."""
         words = (record or "").split(" ")
-        if len(words) != 7 or not words[3].isdecimal():
+        if len(words) != 8 or not words[3].isdecimal():
             return None
-        host, boot_id, pid_namespace, pid, started, _, program = words
-        return cls(id, host, boot_id, pid_namespace, int(pid), started, program)
+        host, boot_id, pid_namespace, pid, started, _, program, reaps = words
+        return cls(id, host, boot_id, pid_namespace, int(pid), started, program, reaps == "reaps")
 
 
 def host_and_pid(holder: str) -> tuple[str, int]:
@@ -56,18 +58,19 @@ def host_and_pid(holder: str) -> tuple[str, int]:
     return host, int(pid)
 
 
-def this_holder() -> Holder:
+def this_holder(*, reaps: bool = False) -> Holder:
     """A new holder for this process."""
     pid = os.getpid()
     host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:32] or "host"
     return Holder(
         id=f"{host}:{pid}:{secrets.token_hex(4)}",
         host=host,
-        boot_id=_boot_id(),
+        boot_id=_machine_and_boot(),
         pid_namespace=_pid_namespace(),
         pid=pid,
         started=_started(),
         program=re.sub(r"\s+", "-", Path(sys.argv[0] if sys.argv else "").name)[:64] or "python",
+        reaps=reaps,
     )
 
 
@@ -77,6 +80,14 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return f"boot-{int(psutil.boot_time())}"
+
+
+@cache
+def _machine_and_boot() -> str:
+    """Whose pids these are. Without a boot id by the kernel it is the machine: start times tell its boots apart."""
+    if sys.platform.startswith("linux"):
+        return _boot_id()
+    return "machine-" + hashlib.sha256(_machine_id().encode()).hexdigest()[:12]
 
 
 @cache

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from multiprocessing import util
 from types import FrameType
 from typing import Any, Protocol
 
 from redis_wanpool.clock import boottime
 from redis_wanpool.errors import InvalidValue
+
+logger = logging.getLogger("redis_wanpool")
 
 EXIT_WITHIN = 2.0
 """seconds in which a process that ends gives back what it holds; the ttl does it for the rest"""
@@ -30,7 +36,10 @@ class Mortal(Protocol):
 
 _pools: weakref.WeakSet[Mortal] = weakref.WeakSet()
 _told_by_sigterm: weakref.WeakSet[Mortal] = weakref.WeakSet()
-_next_handler: Any = signal.SIG_DFL
+_handler: Any = None
+"""ours of SIGTERM, the last that was set"""
+of_the_parent: list[object] = []
+"""What a forked child never frees: closing a transport of asyncio's would end the parent's, whose epoll it shares."""
 singleton = threading.Lock()
 """held while the one pool object of this process is made"""
 
@@ -48,32 +57,43 @@ def close_all(pools: weakref.WeakSet[Mortal] = _pools) -> None:
     ending = list(pools)
     until = boottime() + EXIT_WITHIN
     for pool in ending:
-        pool._begin_to_close()
+        with _logged(pool):
+            pool._begin_to_close()
     for pool in ending:
-        pool._wait_closed(until - boottime())
+        with _logged(pool):
+            pool._wait_closed(until - boottime())
         _pools.discard(pool)  # who comes next need not wait again
         _told_by_sigterm.discard(pool)
 
 
+@contextmanager
+def _logged(pool: Mortal) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        logger.exception("%r: its ports come back by their ttl", pool)
+
+
 def _hear_sigterm() -> None:
-    global _next_handler
+    global _handler
     if threading.current_thread() is not threading.main_thread():
         raise InvalidValue("release_on_sigterm: only the main thread may set signal handlers; make the pool there")
     before = signal.getsignal(signal.SIGTERM)
     if before is None:
         raise InvalidValue("release_on_sigterm: there is a handler of SIGTERM that Python did not set, and cannot call")
-    if before not in (_on_sigterm, signal.SIG_IGN):  # who ignores the signal goes on living, with its ports
-        _next_handler = before
-        signal.signal(signal.SIGTERM, _on_sigterm)
+    if before not in (_handler, signal.SIG_IGN):  # who ignores the signal goes on living, with its ports
+        _handler = partial(_on_sigterm, before)
+        signal.signal(signal.SIGTERM, _handler)
 
 
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    close_all(_told_by_sigterm)  # their own threads do it: the one that was interrupted may hold any lock
-    if callable(_next_handler):
-        _next_handler(number, frame)
+def _on_sigterm(before: Any, number: int, frame: FrameType | None) -> None:
+    close_all(_told_by_sigterm)  # the pools' own threads do it: the one that was interrupted may hold any lock
+    if callable(before):
+        before(number, frame)
     else:
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
+        os._exit(128 + number)  # the first process of a container, for whom the kernel has no default
 
 
 def _in_forked_child() -> None:

@@ -46,7 +46,7 @@ class Reaper:
     """One look each interval; a process that is found dead in three looks in a row loses what it did not renew since.
 
     The holders of a PID namespace form a ring, by their ids. Each looks at those after itself, until it has seen some
-    that live: so everybody is looked at by somebody, a single survivor looks at all, and nobody looks at thousands.
+    that live and look, too: so everybody is looked at by some, a single survivor looks at all, and nobody at thousands.
     """
 
     INTERVAL = 5.0
@@ -56,10 +56,9 @@ class Reaper:
     INTRODUCE_EVERY = 300.0
     """seconds after which a holder says again that it lives; who has not for a day is forgotten (lua/register.lua)"""
 
-    def __init__(self, protocol: Protocol, run: Callable[[Any], Any], *, reaps: bool) -> None:
+    def __init__(self, protocol: Protocol, run: Callable[[Any], Any]) -> None:
         self._protocol = protocol
         self._run = run
-        self._reaps = reaps
         self._suspects: dict[str, Suspect] = {}
         self._introduce_at = boottime() + self.INTRODUCE_EVERY
 
@@ -67,11 +66,11 @@ class Reaper:
         """One look; tells how many seconds to the next."""
         suspects, self._suspects = self._suspects, {}  # a look that fails ends the row
         try:
+            if self._protocol.holder.reaps:
+                self._suspects = self._strike(suspects, self._dead_beside())
             if self._protocol.registered and boottime() >= self._introduce_at:
                 self._run(self._protocol.introduce())
                 self._introduce_at = boottime() + self.INTRODUCE_EVERY
-            if self._reaps:
-                self._suspects = self._strike(suspects, self._dead_beside())
         except WanpoolError as error:  # the heartbeat is who complains
             logger.debug("cannot look after the dead, going on trying: %s", error)
         return self.INTERVAL * random.uniform(0.8, 1.0)
@@ -88,7 +87,7 @@ class Reaper:
                 seen = verdict(who, here)
                 if seen.word == DEAD:
                     dead.append((who, seen.why))
-                alive += seen.word == ALIVE
+                alive += seen.word == ALIVE and who.reaps
                 if alive >= self.ENOUGH_ALIVE:
                     return dead
             if len(page) == self.PAGE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -244,15 +245,46 @@ class TestAdopt:
 
     def test_leftovers_of_the_old_package_are_named(self, folder: Path) -> None:
         folder.mkdir(parents=True)
-        (folder / "port_allocator.py").touch()
+        (folder / "locks.py").touch()
         (folder / "wan_ports.json").write_text("{}")
-        assert "port_allocator.py, wan_ports.json" in wanpool("adopt", "core/wan_manager").stdout
+        assert "locks.py, wan_ports.json" in wanpool("adopt", "core/wan_manager").stdout
 
-    @pytest.mark.parametrize("words", [["wanpool.toml"], ["core", "--wan", "0"], ["core", "--wan", "0=1-70000"]])
+    def test_an_old_module_that_would_hide_a_name_is_set_aside(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "port_allocator.py").write_text("old = True")
+        refused = wanpool("adopt", "core/wan_manager")
+        assert refused.returncode == 2 and "hides the name" in refused.stderr and not (folder / "__init__.py").exists()
+        done = wanpool("adopt", "core/wan_manager", "--force")
+        assert done.returncode == 0 and "set aside core/wan_manager/port_allocator.py" in done.stdout
+        assert (folder / "port_allocator.py.before-wanpool").read_text() == "old = True"
+        assert not (folder / "port_allocator.py").exists()
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            *(["wanpool.toml"], ["core", "--wan", "0"], ["core", "--wan", "0=1-70000"], ["core", "--url", "nonsense"]),
+            *(["core", "--wan", "0=1-5", "--wan", "0=7-9"], ["core", "--wan", "0=1-5", "--wan", "1=5-9"]),
+            *(["wanpool.toml/core"], ["core", "--namespace", "a b"], ["nowhere", "--wan", "0=1-5"]),
+        ],
+    )
     def test_nonsense_is_refused(self, words: list[str]) -> None:
         Path("wanpool.toml").touch()
+        if words[0] == "nowhere":
+            Path("wanpool.toml").unlink()
+            Path("wanpool.toml").symlink_to("missing")
+            Path("nowhere").symlink_to("missing")
         done = wanpool("adopt", *words)
-        assert done.returncode == 2 and done.stderr.startswith("wanpool: ") and not Path("core").exists()
+        assert done.returncode == 2 and re.fullmatch("wanpool: .+\n", done.stderr) and not Path("core").exists()
+
+    def test_what_cannot_be_written_leaves_nothing_half_done(self, folder: Path) -> None:
+        Path("wanpool.toml").mkdir()
+        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
+        assert done.returncode == 2 and "wanpool.toml is there" in done.stderr and not folder.exists()
+        Path("precious").write_text("mine")
+        folder.mkdir(parents=True)
+        (folder / "__init__.py.new").symlink_to(Path("precious").absolute())
+        assert wanpool("adopt", "core/wan_manager").returncode == 0
+        assert Path("precious").read_text() == "mine"
 
     def test_asks_on_a_terminal(self) -> None:
         import pty

@@ -95,7 +95,7 @@ class TestExit:
     def test_is_not_held_up_by_a_redis_that_does_not_answer(self, program: Any, own_server: Any) -> None:
         """The pools would wait for minutes, one after the other."""
         text = """
-        pools = [WanPortPool(URL, namespace="test", connect_timeout=100) for _ in range(3)]
+        pools = [WanPortPool(URL, namespace="test", connect_timeout=100) for _ in range(9)]
         pools[0].define_wan(0, "20000-20009")
         for pool in pools:
             pool.acquire(0)
@@ -105,7 +105,7 @@ class TestExit:
         running = program(text)
         assert running.line() == "ready"
         own_server.process.send_signal(signal.SIGSTOP)
-        assert running.end(within=50)[0] == 0
+        assert running.end(within=15)[0] == 0
         own_server.process.send_signal(signal.SIGCONT)
 
     @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -148,6 +148,18 @@ print(pool.snapshot(0).leased, pool.snapshot(0).cooling)
         code, out, err = program(text).end()
         assert (code, out.strip()) == (0, "1 8"), err
 
+    def test_forgets_the_holder_though_it_never_got_a_port(self, program: Any, own_server: Any) -> None:
+        text = """
+pool.acquire_many(0, 10)
+other = WanPortPool(URL, namespace="test", rest=0)
+try:
+    other.acquire(0)
+except Exception as error:
+    print(type(error).__name__)
+"""
+        assert program(POOL + text).end()[:2] == (0, "PoolExhausted\n")
+        assert own_server.admin.hlen("wanpool:{test}:holders") == 0
+
 
 class TestSigterm:
     TEXT = POOL.replace("rest=0", "rest=0, release_on_sigterm=True")
@@ -181,6 +193,25 @@ class TestSigterm:
         assert self.told(program(text))[:2] == (code, said)
         assert own_server.admin.zcard(LEASED) == 0 and own_server.admin.zcard(COOLING) == 3
 
+    def test_reaches_a_handler_that_came_between_two_pools_once(self, program: Any, own_server: Any) -> None:
+        text = """
+def theirs(*args):
+    print("theirs", flush=True)
+    before(*args)
+before = signal.signal(signal.SIGTERM, theirs)
+"""
+        assert self.told(program(self.TEXT + text + self.TEXT + self.WAIT))[:2] == (-signal.SIGTERM, "theirs\n")
+        assert own_server.admin.zcard(LEASED) == 0
+
+    def test_finds_locks_held_by_the_thread_that_it_interrupts(self, program: Any, own_server: Any) -> None:
+        text = """
+pool.acquire(0)
+with pool._wakeups._lock, pool._heartbeat._changed:
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+        assert self.told(program(self.TEXT + text))[0] == -signal.SIGTERM
+
     def test_that_is_ignored_stays_ignored(self, program: Any, own_server: Any) -> None:
         text = (
             "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
@@ -198,7 +229,7 @@ class TestSigterm:
         assert running.line() == "ready"
         own_server.process.send_signal(signal.SIGSTOP)
         running.process.send_signal(signal.SIGTERM)
-        assert running.end(within=50)[0] == -signal.SIGTERM
+        assert running.end(within=15)[0] == -signal.SIGTERM
         own_server.process.send_signal(signal.SIGCONT)
 
     def test_is_for_the_main_thread(self, program: Any) -> None:
@@ -216,6 +247,25 @@ class TestSigterm:
 
 
 class TestFork:
+    def test_leaves_the_connections_of_the_parents_loop_alone(self, program: Any) -> None:
+        text = """
+        import asyncio
+        async def story():
+            async with AsyncWanPortPool(URL, namespace="test", rest=0) as pool:
+                await pool.define_wan(0, "20000-20009", cooldown=0)
+                lease = await pool.acquire(0)
+                for _ in range(3):
+                    child = os.fork()
+                    if child == 0:
+                        os._exit(0)
+                    os.waitpid(child, 0)
+                    await lease.renew()
+                print((await pool.snapshot(0)).leased)
+        asyncio.run(story())
+        """
+        code, out, err = program(text).end()
+        assert (code, out.strip()) == (0, "1"), err
+
     def test_a_child_owns_nothing_of_its_parents_and_can_use_the_pool_at_once(self, program: Any) -> None:
         text = (
             POOL.replace("lease_ttl=600", "lease_ttl=1")

@@ -18,7 +18,7 @@ import pytest
 from conftest import run_script, wait_for
 from holds import shifted
 
-from redis_wanpool import LeaseLost, WanPortPool, reaper, verdict
+from redis_wanpool import BackendUnavailable, LeaseLost, WanPortPool, reaper, verdict
 from redis_wanpool.holder import Holder, this_holder
 from redis_wanpool.keys import namespace_keys
 from redis_wanpool.reaper import Reaper
@@ -122,7 +122,7 @@ class TestVerdict:
 
     @pytest.mark.parametrize(
         "change",
-        [{"boot_id": "other"}, {"pid_namespace": "1+1"}, {"pid": 0}, {"pid": 2**80}],
+        [{"boot_id": "other"}, {"host": "clone"}, {"pid_namespace": "1+1"}, {"pid": 0}, {"pid": 2**80}],
         ids=lambda change: next(iter(change)),
     )
     def test_is_none_without_proof(self, other: tuple[Process, Holder], change: dict[str, Any]) -> None:
@@ -160,7 +160,7 @@ class TestVerdict:
         pid = running.popen.pid
         who = replace(this_holder(), pid=pid, started=f"{psutil.Process(pid).create_time():.3f}")
         assert verdict._by_psutil(who).word == "alive"
-        assert verdict._by_psutil(replace(who, started="1.000")).word == "dead"
+        assert verdict._by_psutil(replace(who, started="1.000")).word == "unknown"
 
         def denied(pid: int) -> None:
             raise psutil.AccessDenied(pid)
@@ -181,7 +181,8 @@ def looker(server: Any) -> Iterator[WanPortPool]:
 
 
 def reaper_of(pool: WanPortPool) -> Reaper:
-    return Reaper(pool.protocol, pool._run_blocking, reaps=True)
+    pool.protocol.holder = replace(pool.protocol.holder, reaps=True)
+    return Reaper(pool.protocol, pool._run_blocking)
 
 
 def test_a_killed_process_loses_its_ports_at_the_third_look(looker: WanPortPool, server: Any, process: Any) -> None:
@@ -223,20 +224,39 @@ def test_only_looks_in_a_row_count(
     assert looker.snapshot(0).leased == 1
 
 
-def test_a_look_that_fails_ends_the_row(own_server: Any, process: Any) -> None:
-    with WanPortPool(own_server.url, namespace="test", reap=False, connect_timeout=0.2) as pool:
-        process(HOLD, own_server.url).kill()
-        looks = reaper_of(pool)
+def test_a_look_that_fails_ends_the_row(looker: WanPortPool, server: Any, process: Any) -> None:
+    process(HOLD, server.url).kill()
+    looks = reaper_of(looker)
+    looks.tick()
+    looks.tick()
+    run, looks._run = looks._run, unreachable
+    looks.tick()
+    looks._run = run
+    looks.tick()
+    looks.tick()
+    assert looker.snapshot(0).leased == 4
+    looks.tick()
+    assert looker.snapshot(0).leased == 1
+
+
+def unreachable(_: Any) -> None:
+    raise BackendUnavailable("as if")
+
+
+def test_a_wan_that_was_never_finished_and_a_full_redis_stop_no_reaping(
+    looker: WanPortPool, server: Any, process: Any
+) -> None:
+    run_script(server.admin, "claim", 7, "30000-30009", "g", "claimed")
+    process(HOLD, server.url).kill()
+    looker.acquire(0)
+    looks = reaper_of(looker)
+    looks._introduce_at = 0.0
+    server.admin.config_set("maxmemory", 1)
+    for _ in range(3):
         looks.tick()
-        looks.tick()
-        own_server.process.send_signal(signal.SIGSTOP)
-        looks.tick()
-        own_server.process.send_signal(signal.SIGCONT)
-        looks.tick()
-        looks.tick()
-        assert pool.snapshot(0).leased == 4
-        looks.tick()
-        assert pool.snapshot(0).leased == 1
+    server.admin.config_set("maxmemory", 0)
+    assert looker.snapshot(0).cooling == 3
+    assert {seen.verdict for seen in looker.reap()} == {"alive"}
 
 
 def test_whoever_renews_is_not_reaped_whatever_was_seen_of_him(
@@ -283,7 +303,7 @@ class TestRing:
             those = [replace(me, id=f"h:1:{n:04}") for n in range(living + dead)]
             buried = {who.id for who in those[living:]}
             for who in those:
-                args = (who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program)
+                args = (who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program, "reaps")
                 run_script(server.admin, "register", *args)
             looked: list[str] = []
 
@@ -307,10 +327,13 @@ class TestRing:
             self.dead_found_by(looker, who)
             assert len(looked) <= Reaper.ENOUGH_ALIVE + 3
 
-    def test_everybody_is_looked_at(self, looker: WanPortPool, ring: Any) -> None:
+    def test_everybody_is_looked_at(self, looker: WanPortPool, ring: Any, server: Any) -> None:
         those, looked = ring(living=40, dead=3)
         found = [self.dead_found_by(looker, who) for who in those[:40]]
         assert sum(len(dead) == 3 for dead in found) == Reaper.ENOUGH_ALIVE, "the dead are at the end of the ring"
+        for who in those[30:40]:  # who does not look itself is passed by
+            server.admin.hset(HOLDERS, who.id, server.admin.hget(HOLDERS, who.id).replace(" reaps", " -"))
+        assert len(self.dead_found_by(looker, those[29])) == 3
         assert set(looked) == {who.id for who in those}
 
     def test_a_single_survivor_looks_at_all(self, looker: WanPortPool, ring: Any) -> None:
@@ -343,7 +366,7 @@ def test_reap_says_of_each_holder_what_it_saw(pools: Any, backends: Any, process
         (replace(me, id="h:2:dead", pid=ended.popen.pid), "h:2:dead/a"),
         (replace(me, id="h:3:elsewhere", host="far", boot_id="other"), "h:3:elsewhere/a"),
     ):
-        args = (who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program)
+        args = (who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program, "reaps")
         run_script(backends.admin, "register", *args)
         wanted = (who.id, "net", 0, who.host, who.pid, "", "", "", "", "", 1, 8, first_id)
         assert run_script(backends.admin, "acquire", *wanted)[0] == "GRANTED"

@@ -130,7 +130,7 @@ def test_no_script_touches_a_key_of_another_wan(wan: Wan) -> None:
 def test_namespace_scripts_touch_the_keys_of_their_namespace_only(wan: Wan) -> None:
     def everything() -> None:
         wan("claim", 0, "20000-20009", "g", "claimed")
-        wan("register", "h:1:x", "h", "boot", "ns", 1, "1", "python")
+        wan("register", "h:1:x", "h", "boot", "ns", 1, "1", "python", "-")
         wan("neighbours", "boot", "ns", "", 9)
         wan("unregister", "h:1:x", "boot", "ns")
 
@@ -140,14 +140,14 @@ def test_namespace_scripts_touch_the_keys_of_their_namespace_only(wan: Wan) -> N
 
 def test_who_has_not_said_for_a_day_that_it_lives_is_forgotten(wan: Wan) -> None:
     for n in range(30):
-        wan("register", f"h:{n}:x", "h", "boot", "ns", n, "1", "python")
+        wan("register", f"h:{n}:x", "h", "boot", "ns", n, "1", "python", "-")
     for n in range(1, 30):
         words = wan.admin.hget(HOLDERS, f"h:{n}:x").split(" ")
         words[5] = str(int(words[5]) - 24 * 3600 * 1000)
         wan.admin.hset(HOLDERS, f"h:{n}:x", " ".join(words))
     wan.admin.hset(HOLDERS, "h:99:x", "in words that this version does not know")
     for _ in range(200):
-        wan("register", "h:0:x", "h", "boot", "ns", 0, "1", "python")
+        wan("register", "h:0:x", "h", "boot", "ns", 0, "1", "python", "-")
     assert wan.admin.hkeys(HOLDERS) == ["h:0:x"]
     assert wan("neighbours", "boot", "ns", "", 99)[1::2] == ["h:0:x"]
 
@@ -165,7 +165,7 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan("claim", 0, "20000-20009", "other", "claimed") == ["CLAIMED", "g", "ready"]
     assert wan("claim", 0, "20001", "g", "claimed") == ["DIFFERENT", "20000-20009"]
     assert wan("claim", 1, "19000,20009", "g", "claimed") == ["OVERLAP", "0", 20009, "20000-20009"]
-    assert wan("register", "h:1:x", "h", "boot", "ns", 1, "1", "python") == ["REGISTERED"]
+    assert wan("register", "h:1:x", "h", "boot", "ns", 1, "1", "python", "-") == ["REGISTERED"]
     assert wan("neighbours", "boot", "ns", "", 9) == ["NEIGHBOURS", "h:1:x", server.admin.hget(HOLDERS, "h:1:x")]
     assert wan("neighbours", "boot", "ns", "h:1:x", 9) == ["NEIGHBOURS"]
     assert wan("unregister", "h:1:x", "boot", "ns") == ["UNREGISTERED"]

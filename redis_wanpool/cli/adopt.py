@@ -13,7 +13,7 @@ from pathlib import Path
 
 from redis_wanpool import config
 from redis_wanpool.cli.define import definition
-from redis_wanpool.definition import WanDefinition
+from redis_wanpool.definition import WanDefinition, port_numbers
 from redis_wanpool.errors import InvalidValue
 
 SHIM = '''\
@@ -26,14 +26,18 @@ __all__ = ["WanPortPool", "port_allocator", "wan_port_pool"]
 MARK = "# Written by `wanpool adopt`, which will not overwrite it once it was changed. sha256 of the rest: "
 
 
+OLD_MODULES = ("port_allocator.py", "wan_port_pool.py")
+"""Modules that would take the place of our names in their package as soon as anybody imports them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A file to write, and what becomes of the one that is there."""
+    """What becomes of a file."""
 
     path: Path
     text: str
     action: str
-    """"write", "keep" (it is there, the same) or "replace" (and keep a backup)"""
+    """"write", "keep" (it is there, the same), "replace" (and keep a backup) or "set aside" (keep the backup only)"""
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,17 +62,22 @@ def adopt(options: argparse.Namespace) -> int:
     folder: Path = options.path
     if folder.exists() and not folder.is_dir():
         raise InvalidValue(f"{folder}: not a folder; give the folder of the old package, like core/wan_manager")
-    wans = [definition(text, options) for text in options.wan]
+    wans = _checked([definition(text, options) for text in options.wan])
     found = config.find(options.config)
     if found is not None:
         _same_wans(found, wans)
     elif not wans and not options.json and sys.stdin.isatty():
         wans = _ask()
+    config.settings(url=options.url, namespace=options.namespace, config=found)  # refuses what cannot be
     planned = [_plan(folder / "__init__.py", _marked(SHIM), force=options.force)]
+    planned += [_plan(folder / name, "", force=options.force) for name in OLD_MODULES if (folder / name).exists()]
     if found is None and wans:
-        planned.append(Planned(Path(config.FILE).absolute(), _toml(wans, options), "write"))
+        planned.append(_plan(Path(config.FILE).absolute(), _toml(wans, options), force=options.force))
     notes = _notes(folder, found, wans)
-    backups = {} if options.dry_run else {one.path: _write(one) for one in planned}
+    try:
+        backups = {} if options.dry_run else _write(planned)
+    except OSError as error:
+        raise InvalidValue(f"{error.filename or folder}: {error.strerror}; nothing was written") from None
     if options.json:
         files = [
             {"path": str(one.path), "action": one.action, "text": one.text, "backup": backups.get(one.path)}
@@ -78,13 +87,16 @@ def adopt(options: argparse.Namespace) -> int:
         return 0
     for one in planned:
         if options.dry_run:
-            print(f"would {one.action} {one.path}:\n\n" + "".join(f"    {line}\n" for line in one.text.splitlines()))
+            text = "".join(f"\n    {line}" for line in one.text.splitlines())
+            print(f"would {one.action} {one.path}" + (f":\n{text}\n" if text else ""))
         else:
-            backup = backups[one.path]
-            done = {"write": "wrote", "keep": "kept, the same,", "replace": "replaced"}[one.action]
-            print(f"{done} {one.path}" + (f", and kept the old one as {backup}" if backup else ""))
+            backup = backups.get(one.path)
+            print(f"{DONE[one.action]} {one.path}" + (f", and kept the old one as {backup}" if backup else ""))
     print("".join(f"note: {note}\n" for note in notes), end="")
     return 0
+
+
+DONE = {"write": "wrote", "keep": "kept, the same,", "replace": "replaced", "set aside": "set aside"}
 
 
 def _marked(text: str) -> str:
@@ -100,35 +112,61 @@ def _plan(path: Path, text: str, *, force: bool) -> Planned:
     if not path.exists() and not path.is_symlink():
         return Planned(path, text, "write")
     try:
-        there = path.read_text(encoding="utf-8")
+        there = None if path.is_symlink() else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        there = "something else"
-    if there == text:
+        there = None
+    if there == text and text:
         return Planned(path, text, "keep")
-    if not there.strip() or _is_ours(there):
+    if text and there is not None and (not there.strip() or _is_ours(there)):
         return Planned(path, text, "write")
     if not force:
+        told = "is not as `wanpool adopt` writes it" if text else "hides the name that adopt gives to ours"
         raise InvalidValue(
-            f"{path} is there, and is not as `wanpool adopt` writes it; nothing was written. --force replaces it and "
-            "keeps a backup"
+            f"{path} is there, and {told}; nothing was written. --force takes its place and keeps a backup"
         )
-    return Planned(path, text, "replace")
+    return Planned(path, text, "replace" if text else "set aside")
 
 
-def _write(planned: Planned) -> str | None:
-    """Writes the file; where the one that was there is now."""
-    path, backup = planned.path, None
-    if planned.action == "keep":
-        return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(planned.text, encoding="utf-8")
-    if planned.action == "replace":
-        names = (path.with_name(f"{path.name}.before-wanpool{n or ''}") for n in count())
-        backup = next(name for name in names if not name.exists() and not name.is_symlink())
-        path.rename(backup)
-    new.replace(path)
-    return None if backup is None else str(backup)
+def _write(planned: list[Planned]) -> dict[Path, str]:
+    """Writes all files, or none; where those are now that were there."""
+    ready: dict[Path, Path] = {}
+    backups: dict[Path, str] = {}
+    try:
+        for one in planned:
+            if one.text and one.action != "keep":
+                one.path.parent.mkdir(parents=True, exist_ok=True)
+                ready[one.path] = _beside(one.path, ".new")
+                with ready[one.path].open("x", encoding="utf-8") as file:
+                    file.write(one.text)
+        for one in planned:
+            if one.action in ("replace", "set aside"):
+                backup = _beside(one.path, ".before-wanpool")
+                one.path.rename(backup)
+                backups[one.path] = str(backup)
+            if one.path in ready:
+                ready.pop(one.path).replace(one.path)
+    finally:
+        for left in ready.values():
+            left.unlink(missing_ok=True)
+    return backups
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """A name next to a file's that nobody has."""
+    names = (path.with_name(f"{path.name}{suffix}{n or ''}") for n in count())
+    return next(name for name in names if not name.exists() and not name.is_symlink())
+
+
+def _checked(wans: list[WanDefinition]) -> list[WanDefinition]:
+    """The same; no WAN twice, and no port in two."""
+    owner: dict[int, int] = {}
+    for wan in wans:
+        if sum(other.wan_idx == wan.wan_idx for other in wans) > 1:
+            raise InvalidValue(f"WAN {wan.wan_idx} is given twice; give all its ports at once, like 20000-20999,23000")
+        for port in port_numbers(wan.ports):
+            if owner.setdefault(port, wan.wan_idx) != wan.wan_idx:
+                raise InvalidValue(f"port {port} is given to WAN {owner[port]} and to WAN {wan.wan_idx}")
+    return wans
 
 
 def _same_wans(found: Path, wans: list[WanDefinition]) -> None:
@@ -152,7 +190,7 @@ def _ask() -> list[WanDefinition]:
         if not ports:
             return wans
         try:
-            wans.append(WanDefinition.of(len(wans), ports))
+            wans = _checked([*wans, WanDefinition.of(len(wans), ports)])
         except InvalidValue as error:
             print(f"  {error}")
 
@@ -180,7 +218,7 @@ def _notes(folder: Path, found: Path | None, wans: list[WanDefinition]) -> list[
         notes.append("no WAN is given here: define them, for example with: wanpool init --wan 0=20000-21999")
     if folder.is_dir():
         beside = sorted(path.name for path in folder.iterdir() if re.search(r"\.(py|json|lock)$", path.name))
-        old = [name for name in beside if name != "__init__.py" and not name.startswith(".")]
+        old = [name for name in beside if name not in ("__init__.py", *OLD_MODULES)]
         if old:
             notes.append(
                 f"of the old package there is still {', '.join(old)}: who imports a module of it by its own name, and "

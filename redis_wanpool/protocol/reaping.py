@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from redis_wanpool.errors import WanMismatch, WanNotDefined
 from redis_wanpool.holder import Holder
 from redis_wanpool.keys import namespace_keys
 from redis_wanpool.protocol.keeping import Keeping
-from redis_wanpool.protocol.session import LEASES_A_CALL
+from redis_wanpool.protocol.session import LEASES_A_CALL, logger
 from redis_wanpool.protocol.steps import Ask, Conversation
 from redis_wanpool.protocol.wans import Wans
 
@@ -50,7 +51,11 @@ class Reaping(Wans, Keeping):
         """What a holder holds, in all WANs."""
         leases: list[HeldLease] = []
         for wan_idx in (yield from self.wan_indexes()):
-            held = yield from self.held(wan_idx, holder)
+            try:
+                held = yield from self.held(wan_idx, holder)
+            except (WanNotDefined, WanMismatch) as error:  # it was never finished, or is of another version
+                logger.debug("cannot look after the dead there: %s", error)
+                continue
             leases += [HeldLease(wan_idx, port, lease_id, expires_at) for port, lease_id, expires_at in held]
         return leases
 

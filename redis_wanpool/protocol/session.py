@@ -69,7 +69,15 @@ class Session:
         """Writes down in Redis who this holder is, and that it lives."""
         who = self.holder
         yield self.call_namespace(
-            "register", who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program
+            "register",
+            who.id,
+            who.host,
+            who.boot_id,
+            who.pid_namespace,
+            who.pid,
+            who.started,
+            who.program,
+            "reaps" if who.reaps else "-",
         )
         self.registered = True
 
