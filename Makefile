@@ -22,6 +22,7 @@ demo: $(VENV)/.ready
 .servers/%/server: tests/servers.py
 	@$(PYTHON) tests/servers.py $*
 
+# On one server; test-all has five. WANPOOL_TEST_SERVERS=redis-6.2,valkey-9.1 chooses.
 test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	$(BIN)/python -m pytest -q
 

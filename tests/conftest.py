@@ -24,7 +24,7 @@ from redis_wanpool.definition import port_numbers
 from redis_wanpool.keys import WanKeys, namespace_keys
 from redis_wanpool.scripts import script
 
-SERVERS = os.environ.get("WANPOOL_TEST_SERVERS", "valkey-9.1,redis-6.2").split(",")
+SERVERS = os.environ.get("WANPOOL_TEST_SERVERS", "valkey-9.1").split(",")
 collect_ignore = [] if os.environ.get("WANPOOL_LABS") else ["labs"]  # they need root: see the Makefile
 SEED = int(os.environ.get("WANPOOL_SEED", "0")) or random.randrange(1, 2**31)
 LONG = float(os.environ.get("WANPOOL_LONG", "1"))

@@ -206,8 +206,8 @@ def test_any_pool_object_beside_it_does_so_by_itself(
     with make(face, loop, server.url, namespace="test", rest=0) as pool, caplog.at_level(logging.WARNING):
         assert pool.snapshot(0).leased == 4
         killed.kill()
-        wait_for(lambda: pool.snapshot(0).cooling == 3)
-    assert f"took back 3 ports (namespace 'test') of process {killed.popen.pid} (-c) on" in caplog.text
+        wait_for(lambda: f"took back 3 ports (namespace 'test') of process {killed.popen.pid} (-c) on" in caplog.text)
+        assert pool.snapshot(0).cooling == 3
 
 
 def test_only_looks_in_a_row_count(
