@@ -249,7 +249,7 @@ with pool._wakeups._lock, pool._heartbeat._changed:
 class TestFork:
     def test_leaves_the_connections_of_the_parents_loop_alone(self, program: Any) -> None:
         text = """
-        import asyncio
+        import asyncio, gc
         async def story():
             async with AsyncWanPortPool(URL, namespace="test", rest=0) as pool:
                 await pool.define_wan(0, "20000-20009", cooldown=0)
@@ -257,6 +257,7 @@ class TestFork:
                 for _ in range(3):
                     child = os.fork()
                     if child == 0:
+                        gc.collect()
                         os._exit(0)
                     os.waitpid(child, 0)
                     await lease.renew()

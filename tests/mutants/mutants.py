@@ -165,7 +165,7 @@ MUTANTS = [
     ),
     Mutant(
         *("fork", "a child has its parent's leases", "redis_wanpool/face.py"),
-        *('            lease.end("forked")\n        self._begin()', "            pass"),
+        *('lease.end("forked")\n        life.of_the_parent.append(dict(self.__dict__))\n        self._begin()', "pass"),
         *("tests/test_life.py", "fork"),
     ),
     Mutant(
@@ -190,7 +190,7 @@ MUTANTS = [
     ),
     Mutant(
         *("reaping", "another machine's processes are judged", "redis_wanpool/verdict.py"),
-        *("if who.boot_id != here.boot_id:", "if False:"),
+        *("if (who.host, who.boot_id) != (here.host, here.boot_id):", "if False:"),
         *("tests/test_reaper.py", "verdict or says"),
     ),
     Mutant(
@@ -214,8 +214,21 @@ MUTANTS = [
         *("tests/test_life.py", "multiprocessing or process_pool"),
     ),
     Mutant(
+        *("life", "a forked child ends its parent's connections", "redis_wanpool/face.py"),
+        *("        life.of_the_parent.append(dict(self.__dict__))\n", ""),
+        *("tests/test_life.py", "connections"),
+    ),
+    Mutant(
+        *("life", "a handler takes a lock of the thread that it interrupts", "redis_wanpool/face.py"),
+        *(
+            "            self._losswatch.stop()\n",
+            "            self._wakeups.close()\n            self._losswatch.stop()\n",
+        ),
+        *("tests/test_life.py", "locks_held"),
+    ),
+    Mutant(
         *("life", "SIGTERM forgets the handler that was there", "redis_wanpool/life.py"),
-        *("    if callable(_next_handler):\n        _next_handler(number, frame)\n    else:", "    if True:"),
+        *("    if callable(before):\n        before(number, frame)\n    else:", "    if True:"),
         *("tests/test_life.py", "handler"),
     ),
     Mutant(
