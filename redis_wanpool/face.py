@@ -289,8 +289,10 @@ class Face:
         if self._closed and self.protocol.has_work():  # a call that the closing met: there is no heartbeat any more
             with suppress(RuntimeError):  # nor new threads in an interpreter that is ending
                 threading.Thread(target=self._give_back, daemon=True).start()
-        elif self.protocol.doubts or self.protocol.abandoned or (self.protocol.registered and not self._heartbeat.runs):
+        elif self.protocol.doubts or self.protocol.abandoned:
             self._heartbeat.due(boottime())
+        elif self.protocol.registered and not self._heartbeat.runs:
+            self._heartbeat.due(boottime() + 3600.0)  # so that there is a thread, which gives back at the end
 
     def _check_open(self) -> None:
         if self._closed:

@@ -101,6 +101,7 @@ def test_a_broken_exchange_is_made_up_for_unseen(pool: Any, proxy: Proxy, direct
 
 
 def test_silence_is_an_error_that_leaves_nothing_behind(pool: Any, proxy: Proxy, direct: Server) -> None:
+    pool.protocol.suspects.clear()  # an earlier search for late duplicates would find this one, too
     once(proxy, "acquire", "silent")
     with pytest.raises(BackendUnavailable):
         pool.acquire(0)
