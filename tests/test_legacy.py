@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,35 @@ class TestAdapter:
             sum(wan[state] for state in ("free", "leased", "cooling", "withheld")) for wan in usage["wans"].values()
         ]
         assert sums == [2, 10]
+
+
+def test_the_four_numbers_add_up_while_ports_move(server: Any) -> None:
+    with (
+        WanPortPool(server.url, namespace="test", rest=0) as mover,
+        WanPortPool(server.url, namespace="test") as looker,
+    ):
+        mover.define_wan(0, "20000-20019", cooldown=0.01)
+        stop = threading.Event()
+
+        def move() -> None:
+            while not stop.is_set():
+                for lease in mover.acquire_many(0, 3, at_least=1, wait=5):
+                    lease.release()
+
+        threads = [threading.Thread(target=move) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            seen: set[tuple[int, ...]] = set()
+            while len(seen) < 20:
+                wan = looker.get_port_usage_info()["wans"][0]
+                numbers = tuple(wan[state] for state in ("free", "leased", "cooling", "withheld"))
+                assert sum(numbers) == wan["total"] == 20
+                seen.add(numbers)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
 
 
 def test_importing_the_adopted_folder_reads_and_connects_to_nothing(adopted: Any) -> None:
