@@ -153,6 +153,24 @@ class TestStep:
             assert came.result(20).port == 20000
         assert released is True
 
+    @each_step
+    def test_who_came_first_is_served_first(self, stepped: Stepped, pool_of: PoolOf, seconds: float) -> None:
+        holder, first, second = pool_of("here"), pool_of("there"), pool_of("yonder")
+        holder.define_wan(0, "20000", cooldown=0)
+        lease = holder.acquire(0)
+        with ThreadPoolExecutor(2) as executor:
+            came = [executor.submit(first.acquire, 0, wait=15)]
+            wait_for(lambda: stepped.admin.zcard(PREFIX + "waiting") == 1)
+            tickets = stepped.admin.zrange(PREFIX + "waiting", 0, -1)
+            stepped.step(seconds)
+            came.append(executor.submit(second.acquire, 0, wait=15))
+            wait_for(lambda: stepped.admin.zcard(PREFIX + "waiting") == 2)
+            queue = stepped.admin.zrange(PREFIX + "waiting", 0, -1)
+            assert lease.release() is True
+            assert came[0].result(20).release() is True
+            assert came[1].result(20).release() is True
+        assert queue[:1] == tickets
+
 
 class Traffic:
     """Some who stay on their port and some who come and go, each in a thread with a pool object of its own."""
@@ -211,7 +229,7 @@ class Traffic:
 
 def test_no_port_has_two_holders_while_the_servers_clock_jumps(stepped: Stepped, pool_of: PoolOf) -> None:
     pools = [pool_of(f"network-{number % 2}") for number in range(5)]
-    # A step is known to no better than a request was on its way; a lease's margin must be longer, 0.15 s here
+    # A step is known no better than the quickest request was on its way; a lease's margin must be longer, 0.15 s here
     pools[0].define_wan(0, "20000-20003", cooldown=0, lease_ttl=3)
     last_seen = [0]
 

@@ -4,7 +4,7 @@ local is_capped = count < least
 local free_at = not is_capped and forecast(all, mine) or nil
 local back_ms = math.min(wait_ms or 0, math.max((free_at or math.huge) - now_ms, SOONEST_MS))
 if wait_ms then
-  redis.call("ZADD", WAITING, "NX", time[1] * 1000000 + time[2], ticket)
+  redis.call("ZADD", WAITING, "NX", fence, ticket) -- the fence grows with each acquire, whatever the clock does
   redis.call("HSET", WAITERS, ticket, network .. " " .. int(now_ms + back_ms))
   saw("waiting", redis.call("ZCARD", WAITING))
 elseif waiting > 0 then
