@@ -336,6 +336,27 @@ def test_time_that_passed_for_the_caller_too_is_no_step(wan: Wan) -> None:
     assert wan.acquire("h:1:x/new")[0] == "GRANTED"
 
 
+def test_a_step_is_known_as_exactly_as_the_quickest_request_was(wan: Wan) -> None:
+    """A request that was long on its way says too little of what its clock shows, and the quickest one is believed."""
+    clock, begun = "fedcba987654", 1_000_000
+
+    def call(boot_ms: int, way_ms: int = 0) -> None:
+        """A call at this time of the caller's clock, which as long on its way."""
+        reply = run_script(wan.admin, "open", clock=(clock + "!", boot_ms - way_ms))
+        assert reply == ["OPENED"]
+
+    for first, second in ((400, 0), (0, 400)):
+        call(begun, first)
+        call(begun, second)
+        step_server_clock(wan.admin, HOUR_MS)
+        before = wan_time(wan.admin)
+        call(begun)
+        assert 0 <= wan_time(wan.admin) - before < 200
+        begun += 100_000
+        step_server_clock(wan.admin, 100_000)
+        call(begun)
+
+
 def test_a_caller_that_was_away_slows_no_time_that_others_saw(wan: Wan) -> None:
     """A machine whose clock stood still, or a request that was long on its way, is no proof against what others saw."""
     wan.acquire(*ids(10))

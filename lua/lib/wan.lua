@@ -2,7 +2,8 @@
 -- must ask again. The time of a WAN is the server's clock without its steps: a step back shows against the time last seen,
 -- a step ahead against the caller's boot clock (ARGV 1 names that clock or is "", ARGV 2 is its time in ms). A request
 -- that was long on its way looks like a step: so only one that was asked again, with "!" behind the name, counts.
-local STEP_MS, NAME = 1000, 12
+-- What a clock shows is noted by the quickest request, which then counts less at the pace at which clocks may drift apart.
+local STEP_MS, NAME, DRIFT = 1000, 12, 0.001
 local clock_name = string.sub(ARGV[1], 1, NAME)
 local clock = "clock:" .. string.sub(ARGV[1], 1, 2)
 local config = redis.call("HMGET", CONFIG, "protocol", "state", "seen_ms", "ahead_ms", clock, "fence", "waiting",
@@ -17,26 +18,29 @@ end
 if state == "filling" then return {"NOT_DEFINED"} end
 local time = redis.call("TIME")
 local server_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local now_ms, is_noted = server_ms - ahead_ms, ARGV[1] == ""
+local now_ms, at_ms, is_noted = server_ms - ahead_ms, math.huge, ARGV[1] == ""
 if now_ms < seen_ms then
   if now_ms < seen_ms - STEP_MS then ahead_ms = server_ms - seen_ms end
   now_ms = seen_ms
 elseif config[5] then
-  local name, boot_ms, at_ms = string.match(config[5], "^(%S+) (%d+) (%d+)$")
-  local elapsed_ms = (tonumber(ARGV[2]) or 0) - boot_ms
-  is_noted = is_noted or name == clock_name and elapsed_ms < STEP_MS
-  if name == clock_name and elapsed_ms >= 0 then
+  local name, boot_ms, noted_ms = string.match(config[5], "^(%S+) (%d+) (%d+)$")
+  if name == clock_name then
+    local elapsed_ms = tonumber(ARGV[2]) - boot_ms
     -- no caller saw a step before the time last seen, so the step is no longer than since then
-    local stepped_ms = math.min(now_ms - at_ms - elapsed_ms, now_ms - seen_ms)
-    if stepped_ms > STEP_MS then
+    local stepped_ms = math.min(now_ms - noted_ms - elapsed_ms, now_ms - seen_ms)
+    if stepped_ms > STEP_MS and elapsed_ms >= 0 then
       if #ARGV[1] == NAME then return {"STEPPED"} end
       ahead_ms = ahead_ms + stepped_ms
       now_ms = now_ms - stepped_ms
     end
+    at_ms = noted_ms + elapsed_ms + math.floor(elapsed_ms * DRIFT)
+    is_noted = is_noted or elapsed_ms < STEP_MS and now_ms >= at_ms
   end
 end
 local function saw(...)
   if ahead_ms ~= tonumber(config[4]) then redis.call("HSET", CONFIG, "ahead_ms", ahead_ms) end
   redis.call("HSET", CONFIG, "seen_ms", now_ms, ...)
-  if not is_noted then redis.call("HSET", CONFIG, clock, clock_name .. " " .. ARGV[2] .. " " .. int(now_ms)) end
+  if not is_noted then
+    redis.call("HSET", CONFIG, clock, clock_name .. " " .. ARGV[2] .. " " .. int(math.min(now_ms, at_ms)))
+  end
 end

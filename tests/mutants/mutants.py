@@ -120,8 +120,13 @@ MUTANTS = [
     ),
     Mutant(
         *("two clocks", "a step of the server's clock ends cool-downs", "lua/lib/wan.lua"),
-        *("if stepped_ms > STEP_MS then", "if false then"),
+        *("if stepped_ms > STEP_MS and elapsed_ms >= 0 then", "if false then"),
         *("tests/test_scripts.py tests/test_steps.py", "step"),
+    ),
+    Mutant(
+        *("two clocks", "a step is known no better than the first request was on its way", "lua/lib/wan.lua"),
+        *("elapsed_ms < STEP_MS and now_ms >= at_ms", "elapsed_ms < STEP_MS"),
+        *("tests/test_scripts.py", "quickest"),
     ),
     Mutant(
         *("two clocks", "time runs backwards", "lua/lib/wan.lua"),
@@ -162,6 +167,11 @@ MUTANTS = [
         *("waiting", "a newcomer overtakes", "lua/lib/own.lua"),
         *('redis.call("SCARD", FREE) - all', 'redis.call("SCARD", FREE)'),
         *("tests/test_queue.py", "newcomer or first_come"),
+    ),
+    Mutant(
+        *("waiting", "the queue goes by the server's clock", "lua/lib/refuse.lua"),
+        *('"NX", fence, ticket', '"NX", time[1] * 1000000 + time[2], ticket'),
+        *("tests/test_steps.py", "came_first"),
     ),
     Mutant(
         *("fork", "a child has its parent's leases", "redis_wanpool/face.py"),
