@@ -9,6 +9,7 @@
 --   lease_ids; the same again when they are known, with port 0 for each that was not granted or has ended
 --   {"EXHAUSTED", ms until a port is free by itself or -1, ms after which to ask again}
 --   {"CAPPED", -1, ms after which to ask again, max_per_network}
+--   {"REJECTING", ms until the network may have a free port again, ms after which to ask again}
 --   {"UNAVAILABLE", state of the wanted port, ms until it is free or -1}  {"NOT_IN_RANGE"}
 --   {"MORE"} due ports are left to settle: ask again at once  {"DRAINING"}  {"TTL", max_ttl_ms}
 -- @include "keys"
@@ -49,7 +50,7 @@ if is_due then
   more = left
 end
 
-local all, mine, ports, fresh, avoid = 0, 0, {}, 0, {}
+local all, mine, ports, fresh, avoid, till_ms = 0, 0, {}, 0, {}, nil
 for port in string.gmatch(ARGV[12], "%d+") do avoid[#avoid + 1] = port; avoid[port] = true end
 if max_per_network > 0 then
   count = math.min(count, max_per_network - (redis.call("HGET", NETWORKS, network) or 0))
@@ -62,6 +63,11 @@ end
 if count >= least then
   if wanted == "" then
     -- @include "own"
+    if fresh > 0 and tonumber(config[13] or 0) > now_ms then
+      -- @include "rejecting"
+      till_ms = rejecting_until()
+      if till_ms then fresh = 0 end
+    end
   elseif redis.call("SREM", FREE, wanted) == 1
     or tonumber(redis.call("ZSCORE", RESTING .. network, wanted) or math.huge) <= now_ms then
     ports[1] = wanted

@@ -1,6 +1,6 @@
 """Source ports of WAN lines, leased through Redis: one holder per port across all machines."""
 
-from redis_wanpool.aio import AsyncLease, AsyncWanPortPool
+from redis_wanpool.aio import AsyncWanPortPool
 from redis_wanpool.errors import (
     BackendUnavailable,
     InGrace,
@@ -17,8 +17,9 @@ from redis_wanpool.errors import (
     WanNotDefined,
     WanpoolError,
 )
-from redis_wanpool.face import ANY
-from redis_wanpool.pool import Lease, WanPortPool
+from redis_wanpool.leases import AsyncLease, Lease
+from redis_wanpool.pool import WanPortPool
+from redis_wanpool.protocol import ANY
 from redis_wanpool.reaper import HolderSeen
 
 __version__ = "0.1.0"

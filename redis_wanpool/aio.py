@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Coroutine, Generator
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -16,94 +15,18 @@ from redis_wanpool import sockets, wire
 from redis_wanpool.backend import plain
 from redis_wanpool.clock import boottime
 from redis_wanpool.definition import WanDefinition, checked_wan
-from redis_wanpool.errors import BackendUnavailable, WanpoolError
-from redis_wanpool.face import ANY, Face, WanChoice
+from redis_wanpool.errors import BackendUnavailable
+from redis_wanpool.face import Face
 from redis_wanpool.lease import Grant, LeaseState
+from redis_wanpool.leases import AsyncLease, Leasing, Streams
 from redis_wanpool.loops import on_loop, settle
-from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Request, Sleep, Step
+from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Dial, Request, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol.request import ANY, WanChoice
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.reaper import HolderSeen
 from redis_wanpool.snapshot import WanSnapshot
 
 logger = logging.getLogger("redis_wanpool")
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-class Leasing:
-    """What `acquire` answers: await it for a lease, or enter it with `async with`."""
-
-    def __init__(self, acquiring: Coroutine[Any, Any, AsyncLease]) -> None:
-        self._acquiring = acquiring
-        self._lease: AsyncLease | None = None
-
-    def __await__(self) -> Generator[Any, Any, AsyncLease]:
-        return self._acquiring.__await__()
-
-    async def __aenter__(self) -> AsyncLease:
-        self._lease = await self._acquiring
-        return self._lease
-
-    async def __aexit__(self, *raised: object) -> None:
-        if self._lease is not None:
-            await self._lease.__aexit__(*raised)
-
-
-class AsyncLease(LeaseState):
-    """The right to one port until `expires_at`; an async context manager that gives it back."""
-
-    def __init__(self, pool: AsyncWanPortPool, grant: Grant) -> None:
-        super().__init__(grant)
-        self._pool = pool
-        self._loop = asyncio.get_running_loop()
-
-    async def __aenter__(self) -> AsyncLease:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self.ended is not None:
-            return
-        try:
-            await self.release()
-        except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
-            logger.warning("%r: will be released later: %s", self, error)
-
-    async def renew(self, ttl: float | None = None) -> None:
-        """As `Lease.renew`."""
-        await self._pool._run(self._pool.protocol.renew_one(self, self.ttl if ttl is None else ttl))
-
-    async def release(self, *, used: bool = True, closed: str = "fin") -> bool:
-        """As `Lease.release`."""
-        pool = self._pool
-        return await pool._run(pool.protocol.release_one(self, pool._how(used, closed)), also_closed=True)
-
-    async def wait_lost(self, timeout: float | None = None) -> bool:
-        """As `Lease.wait_lost`."""
-        until = None if timeout is None else boottime() + timeout
-        while not self.lost and self.ended is None and (until is None or boottime() < until):
-            told = self._pool._next_loss(self._loop)
-            left = self.remaining() if until is None else min(self.remaining(), until - boottime())
-            await asyncio.wait([told], timeout=max(0.001, left))
-        return self.lost
-
-    def socket(self) -> sockets.LeasedSocket:
-        """As `Lease.socket`, and non-blocking."""
-        self.check()
-        sock = sockets.new_socket(self.port)
-        sock.setblocking(False)
-        return sock
-
-    async def connect(self, address: tuple[str, int], timeout: float | None = None) -> Streams:
-        """The streams of a TCP connection from the port; closing them leaves the lease as it is.
-
-        Raises:
-            OSError: it failed.
-        """
-        self.check()
-        result = await sockets.connect_async(self.port, address, timeout)
-        if isinstance(result, sockets.Failure):
-            raise result.error
-        return await asyncio.open_connection(sock=result)
 
 
 class AsyncWanPortPool(Face):
@@ -190,7 +113,7 @@ class AsyncWanPortPool(Face):
         detached: bool = False,
     ) -> Leasing:
         """Leases one port, and keeps the lease alive until it is released."""
-        request = self._request(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
+        request = Request.of(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
         return Leasing(self._acquire(request))
 
     async def _acquire(self, request: Request) -> AsyncLease:
@@ -208,32 +131,31 @@ class AsyncWanPortPool(Face):
         ttl: float | None = None,
     ) -> list[AsyncLease]:
         """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
-        request = self._request(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
+        request = Request.of(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
         return self._leased(await self._run(self.protocol.acquire(request)))
 
     async def connect(
         self,
         wan: WanChoice,
-        address: tuple[str, int],
+        address: sockets.Address,
         *,
         wait: float | None = 0.0,
         timeout: float | None = None,
         attempts: int = 3,
+        source_address: str | None = None,
+        close_on_loss: bool = False,
     ) -> Streams:
         """The streams of a TCP connection from a leased port; closing them releases it (`writer.lease`)."""
-        request = self._request(wan, wait=wait)
-        lease, sock = await self._run(self.protocol.connect(request, address, timeout, attempts))
-        self._leased([lease])
-        sock._on_close = lambda: self._closed_socket(lease)
-        sock.lease = lease
+        request, dial = Request.of(wan, wait=wait), Dial.of(address, timeout, attempts, source_address)
+        sock = await self._connect(request, dial, close_on_loss)
         reader, writer = await asyncio.open_connection(sock=sock)
-        writer.lease = lease  # type: ignore[attr-defined]
+        writer.lease = sock.lease  # type: ignore[attr-defined]
         return reader, writer
 
-    def _closed_socket(self, lease: LeaseState) -> None:
-        if lease.ended is None:
-            self.protocol.leave_to_upkeep(lease, "released")
-            self._clear_up_soon()
+    async def _connect(self, request: Request, dial: Dial, close_on_loss: bool) -> sockets.LeasedSocket:
+        lease, sock = await self._run(self.protocol.connect(request, dial))
+        self._leased([lease])
+        return self._tied(sock, lease, close_on_loss, lambda closed: self._let_go(lease, closed))
 
     async def allocate_port(self, wan_idx: int) -> int:
         """The old name of `acquire`: leases a port of the WAN until `release_port`."""
@@ -313,8 +235,13 @@ class AsyncWanPortPool(Face):
     async def _answer(self, step: Step) -> Answer:
         if isinstance(step, Sleep):
             return await self._sleep(step)
+        if isinstance(step, Resolve):
+            return Answer(await sockets.resolve_async(step.address), boottime())
+        if isinstance(step, Try):
+            return Answer(sockets.try_port(step.lease.port, step.source_address), boottime())
         if isinstance(step, Connect):
-            return Answer(await sockets.connect_async(step.lease.port, step.address, step.timeout), boottime())
+            result = await sockets.connect_async(step.lease.port, step.targets, step.timeout, step.source_address)
+            return Answer(result, boottime())
         try:
             return await self._talk_async(step)
         except BackendUnavailable as error:

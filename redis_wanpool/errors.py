@@ -81,10 +81,12 @@ class PortUnavailable(WanpoolError):
 
 
 class PortRejected(WanpoolError):
-    """The operating system refused every port that was tried."""
+    """The operating system refused every port that was tried, or so many of late that there are no more for a while."""
 
     wan_idx: int
     ports: tuple[int, ...]
+    free_in: float | None
+    """seconds until this network may have free ports of the WAN again, if it may not now"""
 
 
 class LeaseLost(WanpoolError):

@@ -11,40 +11,25 @@ from typing import Any
 
 import redis.exceptions
 
-from redis_wanpool import config, life, wire
+from redis_wanpool import config, life, sockets, wire
 from redis_wanpool.backend import Backend, given_client, plain
 from redis_wanpool.background import Background
 from redis_wanpool.clock import boottime
-from redis_wanpool.definition import (
-    MOST_PORTS_A_CALL,
-    checked_integer,
-    checked_port,
-    checked_seconds,
-    checked_text,
-    checked_ttl,
-    checked_wan,
-)
+from redis_wanpool.definition import checked_port, checked_seconds, checked_wan
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, PoolClosed
+from redis_wanpool.handovers import Handovers
 from redis_wanpool.holder import boot_clock, this_holder
 from redis_wanpool.lease import Grant, LeaseState
-from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Protocol, Request, Step
+from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Protocol, Step
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.reaper import HolderSeen, Reaper
+from redis_wanpool.sockets import Failure, LeasedSocket, Tie
 from redis_wanpool.wakeups import Wakeups
 
 logger = logging.getLogger("redis_wanpool")
 
 
-class AnyWan:
-    """Any WAN of the namespace, by weight and free share."""
-
-    def __repr__(self) -> str:
-        return "ANY"
-
-
-ANY = AnyWan()
-WanChoice = int | Sequence[int] | AnyWan
-CLOSED = ("fin", "drained", "reset")
+CLOSED = ("fin", "drained", "reset", "time_wait")
 
 
 class Face:
@@ -99,6 +84,7 @@ class Face:
         self._losswatch = Background("wanpool-losswatch", self._watch)
         self._reaper = Reaper(self.protocol, self._run_blocking)
         self._reaping = Background("wanpool-reaper", self._reaper.tick)
+        self._handovers = Handovers()
         self._wakeups = Wakeups(
             self._blocking_client, lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.holder)
         )
@@ -136,43 +122,6 @@ class Face:
         raise NotImplementedError
 
     # -- arguments
-
-    def _request(
-        self,
-        wan: WanChoice,
-        *,
-        count: int = 1,
-        at_least: int | None = None,
-        wait: float | None = 0.0,
-        port: int | None = None,
-        label: str = "",
-        ttl: float | None = None,
-        detached: bool = False,
-        avoid: Sequence[int] = (),
-    ) -> Request:
-        wans: tuple[int, ...] | None
-        if isinstance(wan, AnyWan):
-            wans = None
-        elif isinstance(wan, (list, tuple, set, frozenset, range)):
-            wans = tuple(dict.fromkeys(checked_wan(wan_idx) for wan_idx in wan))
-            if not wans:
-                raise InvalidValue("wan: give at least one WAN, or ANY")
-        else:
-            wans = (checked_wan(wan),)
-        if port is not None and (wans is None or len(wans) != 1):
-            raise InvalidValue(f"port {port!r}: a wanted port needs one WAN, not {wan!r}")
-        checked_integer("count", count, 1, MOST_PORTS_A_CALL)
-        return Request(
-            wans=wans,
-            count=count,
-            least=count if at_least is None else checked_integer("at_least", at_least, 1, count),
-            wait=None if wait is None else checked_seconds("wait", wait, 0.0, 1e9),
-            port=None if port is None else checked_port(port),
-            label=checked_text("label", label),
-            ttl=None if ttl is None else checked_ttl(ttl),
-            detached=bool(detached),
-            avoid=tuple(avoid),
-        )
 
     @staticmethod
     def _how(used: bool, closed: str) -> str:
@@ -269,6 +218,8 @@ class Face:
 
     def _watch(self) -> float | None:
         for lease in self.protocol.losses():
+            for connection in list(lease.closed_when_lost or ()):
+                sockets.hang_up(connection)
             try:
                 self._tell_loss(lease)
             except Exception:
@@ -277,12 +228,49 @@ class Face:
         first = self.protocol.first_deadline()
         return None if first is None else max(0.0, min(first - boottime(), Protocol.LONGEST_PAUSE))
 
+    def _watch_soon(self, lease: LeaseState) -> None:
+        """After a renewal by hand, which may have found that the lease is lost."""
+        if lease.lost:
+            self._losswatch.due(boottime())
+
     def _leased(self, leases: Sequence[LeaseState]) -> list[Any]:
         """The new leases, as `_make_lease` made them; the heartbeat and the loss watch know of them in time."""
         if leases:
             self._heartbeat.due(min(lease.renew_at for lease in leases))
             self._losswatch.due(min(lease.deadline for lease in leases))
         return list(leases)
+
+    # -- sockets
+
+    def _bound(self, lease: LeaseState, source_address: str | None, close_on_loss: bool) -> LeasedSocket:
+        """A socket of a lease; closing it leaves the lease as it is."""
+        sock = sockets.new_socket(lease.port, sockets.checked_source(source_address))
+        return self._tied(sock, lease, close_on_loss, None)
+
+    def _connected(self, lease: LeaseState, result: LeasedSocket | Failure, close_on_loss: bool) -> LeasedSocket:
+        """The same of a connection, if there is one."""
+        if isinstance(result, Failure):
+            raise result.error
+        return self._tied(result, lease, close_on_loss, None)
+
+    def _tied(
+        self, sock: LeasedSocket, lease: LeaseState, close_on_loss: bool, release: Callable[[str], object] | None
+    ) -> LeasedSocket:
+        """The socket, whose last close gives its port back by `release`, and whose end is the lease's if so wanted."""
+        sock.lease = lease
+        if release is not None or close_on_loss:
+            sock._tie = Tie(lease, close_on_loss, release, self._let_go, self._handovers.watch)
+        if close_on_loss:
+            lease.close_when_lost(sock)
+            if lease.lost:
+                sockets.hang_up(sock)
+        return sock
+
+    def _let_go(self, lease: LeaseState, closed: str = "fin") -> None:
+        """Gives a port back from where nothing may block."""
+        if lease.ended is None:
+            self.protocol.leave_to_upkeep(lease, self._how(True, closed))
+            self._clear_up_soon()
 
     def _clear_up_soon(self) -> None:
         """After a call whose answer is not known."""
@@ -306,6 +294,7 @@ class Face:
             self._closed = True
             self._losswatch.stop()
             self._reaping.stop()
+            self._handovers.stop()
             self._heartbeat.stop(self._give_back)
 
     def _wait_closed(self, seconds: float) -> None:

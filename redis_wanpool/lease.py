@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
 
 from redis_wanpool.clock import boottime
 from redis_wanpool.errors import LeaseLost
 
-OURS = frozenset({"released", "drained", "reset", "unused"})
+OURS = frozenset({"released", "drained", "reset", "time_wait", "unused"})
 """How a lease ends when its own holder gave it back."""
 
 
@@ -53,6 +55,8 @@ class LeaseState:
         self.unreachable = False
         self.asked_to_end: str | None = None
         """how a release was asked for that has no answer"""
+        self.closed_when_lost: WeakSet[Any] | None = None
+        """the connections that end with the lease"""
 
     def __repr__(self) -> str:
         state = self.ended or f"{self.remaining():.1f} s left"
@@ -101,6 +105,12 @@ class LeaseState:
             return False
         self.ended = reason
         return True
+
+    def close_when_lost(self, connection: Any) -> None:
+        """Has a connection end, by its `shutdown`, when the lease is lost."""
+        if self.closed_when_lost is None:
+            self.closed_when_lost = WeakSet()
+        self.closed_when_lost.add(connection)
 
     def extend(self, expires_at: float, deadline: float) -> None:
         """Notes a renewal."""

@@ -2,96 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Any
 
 from redis_wanpool import life, sockets
 from redis_wanpool.clock import boottime
 from redis_wanpool.definition import WanDefinition, checked_wan
-from redis_wanpool.errors import WanpoolError
-from redis_wanpool.face import ANY, Face, WanChoice
+from redis_wanpool.face import Face
 from redis_wanpool.lease import Grant, LeaseState
-from redis_wanpool.protocol import Answer, Connect, Conversation, Sleep, Step
+from redis_wanpool.leases import Lease
+from redis_wanpool.protocol import Answer, Connect, Conversation, Dial, Request, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol.request import ANY, WanChoice
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.reaper import HolderSeen
 from redis_wanpool.snapshot import WanSnapshot
-
-logger = logging.getLogger("redis_wanpool")
-
-
-class Lease(LeaseState):
-    """The right to one port until `expires_at`; a context manager that gives it back."""
-
-    def __init__(self, pool: WanPortPool, grant: Grant) -> None:
-        super().__init__(grant)
-        self._pool = pool
-
-    def __enter__(self) -> Lease:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.ended is not None:
-            return
-        try:
-            self.release()
-        except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
-            logger.warning("%r: will be released later: %s", self, error)
-
-    def renew(self, ttl: float | None = None) -> None:
-        """Makes the lease last at least `ttl` seconds from now (default: its own ttl); it never gets shorter.
-
-        Raises:
-            LeaseLost: the lease has ended.
-        """
-        self._pool._run(self._pool.protocol.renew_one(self, self.ttl if ttl is None else ttl))
-
-    def release(self, *, used: bool = True, closed: str = "fin") -> bool:
-        """Gives the port back.
-
-        Args:
-            used: False if no packet left from the port: it is free for everybody at once.
-            closed: how the connection ended: "fin"; "drained" (read to the end before closing: no rest); "reset" (a
-                cool-down of 15 s at most).
-
-        Returns:
-            True when this holder ended the lease, now or before; False when it had expired or been revoked.
-        """
-        pool = self._pool
-        return pool._run(pool.protocol.release_one(self, pool._how(used, closed)), also_closed=True)
-
-    def wait_lost(self, timeout: float | None = None) -> bool:
-        """Waits until the lease is lost, `timeout` seconds at most; tells whether it is."""
-        until = None if timeout is None else boottime() + timeout
-        told = self._pool._told
-        with told:
-            while not self.lost and self.ended is None:
-                left = self.remaining() if until is None else min(self.remaining(), until - boottime())
-                if until is not None and boottime() >= until:
-                    break
-                told.wait(max(0.001, left))
-        return self.lost
-
-    def socket(self) -> sockets.LeasedSocket:
-        """A TCP socket bound to the port; closing it leaves the lease as it is.
-
-        Raises:
-            OSError: the system refuses the port.
-        """
-        self.check()
-        return sockets.new_socket(self.port)
-
-    def connect(self, address: tuple[str, int], timeout: float | None = None) -> sockets.LeasedSocket:
-        """A TCP connection from the port; closing it leaves the lease as it is.
-
-        Raises:
-            OSError: it failed.
-        """
-        self.check()
-        result = sockets.connect(self.port, address, timeout)
-        if isinstance(result, sockets.Failure):
-            raise result.error
-        return result
 
 
 class WanPortPool(Face):
@@ -228,7 +152,7 @@ class WanPortPool(Face):
         Raises:
             PoolExhausted, WanDraining, WanNotDefined, PortUnavailable, PortNotInRange, BackendUnavailable
         """
-        request = self._request(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
+        request = Request.of(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
         lease: Lease = self._leased(self._run(self.protocol.acquire(request)))[0]
         return lease
 
@@ -243,36 +167,42 @@ class WanPortPool(Face):
         ttl: float | None = None,
     ) -> list[Lease]:
         """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
-        request = self._request(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
+        request = Request.of(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
         return self._leased(self._run(self.protocol.acquire(request)))
 
     def connect(
         self,
         wan: WanChoice,
-        address: tuple[str, int],
+        address: sockets.Address,
         *,
         wait: float | None = 0.0,
         timeout: float | None = None,
         attempts: int = 3,
+        source_address: str | None = None,
+        close_on_loss: bool = False,
     ) -> sockets.LeasedSocket:
-        """A TCP connection from a leased port of a WAN; closing it releases the lease, which it has as `.lease`.
+        """A TCP connection from a leased port of a WAN; its last close releases the lease, which it has as `.lease`.
+
+        That is the last one of the socket, of the files that `makefile` made of it, and of what took over its file
+        descriptor, as `ssl.SSLContext.wrap_socket` does.
 
         Args:
             wan: as for acquire.
             address: host and port.
             wait: seconds to wait for a port.
-            timeout: seconds to wait for the connection, and the socket's timeout then; None: the system's.
-            attempts: how many ports to try when the system refuses one.
+            timeout: seconds to wait for each address of the host, and the socket's timeout then; None: the system's.
+            attempts: how often to take ports when the system refuses one: 1 at first, then 4, 16, 64, and so on.
+            source_address: the IPv4 address to bind to, where this host has several; default: that of the route.
+            close_on_loss: whether the connection ends when the lease is lost: reads find the end, writes fail.
 
         Raises:
-            PortRejected: the system refused every port.
-            OSError: the connection failed.
+            PortRejected: the system refused every port that was tried, or too many of late.
+            OSError: the connection failed; errors of `acquire`.
         """
-        request = self._request(wan, wait=wait)
-        lease, sock = self._run(self.protocol.connect(request, address, timeout, attempts))
-        self._leased([lease])
-        sock.lease, sock._on_close = lease, lambda: Lease.__exit__(lease)  # type: ignore[arg-type]
-        return sock
+        request, dial = Request.of(wan, wait=wait), Dial.of(address, timeout, attempts, source_address)
+        granted, sock = self._run(self.protocol.connect(request, dial))
+        lease: Lease = self._leased([granted])[0]
+        return self._tied(sock, lease, close_on_loss, lease._close)
 
     def allocate_port(self, wan_idx: int) -> int:
         """The old name of `acquire`: leases a port of the WAN until `release_port`."""
@@ -323,8 +253,13 @@ class WanPortPool(Face):
     def _perform(self, step: Step) -> Answer:
         if isinstance(step, Sleep):
             return self._sleep(step)
+        if isinstance(step, Resolve):
+            return Answer(sockets.resolve(step.address), boottime())
+        if isinstance(step, Try):
+            return Answer(sockets.try_port(step.lease.port, step.source_address), boottime())
         if isinstance(step, Connect):
-            return Answer(sockets.connect(step.lease.port, step.address, step.timeout), boottime())
+            result = sockets.connect(step.lease.port, step.targets, step.timeout, step.source_address)
+            return Answer(result, boottime())
         return super()._perform(step)
 
     def _sleep(self, step: Sleep) -> Answer:

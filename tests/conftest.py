@@ -217,7 +217,8 @@ def age_wan(admin: Any, seconds: float, wan_idx: int = 0, namespace: str = "test
     """Makes everything in a WAN older, instead of sleeping."""
     prefix = f"wanpool:{{{namespace}:{wan_idx}}}:"
     ms = round(seconds * 1000)
-    for name in [prefix + "leased", prefix + "cooling", *admin.scan_iter(prefix + "resting:*")]:
+    scored = [name for kind in ("resting", "rejected") for name in admin.scan_iter(f"{prefix}{kind}:*")]
+    for name in [prefix + "leased", prefix + "cooling", *scored]:
         for port, _ in admin.zrange(name, 0, -1, withscores=True):
             admin.zincrby(name, -ms, port)
     for port, grant in admin.hgetall(prefix + "grants").items():

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from redis_wanpool import AsyncWanPortPool, WanPortPool
-from redis_wanpool.aio import Leasing
+from redis_wanpool.leases import Leasing
 
 
 class Loop:

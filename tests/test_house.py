@@ -14,10 +14,10 @@ import redis_wanpool
 PACKAGE = Path(redis_wanpool.__file__).parent
 FLOORS = [
     {"cli", "legacy"},
-    {"pool", "aio"},
+    {"pool", "aio", "leases"},
     {"face"},
     {"wire", "life", "reaper"},
-    {"protocol", "wakeups", "background", "config", "loops"},
+    {"protocol", "wakeups", "background", "config", "loops", "handovers"},
     {"backend", "server"},
     {"snapshot", "safety"},
     {"lease", "sockets", "scripts", "keys", "definition"},

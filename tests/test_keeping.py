@@ -251,7 +251,7 @@ class TestIdempotence:
     def test_of_reject(self, pool: Any, backends: Any, age: Any) -> None:
         lease = pool.acquire(0)
         for _ in range(2):
-            assert run_script(backends.admin, "reject", lease.port, lease.lease_id)[2] == "rejected"
+            assert run_script(backends.admin, "reject", "n", "h", "why", lease.port, lease.lease_id)[2] == "rejected"
         assert pool.snapshot(0).cooling == 1
         age(64)
         assert pool.snapshot(0).cooling == 1
@@ -265,7 +265,7 @@ class TestIdempotence:
 
     def test_a_stranger_can_end_nothing(self, pool: Any, backends: Any) -> None:
         lease = pool.acquire(0)
-        for name, args in (("release", ("released",)), ("reject", ()), ("revoke", ())):
+        for name, args in (("release", ("released",)), ("reject", ("n", "h", "why")), ("revoke", ())):
             assert run_script(backends.admin, name, *args, lease.port, "x:1:y/guess")[2] == "gone"
             assert run_script(backends.admin, name, *args, "", "x:1:y/guess")[2] == "gone"
         lease.renew()

@@ -233,7 +233,7 @@ class TestFull:
         kept = pool.acquire(0)
         tried: list[int] = []
 
-        def taken(port: int) -> sockets.LeasedSocket:
+        def taken(port: int, source_address: str) -> sockets.LeasedSocket:
             tried.append(port)
             fill(small)
             raise OSError(errno.EADDRINUSE, "somebody listens there")

@@ -255,7 +255,8 @@ class Wan(RuleBasedStateMachine):
         number, port = found
         lease, live = port.lease, port.until > self.model.now
         how = {"revoke": "revoked", "reject": "rejected"}[verb] if live else "expired"
-        assert run_script(self.server.admin, verb, number, lease.lease_id)[2] == how
+        why = ("near", "h", "why") if verb == "reject" else ()
+        assert run_script(self.server.admin, verb, *why, number, lease.lease_id)[2] == how
         if live:
             self.model.end(number, how, self.model.now)
             self.model.ended.append((lease, how))

@@ -105,7 +105,7 @@ def test_no_script_touches_a_key_of_another_wan(wan: Wan) -> None:
         wan("held", "h:1:x", 0, 10)
         wan("snapshot", "n", 0, 10)
         wan("release", "drained", first, "h:1:x/0")
-        wan("reject", second, "h:1:x/1")
+        wan("reject", "n", "h", "why", second, "h:1:x/1")
         wan.acquire(*ids(9, first=2))
         wan.acquire("h:1:x/waiter", wait=60000)
         wan("revoke", "", "h:1:x/2")
@@ -123,7 +123,7 @@ def test_no_script_touches_a_key_of_another_wan(wan: Wan) -> None:
     assert touched and all(key.startswith(PREFIX) for key in touched), touched
     assert {key.removeprefix(PREFIX).split(":")[0] for key in touched} >= {
         *("config", "free", "withheld", "leased", "cooling", "resting", "lease", "grants", "ids", "held"),
-        *("waiting", "waiters", "wake"),
+        *("waiting", "waiters", "wake", "quarantine", "rejected"),
     }
 
 
@@ -205,7 +205,11 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     (expires, _, _, port) = wan.acquire("h:1:x/reap")[2:6]
     assert wan("reap", port, "h:1:x/reap", expires)[2:] == ["reaped"]
     assert wan.renew((port, "h:1:x/reap"))[4:] == ["reaped"]
-    for name, arg, how in (("revoke", (), "revoked"), ("reject", (), "rejected"), ("release", ("reset",), "reset")):
+    for name, arg, how in (
+        ("revoke", (), "revoked"),
+        ("reject", ("n", "h", "why"), "rejected"),
+        ("release", ("reset",), "reset"),
+    ):
         (port,) = wan.acquire(f"h:1:x/{name}")[5:6]
         assert wan(name, *arg, port, f"h:1:x/{name}", "", "h:1:x/nobody")[2:] == [how, "gone"]
         assert wan.renew((port, f"h:1:x/{name}"))[4:] == [how]
@@ -230,6 +234,13 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     age_wan(server.admin, 61)
     assert wan.acquire("h:1:x/10", network="m") == ["MORE"]
     assert wan.acquire("h:1:x/10", network="m")[0] == "EXHAUSTED"
+
+    server.admin.flushall()
+    wan.define(ports="20000-20099")
+    for number in range(50):
+        wan("reject", "n", "h", "why", "", wan.acquire(f"h:1:x/{number}") and f"h:1:x/{number}")
+    assert wan.acquire("h:1:x/50")[0] == "REJECTING"
+    assert wan.acquire("h:1:x/51", network="m")[0] == "GRANTED"
 
     step_server_clock(server.admin, HOUR_MS)
     for name in WAN_SCRIPTS:
@@ -257,7 +268,7 @@ def test_the_same_question_gets_the_same_answer(wan: Wan) -> None:
         ("release", ("released", port, "h:1:x/0"), "released"),
         ("release", ("unused", port, "h:1:x/0"), "released"),
         ("revoke", (port, "h:1:x/0"), "released"),
-        ("reject", (port, "h:1:x/0"), "released"),
+        ("reject", ("n", "h", "why", port, "h:1:x/0"), "released"),
     ):
         before = wan.admin.hget(PREFIX + "grants", port)
         assert wan(name, *args)[2:] == wan(name, *args)[2:] == [how]

@@ -3,37 +3,68 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
+import os
 import socket
+import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
-from conftest import wait_for
+import trustme
+from conftest import run_script, wait_for
 
-from redis_wanpool import AsyncWanPortPool, PortRejected, WanPortPool
+from redis_wanpool import AsyncWanPortPool, InvalidValue, LeaseLost, PortRejected, WanPortPool, sockets
 
 RANGE = "24100-24109"
+PREFIX = "wanpool:{test:0}:"
 
 
 @pytest.fixture
 def echo() -> Iterator[tuple[str, int]]:
-    """A server that answers with the port that it sees."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    """A server that answers with the address and port that it sees, waits for the end, and closes."""
+    yield from serve(lambda visitor: visitor)
 
-        def serve() -> None:
+
+def serve(accepted: Callable[[socket.socket], socket.socket]) -> Iterator[tuple[str, int]]:
+    def talk(raw: socket.socket) -> None:
+        with suppress(OSError), accepted(raw) as visitor:
+            visitor.sendall(b"%s %d\n" % (visitor.getpeername()[0].encode(), visitor.getpeername()[1]))
+            while visitor.recv(100):
+                pass
+
+    def listen() -> None:
+        with suppress(OSError):
             while True:
-                try:
-                    visitor, peer = listening.accept()
-                except OSError:
-                    return
-                with visitor:
-                    visitor.sendall(str(peer[1]).encode())
+                threading.Thread(target=talk, args=listening.accept()[:1], daemon=True).start()
 
-        threading.Thread(target=serve, daemon=True).start()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=listen, daemon=True).start()
         yield listening.getsockname()
         listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_echo(authority: trustme.CA) -> Iterator[tuple[str, int]]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    yield from serve(lambda visitor: context.wrap_socket(visitor, server_side=True))
+
+
+@pytest.fixture
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
 
 
 @pytest.fixture
@@ -47,7 +78,7 @@ def nobody() -> Iterator[tuple[str, int]]:
 @pytest.fixture
 def pool(server: Any) -> Iterator[WanPortPool]:
     with WanPortPool(server.url, namespace="test", rest=0.2) as pool:
-        pool.define_wan(0, RANGE, cooldown=50)
+        pool.define_wan(0, RANGE, cooldown=50, lease_ttl=30)
         yield pool
 
 
@@ -63,11 +94,23 @@ def squatting(*ports: int) -> Iterator[None]:
         yield
 
 
+def seen_by(answer: bytes) -> tuple[str, int]:
+    address, port = answer.decode().split()
+    return address, int(port)
+
+
+def ended(server: Any, port: int) -> str:
+    """How the last lease of the port ended."""
+    return str(server.admin.hget(PREFIX + "grants", port)).split(" ")[-1]
+
+
 def test_a_lease_connects_from_its_port(pool: WanPortPool, echo: tuple[str, int]) -> None:
     with pool.acquire(0) as lease, lease.connect(echo, timeout=5) as sock:
-        assert int(sock.recv(10)) == lease.port == sock.getsockname()[1]
-        assert sock.family == socket.AF_INET
+        assert seen_by(sock.recv(30)) == ("127.0.0.1", lease.port) == sock.getsockname()
+        assert sock.family == socket.AF_INET and sock.lease is lease
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+        sock.close()
+        lease.check()
 
 
 def test_a_socket_of_the_lease_is_bound_to_its_port(pool: WanPortPool) -> None:
@@ -75,9 +118,14 @@ def test_a_socket_of_the_lease_is_bound_to_its_port(pool: WanPortPool) -> None:
         assert sock.getsockname() == ("0.0.0.0", lease.port)
 
 
+def test_one_port_reaches_two_servers_at_a_time(pool: WanPortPool, echo: Any, tls_echo: Any) -> None:
+    with pool.acquire(0) as lease, lease.connect(echo, 5) as one, lease.connect(tls_echo, 5) as other:
+        assert one.getsockname() == other.getsockname()
+
+
 def test_closing_the_connection_of_the_pool_releases_its_lease(pool: WanPortPool, echo: tuple[str, int]) -> None:
     sock = pool.connect(0, echo, timeout=5)
-    assert int(sock.recv(10)) == sock.lease.port
+    assert seen_by(sock.recv(30))[1] == sock.lease.port
     file = sock.makefile("rb")
     sock.close()
     assert pool.snapshot(0).leased == 1, "somebody still reads from it"
@@ -86,73 +134,403 @@ def test_closing_the_connection_of_the_pool_releases_its_lease(pool: WanPortPool
     sock.close()
 
 
-def test_a_refused_port_goes_into_quarantine_and_another_is_taken(pool: WanPortPool, echo: tuple[str, int]) -> None:
-    with squatting(*range(24100, 24105)):
-        for _ in range(5):
-            with pool.connect(0, echo, timeout=5, attempts=6) as sock:
-                assert int(sock.recv(10)) >= 24105
+class TestSource:
+    """The address from which it connects, where the host has several."""
+
+    def test_is_what_the_far_end_sees(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
+        with pool.connect(0, echo, timeout=5, source_address="127.0.0.2") as sock:
+            assert seen_by(sock.recv(30)) == ("127.0.0.2", sock.lease.port)
+        with pool.acquire(0) as lease:
+            with lease.connect(echo, 5, source_address="127.0.0.3") as sock:
+                assert seen_by(sock.recv(30)) == ("127.0.0.3", lease.port)
+            with lease.socket(source_address="127.0.0.4") as sock:
+                assert sock.getsockname() == ("127.0.0.4", lease.port)
+
+    def test_of_another_host_is_not_the_ports_fault(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
+        with pytest.raises(OSError, match=r"192\.0\.2\.1 is not one of this host's") as caught:
+            pool.connect(0, echo, timeout=5, source_address="192.0.2.1")
+        assert caught.value.errno == errno.EADDRNOTAVAIL
+        assert pool.snapshot(0).free == 10
+
+    @pytest.mark.parametrize("source", ["::1", "localhost", "127.0.0.1:80", "", 7, ("127.0.0.1", 0)])
+    def test_must_be_an_ipv4_address(self, pool: WanPortPool, echo: tuple[str, int], source: Any) -> None:
+        with pytest.raises(InvalidValue, match="source_address"):
+            pool.connect(0, echo, source_address=source)
+        with pool.acquire(0) as lease, pytest.raises(InvalidValue, match="source_address"):
+            lease.socket(source_address=source)
 
 
-def test_when_every_port_is_refused_it_says_so(pool: WanPortPool, echo: tuple[str, int]) -> None:
-    with squatting(*range(24100, 24110)), pytest.raises(PortRejected, match="in quarantine") as caught:
-        pool.connect(0, echo, timeout=5)
-    assert len(set(caught.value.ports)) == 3
-    seen = pool.snapshot(0)
-    assert (seen.cooling, seen.rested) == (3, 0)
+class TestRefusal:
+    """The system refuses a port: nobody gets it for a while, and another is taken."""
+
+    def test_goes_into_quarantine_with_its_reason(self, pool: WanPortPool, echo: Any, server: Any) -> None:
+        half = range(24100, 24105)
+        with squatting(*half), ExitStack() as open_ones:
+            good = [open_ones.enter_context(pool.connect(0, echo, timeout=5)).lease.port for _ in range(5)]
+            assert sorted(good) == [24105, 24106, 24107, 24108, 24109], "each connect succeeds"
+            with suppress(PortRejected):
+                pool.connect(0, echo, timeout=5).close()
+        assert pool.snapshot(0).leased == 0
+        for port in half:
+            about = server.admin.hgetall(f"{PREFIX}quarantine:{port}")
+            assert about["reason"] == "EADDRINUSE at bind" and about["network"] == pool.network
+            assert about["host"] == pool.protocol.holder.host and about["rejected_at"] < about["free_at"]
+            assert 0 < server.admin.pttl(f"{PREFIX}quarantine:{port}") <= 65_000
+            assert ended(server, port) == "rejected" and server.admin.zscore(PREFIX + "cooling", port)
+
+    def test_of_half_a_range_stops_no_connect(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
+        pool.define_wan(1, "24200-24279", cooldown=50)
+        with squatting(*range(24200, 24280, 2)):
+            for _ in range(20):
+                with pool.connect(1, echo, timeout=5) as sock:
+                    assert sock.lease.port % 2
+        assert pool.snapshot(1).leased == 0
+
+    def test_of_every_port_is_said(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
+        with squatting(*range(24100, 24110)), pytest.raises(PortRejected, match="10 ports of WAN 0") as caught:
+            pool.connect(0, echo, timeout=5, attempts=9)
+        assert "24100-24109" in str(caught.value)
+        assert sorted(caught.value.ports) == list(range(24100, 24110))
+        assert isinstance(caught.value.__cause__, OSError) and caught.value.__cause__.errno == errno.EADDRINUSE
+        assert (pool.snapshot(0).cooling, pool.snapshot(0).rested) == (10, 0)
+
+    def test_attempts_bound_it(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
+        with squatting(*range(24100, 24110)), pytest.raises(PortRejected) as caught:
+            pool.connect(0, echo, timeout=5, attempts=2)
+        assert len(caught.value.ports) == 5, "one, and then four"
+        assert pool.snapshot(0).free == 5
+
+    def test_an_old_connection_that_lingers_is_one(self, pool: WanPortPool, echo: tuple[str, int], server: Any) -> None:
+        with pool.acquire(0) as lease, lease.connect(echo, 5), pytest.raises(OSError) as caught:
+            lease.connect(echo, 5)
+        assert caught.value.errno == errno.EADDRNOTAVAIL
+        failure = sockets.connect_failure(caught.value)
+        assert failure.port_at_fault and "EADDRNOTAVAIL at connect" in failure.why
+
+    @pytest.mark.parametrize(
+        ("number", "at", "at_fault", "used"),
+        [
+            (errno.EADDRINUSE, sockets.bind_failure, True, False),
+            (errno.EACCES, sockets.bind_failure, False, False),  # a port below 1024
+            (errno.EADDRNOTAVAIL, sockets.bind_failure, False, False),
+            (errno.EADDRINUSE, sockets.connect_failure, True, False),
+            (errno.EADDRNOTAVAIL, sockets.connect_failure, True, False),
+            (errno.ECONNREFUSED, sockets.connect_failure, False, False),
+            (errno.EPERM, sockets.connect_failure, False, False),  # a local firewall
+            (errno.EHOSTUNREACH, sockets.connect_failure, False, True),
+            (errno.ETIMEDOUT, sockets.connect_failure, False, True),
+            (errno.ECONNRESET, sockets.connect_failure, False, True),
+        ],
+    )
+    def test_is_only_what_is_the_ports_fault(self, number: int, at: Any, at_fault: bool, used: bool) -> None:
+        failure = at(OSError(number, "no"))
+        assert (failure.port_at_fault, failure.used, failure.error.errno) == (at_fault, used, number)
+
+    def test_on_windows_is_an_excluded_range_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sockets, "_WINDOWS", True)
+        assert sockets.bind_failure(OSError(errno.EACCES, "no")).port_at_fault
+
+    def test_of_too_many_ports_stops_the_network_and_nobody_else(self, server: Any) -> None:
+        with (
+            WanPortPool(server.url, namespace="test", network="bad", rest=0) as bad,
+            WanPortPool(server.url, namespace="test", network="good") as good,
+        ):
+            bad.define_wan(0, "20000-20999", cooldown=50, quarantine=65)
+            own = bad.acquire(0)
+            refused = bad.acquire_many(0, 101)
+            for lease in refused[:100]:
+                assert bad._run(bad.protocol.release_one(lease, "rejected"))
+            assert bad.snapshot(0).cooling == 100, "a tenth"
+            words = bad._run(bad.protocol.release(refused[100:], "rejected"))
+            assert list(words.values()) == ["unused"] and bad.snapshot(0).free == 1000 - 100 - 1
+            with pytest.raises(PortRejected, match="so many ports within a minute") as caught:
+                bad.acquire(0)
+            assert caught.value.wan_idx == 0 and 0 < caught.value.free_in <= 60
+            assert own.release()
+            assert bad.acquire(0).port == own.port, "what was its own and good"
+            assert good.acquire(0).release()
+            with pytest.raises(PortRejected):
+                bad.connect(0, ("127.0.0.1", 9))
+            for port in server.admin.zrange(PREFIX + "rejected:bad", 0, -1):
+                server.admin.zincrby(PREFIX + "rejected:bad", -60_001, port)
+            assert bad.acquire(0).release(), "a minute later"
+
+    def test_of_few_ports_of_a_small_wan_stops_nobody(self, pool: WanPortPool) -> None:
+        for lease in pool.acquire_many(0, 9):
+            assert pool._run(pool.protocol.release_one(lease, "rejected"))
+        assert pool.acquire(0).release()
 
 
-def test_a_refused_connection_leaves_the_port_free_for_all(pool: WanPortPool, nobody: tuple[str, int]) -> None:
-    with pytest.raises(ConnectionRefusedError):
-        pool.connect(0, nobody, timeout=5)
-    assert pool.snapshot(0).free == 10
+class TestFailure:
+    """A connection that fails, and not because of the port."""
+
+    def test_a_refused_connection_leaves_the_port_free_for_all(self, pool: WanPortPool, nobody: Any) -> None:
+        with pytest.raises(ConnectionRefusedError):
+            pool.connect(0, nobody, timeout=5)
+        assert pool.snapshot(0).free == 10
+
+    def test_a_name_that_does_not_resolve_costs_no_port(self, pool: WanPortPool, server: Any) -> None:
+        with pytest.raises(OSError):
+            pool.connect(0, ("no-such-host.invalid", 80), timeout=5)
+        assert pool.snapshot(0).free == 10 and not server.admin.exists(PREFIX + "grants")
+
+    def test_an_attempt_that_nobody_answered_cools_its_port_whatever_comes_after(
+        self, pool: WanPortPool, nobody: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with socket.socket() as full, socket.socket() as filler:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            filler.connect(full.getsockname())
+            monkeypatch.setattr(sockets, "resolve", lambda address: [full.getsockname(), nobody])
+            with pytest.raises(ConnectionRefusedError):
+                pool.connect(0, ("both", 80), timeout=0.2)
+        assert pool.snapshot(0).cooling == 1
 
 
-def test_a_name_that_does_not_resolve_costs_no_port(pool: WanPortPool) -> None:
-    with pytest.raises(OSError):
-        pool.connect(0, ("no-such-host.invalid", 80), timeout=5)
-    assert pool.snapshot(0).free == 10
+ABORT = struct.pack("ii", 1, 0)
+
+
+class TestHowItEnds:
+    """Closing the connection tells Redis what the router, and this system, will remember of it."""
+
+    def end(self, pool: WanPortPool, echo: Any, act: Callable[[Any], object]) -> int:
+        sock = pool.connect(0, echo, timeout=5)
+        sock.recv(30)
+        act(sock)
+        sock.close()
+        return int(sock.lease.port)
+
+    def test_closed_by_this_side(self, pool: WanPortPool, echo: Any, server: Any) -> None:
+        assert ended(server, self.end(pool, echo, lambda sock: None)) == "released"
+
+    def test_closed_by_both_and_read_to_the_end_needs_no_rest(self, pool: WanPortPool, echo: Any, server: Any) -> None:
+        def drain(sock: socket.socket) -> None:
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(1) == b""
+
+        port = self.end(pool, echo, drain)
+        assert ended(server, port) == "drained"
+        with pool.connect(0, echo, timeout=5) as sock:
+            assert sock.lease.port == port, "at once"
+
+    def test_aborted_needs_a_short_cool_down_only(self, pool: WanPortPool, echo: Any, server: Any) -> None:
+        port = self.end(pool, echo, lambda sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT))
+        assert ended(server, port) == "reset"
+        cools_ms = server.admin.zscore(PREFIX + "cooling", port) - pool.snapshot(0).now_ms
+        assert 0 < cools_ms <= 15_000
+
+    def test_without_timestamps_this_system_keeps_the_port_for_a_minute(self, pool: WanPortPool, server: Any) -> None:
+        lease = pool.acquire(0)
+        assert lease.release(closed="time_wait")
+        now_ms = pool.snapshot(0).now_ms
+        assert 60_000 < server.admin.zscore(f"{PREFIX}resting:{pool.network}", lease.port) - now_ms <= 65_000
+        assert 60_000 < server.admin.zscore(PREFIX + "cooling", lease.port) - now_ms <= 65_000
+
+    def test_is_told_by_what_the_kernel_says(self) -> None:
+        class Said:
+            def __init__(self, state: int, options: int = 1, aborts: bool = False) -> None:
+                self.info, self.linger = bytes((state, 0, 0, 0, 0, options, 0, 0)), ABORT if aborts else bytes(8)
+
+            def getsockopt(self, level: int, option: int, size: int) -> bytes:
+                return self.linger if level == socket.SOL_SOCKET else self.info
+
+        established, close_wait, closed = 1, 8, 7
+        for said, said_end, expected in (
+            (Said(established), False, "fin"),
+            (Said(established, options=0), False, "time_wait"),
+            (Said(established, aborts=True), False, "reset"),
+            (Said(established, options=0, aborts=True), False, "reset"),
+            (Said(close_wait, options=0), False, "fin"),
+            (Said(closed), True, "drained"),
+            (Said(closed, options=0), True, "time_wait"),
+            (Said(closed, aborts=True), False, "fin"),
+        ):
+            assert sockets.how_it_ends(said, said_end) == expected  # type: ignore[arg-type]
+
+
+def no_lease(server: Any) -> bool:
+    return bool(server.admin.zcard(PREFIX + "leased") == 0)
+
+
+class TestTls:
+    """ssl takes the file descriptor away from the socket that it wraps: the lease goes with it."""
+
+    def test_the_port_comes_back_when_the_wrapping_socket_is_closed(
+        self, pool: WanPortPool, tls_echo: Any, trusting: ssl.SSLContext, server: Any
+    ) -> None:
+        sock = pool.connect(0, tls_echo, timeout=5)
+        with trusting.wrap_socket(sock, server_hostname="localhost") as tls:
+            assert seen_by(tls.recv(30))[1] == sock.lease.port
+            sock.close()
+            file = tls.makefile("rb")
+        pool._handovers._look()
+        assert pool.snapshot(0).leased == 1, "somebody still reads from it"
+        file.close()
+        wait_for(lambda: no_lease(server))
+
+    def test_a_failed_handshake_gives_it_back(self, pool: WanPortPool, echo: Any, server: Any) -> None:
+        with pytest.raises(OSError):
+            ssl.create_default_context().wrap_socket(pool.connect(0, echo, timeout=5), server_hostname="localhost")
+        wait_for(lambda: no_lease(server))
+
+    def test_a_number_that_is_used_again_is_another_connection(self, pool: WanPortPool, echo: Any, server: Any) -> None:
+        sock = pool.connect(0, echo, timeout=5)
+        with socket.socket() as other:
+            fd = sock.detach()
+            os.dup2(other.fileno(), fd)  # in one step closed, and another socket
+            with socket.socket(fileno=fd):
+                wait_for(lambda: no_lease(server))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_forgotten_connection_gives_its_port_back(pool: WanPortPool, echo: Any, server: Any) -> None:
+    pool.connect(0, echo, timeout=5)
+    gc.collect()
+    wait_for(lambda: no_lease(server))
+
+
+class TestLoss:
+    """A lost lease ends its connections, if that was asked for."""
+
+    def lose(self, server: Any, lease: Any) -> None:
+        run_script(server.admin, "revoke", lease.port, lease.lease_id)
+        with suppress(LeaseLost):
+            lease.renew()
+
+    @pytest.mark.parametrize("of", ["lease", "pool", "socket", "tls"])
+    def test_under_the_hands_of_who_reads(
+        self, pool: WanPortPool, echo: Any, tls_echo: Any, trusting: Any, server: Any, of: str
+    ) -> None:
+        lease = pool.acquire(0) if of in ("lease", "socket") else None
+        sock: Any
+        if of == "lease":
+            sock = lease.connect(echo, 5, close_on_loss=True)
+        elif of == "socket":
+            sock = lease.socket(close_on_loss=True)
+            sock.connect(echo)
+        else:
+            sock = pool.connect(0, tls_echo if of == "tls" else echo, timeout=5, close_on_loss=True)
+            lease = sock.lease
+        if of == "tls":
+            sock = trusting.wrap_socket(sock, server_hostname="localhost")
+        with sock:
+            sock.recv(30)
+            sock.settimeout(20)
+            threading.Thread(target=self.lose, args=(server, lease)).start()
+            with suppress(OSError):  # TLS calls it an end without a goodbye
+                assert sock.recv(30) == b""
+            assert lease.lost
+
+    def test_leaves_them_alone_otherwise(self, pool: WanPortPool, echo: Any, server: Any) -> None:
+        with pool.connect(0, echo, timeout=5) as sock:
+            sock.recv(30)
+            self.lose(server, sock.lease)
+            assert sock.lease.wait_lost(5)
+            pool._watch()
+            sock.settimeout(0.05)
+            with pytest.raises(TimeoutError):
+                sock.recv(30)
+
+    def test_a_connection_of_a_lost_lease_ends_at_once(self, pool: WanPortPool, echo: Any, server: Any) -> None:
+        lease = pool.acquire(0)
+        with lease.connect(echo, 5) as sock:
+            self.lose(server, lease)
+            pool._tied(sock, lease, True, None)
+            sock.recv(30)
+            assert sock.recv(30) == b""
 
 
 def async_story(story: Callable[[AsyncWanPortPool], Any], url: str) -> None:
     async def run() -> None:
         async with AsyncWanPortPool(url, namespace="test", rest=0.2) as pool:
-            await pool.define_wan(0, RANGE, cooldown=50)
+            await pool.define_wan(0, RANGE, cooldown=50, lease_ttl=30)
             await story(pool)
 
     asyncio.run(run())
 
 
-def test_streams_of_a_lease(server: Any, echo: tuple[str, int]) -> None:
-    async def story(pool: AsyncWanPortPool) -> None:
-        async with pool.acquire(0) as lease:
-            reader, writer = await lease.connect(echo, timeout=5)
-            assert int(await reader.read()) == lease.port
+class TestAsync:
+    """The same with streams."""
+
+    def test_streams_of_a_lease(self, server: Any, echo: tuple[str, int]) -> None:
+        async def story(pool: AsyncWanPortPool) -> None:
+            async with pool.acquire(0) as lease:
+                reader, writer = await lease.connect(echo, timeout=5, source_address="127.0.0.2")
+                assert seen_by(await reader.readline()) == ("127.0.0.2", lease.port)
+                writer.close()
+                await writer.wait_closed()
+                lease.check()
+
+        async_story(story, server.url)
+
+    def test_closing_the_streams_of_the_pool_releases_the_lease(self, server: Any, echo: tuple[str, int]) -> None:
+        async def story(pool: AsyncWanPortPool) -> None:
+            reader, writer = await pool.connect(0, echo, timeout=5)
+            port = seen_by(await reader.readline())[1]
+            assert port == writer.lease.port  # type: ignore[attr-defined]
+            writer.write_eof()
+            assert await reader.read() == b""
             writer.close()
             await writer.wait_closed()
-            lease.check()
+            await asyncio.to_thread(wait_for, lambda: no_lease(server))
+            assert ended(server, port) in ("drained", "released")
+            assert (await pool.snapshot(0)).cooling == 1
 
-    async_story(story, server.url)
+        async_story(story, server.url)
 
+    def test_tls(self, server: Any, tls_echo: tuple[str, int], trusting: ssl.SSLContext) -> None:
+        async def story(pool: AsyncWanPortPool) -> None:
+            reader, writer = await pool.connect(0, tls_echo, timeout=5)
+            await writer.start_tls(trusting, server_hostname="localhost")
+            assert seen_by(await reader.readline())[1] == writer.lease.port  # type: ignore[attr-defined]
+            assert (await pool.snapshot(0)).leased == 1
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            await asyncio.to_thread(wait_for, lambda: no_lease(server))
 
-def test_closing_the_streams_of_the_pool_releases_the_lease(server: Any, echo: tuple[str, int]) -> None:
-    async def story(pool: AsyncWanPortPool) -> None:
-        reader, writer = await pool.connect(0, echo, timeout=5)
-        assert int(await reader.read()) == writer.lease.port  # type: ignore[attr-defined]
-        writer.close()
-        await writer.wait_closed()
-        await asyncio.to_thread(wait_for, lambda: server.admin.zcard("wanpool:{test:0}:leased") == 0)
-        assert (await pool.snapshot(0)).cooling == 1
+        async_story(story, server.url)
 
-    async_story(story, server.url)
+    def test_refusals_are_judged_alike(self, server: Any, echo: tuple[str, int], nobody: tuple[str, int]) -> None:
+        async def story(pool: AsyncWanPortPool) -> None:
+            with pytest.raises(ConnectionRefusedError):
+                await pool.connect(0, nobody, timeout=5)
+            with pytest.raises(OSError, match="not one of this host's"):
+                await pool.connect(0, echo, timeout=5, source_address="192.0.2.1")
+            with pytest.raises(OSError):
+                await pool.connect(0, ("no-such-host.invalid", 80), timeout=5)
+            assert (await pool.snapshot(0)).free == 10
+            with squatting(*range(24100, 24110)), pytest.raises(PortRejected):
+                await pool.connect(0, echo, timeout=5)
+            assert (await pool.snapshot(0)).cooling == 10
 
+        async_story(story, server.url)
 
-def test_async_refusals_are_judged_alike(server: Any, echo: tuple[str, int], nobody: tuple[str, int]) -> None:
-    async def story(pool: AsyncWanPortPool) -> None:
-        with pytest.raises(ConnectionRefusedError):
-            await pool.connect(0, nobody, timeout=5)
-        assert (await pool.snapshot(0)).free == 10
-        with squatting(*range(24100, 24110)), pytest.raises(PortRejected):
-            await pool.connect(0, echo, timeout=5)
-        assert (await pool.snapshot(0)).cooling == 3
+    def test_a_lost_lease_ends_its_streams_if_wanted(self, server: Any, echo: tuple[str, int]) -> None:
+        async def story(pool: AsyncWanPortPool) -> None:
+            reader, writer = await pool.connect(0, echo, timeout=5, close_on_loss=True)
+            await reader.readline()
+            lease = writer.lease  # type: ignore[attr-defined]
+            run_script(server.admin, "revoke", lease.port, lease.lease_id)
+            with pytest.raises(LeaseLost):
+                await lease.renew()
+            assert await asyncio.wait_for(reader.read(), 20) == b""
+            writer.close()
 
-    async_story(story, server.url)
+        async_story(story, server.url)
+
+    def test_cancelled_it_leaves_nothing_behind(self, server: Any) -> None:
+        async def story(pool: AsyncWanPortPool) -> None:
+            with socket.socket() as full, socket.socket() as filler:
+                full.bind(("127.0.0.1", 0))
+                full.listen(0)
+                filler.connect(full.getsockname())
+                connecting = asyncio.create_task(pool.connect(0, full.getsockname()))
+                await asyncio.to_thread(wait_for, lambda: not no_lease(server))
+                await asyncio.sleep(0)
+                connecting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await connecting
+                await asyncio.to_thread(wait_for, lambda: no_lease(server))
+
+        async_story(story, server.url)

@@ -1,5 +1,5 @@
 -- From when on its own network may have a port again, and from when on everybody may.
-local RESET_MS = 15000
+local RESET_MS, TIME_WAIT_MS = 15000, 65000
 local function two_clocks(ended, how, rest_ms, earlier_free_at)
   local rested_at, free_at = ended + rest_ms, ended + math.max(cooldown_ms, rest_ms)
   if how == "unused" then
@@ -8,6 +8,8 @@ local function two_clocks(ended, how, rest_ms, earlier_free_at)
     rested_at, free_at = ended, ended + cooldown_ms
   elseif how == "reset" then
     free_at = ended + math.max(math.min(cooldown_ms, RESET_MS), rest_ms)
+  elseif how == "time_wait" then
+    rested_at, free_at = ended + math.max(rest_ms, TIME_WAIT_MS), ended + math.max(cooldown_ms, rest_ms, TIME_WAIT_MS)
   elseif how == "rejected" then
     rested_at, free_at = nil, ended + redis.call("HGET", CONFIG, "quarantine_ms")
   end

@@ -7,7 +7,7 @@ local STEP_MS, NAME, DRIFT = 1000, 12, 0.001
 local clock_name = string.sub(ARGV[1], 1, NAME)
 local clock = "clock:" .. string.sub(ARGV[1], 1, 2)
 local config = redis.call("HMGET", CONFIG, "protocol", "state", "seen_ms", "ahead_ms", clock, "fence", "waiting",
-  "leaving", "cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "max_per_network")
+  "leaving", "cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "max_per_network", "rejects_until")
 local state, seen_ms, ahead_ms = config[2], tonumber(config[3]), tonumber(config[4])
 local waiting, leaving, cooldown_ms = tonumber(config[7]), tonumber(config[8]), tonumber(config[9])
 local max_ttl_ms, max_per_network = tonumber(config[11]), tonumber(config[12])

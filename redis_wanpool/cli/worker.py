@@ -12,7 +12,7 @@ import threading
 import time
 
 from redis_wanpool import PoolExhausted, WanPortPool
-from redis_wanpool.pool import Lease
+from redis_wanpool.leases import Lease
 
 THREADS = 3
 

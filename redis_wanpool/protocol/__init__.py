@@ -5,14 +5,29 @@ so that a lease's local deadline counts from before the request. All scripts are
 answer is not known leaves its ids in `doubts`, and upkeep gives back whatever came of them.
 """
 
-from redis_wanpool.protocol.acquiring import Request
-from redis_wanpool.protocol.connecting import Connecting
+from redis_wanpool.protocol.connecting import Connecting, Dial
 from redis_wanpool.protocol.operating import Operating
 from redis_wanpool.protocol.reaping import HeldLease, Reaping
-from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Sleep, Step
+from redis_wanpool.protocol.request import ANY, Request
+from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.upkeep import Upkeep
 
-__all__ = ["Answer", "Ask", "Call", "Connect", "Conversation", "HeldLease", "Protocol", "Request", "Sleep", "Step"]
+__all__ = [
+    "ANY",
+    "Answer",
+    "Ask",
+    "Call",
+    "Connect",
+    "Conversation",
+    "Dial",
+    "HeldLease",
+    "Protocol",
+    "Request",
+    "Resolve",
+    "Sleep",
+    "Step",
+    "Try",
+]
 
 
 class Protocol(Connecting, Operating, Reaping, Upkeep):

@@ -13,6 +13,7 @@ from redis_wanpool.errors import (
     InvalidValue,
     PoolExhausted,
     PortNotInRange,
+    PortRejected,
     PortUnavailable,
     WanDraining,
     WanNotDefined,
@@ -20,6 +21,7 @@ from redis_wanpool.errors import (
 )
 from redis_wanpool.keys import namespace_keys
 from redis_wanpool.lease import Grant, LeaseState, margin
+from redis_wanpool.protocol.request import Request
 from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
 from redis_wanpool.protocol.wans import Wans
 from redis_wanpool.snapshot import WanSnapshot
@@ -31,22 +33,6 @@ SETTLE_FIRST, SETTLE_MORE = 8, 128
 """how many due ports an acquire settles besides its own: few, so that it keeps its pace; and when it found nothing"""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What an acquire asks for."""
-
-    wans: tuple[int, ...] | None
-    """None: any WAN of the namespace"""
-    count: int = 1
-    least: int = 1
-    wait: float | None = 0.0
-    port: int | None = None
-    label: str = ""
-    ttl: float | None = None
-    detached: bool = False
-    avoid: tuple[int, ...] = ()
-
-
 @dataclass(slots=True)
 class Refusals:
     """What the WANs said that would not grant."""
@@ -55,6 +41,8 @@ class Refusals:
     free_in: dict[int, float | None] = field(default_factory=dict)
     back: list[float] = field(default_factory=list)
     caps: dict[int, int] = field(default_factory=dict)
+    rejecting: float | None = None
+    """seconds for which this network gets no free port, for its systems refused so many"""
     port_is: str = ""
 
 
@@ -231,6 +219,9 @@ class Acquiring(Wans):
             refusals.back.append(max(reply[2], 10) / 1000)
             if word == "CAPPED":
                 refusals.caps[wan_idx] = reply[3]
+        elif word == "REJECTING":
+            refusals.rejecting = refusals.free_in[wan_idx] = reply[1] / 1000
+            refusals.back.append(max(reply[2], 10) / 1000)
         elif word == "UNAVAILABLE":
             free_in = None if reply[2] < 0 else reply[2] / 1000
             refusals.free_in[wan_idx] = free_in
@@ -275,6 +266,15 @@ class Acquiring(Wans):
                 port=request.port,
                 state=refusals.port_is,
                 free_in=free_in,
+            )
+        if refusals.rejecting is not None and len(tried) == 1:
+            return PortRejected(
+                f"{at}: the systems of this network refused so many ports within a minute that it gets no free one for "
+                f"{refusals.rejecting:.0f} s; see what else uses the WAN's ports there (ss -tanp), and keep the kernel "
+                "out of them (net.ipv4.ip_local_reserved_ports)",
+                wan_idx=tried[0],
+                ports=(),
+                free_in=refusals.rejecting,
             )
         need = "no port is free" if request.count == 1 else f"fewer than {request.least} ports are free"
         if refusals.caps:

@@ -13,8 +13,10 @@ from redis_wanpool.protocol.steps import Answer, Call, Conversation
 class Keeping(Session):
     """The part of the conversation that renews and releases."""
 
-    def release(self, leases: Iterable[LeaseState], how: str = "released") -> Conversation[dict[str, str]]:
-        """Gives leases back; tells of each how it ended, now or before."""
+    def release(
+        self, leases: Iterable[LeaseState], how: str = "released", why: str = ""
+    ) -> Conversation[dict[str, str]]:
+        """Gives leases back; tells of each how it ended, now or before. `why` the system refused what is "rejected"."""
         words: dict[str, str] = {}
         for wan_idx, batch in self.batches(leases):
             pairs = [item for lease in batch for item in (lease.port, lease.lease_id)]
@@ -24,7 +26,7 @@ class Keeping(Session):
             asked_before = [lease.asked_to_end for lease in batch]
             for lease in batch:
                 lease.asked_to_end = how
-            answer = yield self.ending(wan_idx, how, pairs)
+            answer = yield self.ending(wan_idx, how, pairs, why)
             if answer.reply[0] not in ("RELEASED", "REJECTED"):
                 raise (yield from self.refused(wan_idx, answer.reply))
             for lease, told, asked in zip(batch, answer.reply[2:], asked_before, strict=True):
@@ -41,10 +43,11 @@ class Keeping(Session):
         self.leases.pop(lease.lease_id, None)
         lease.end(how)
 
-    def ending(self, wan_idx: int, how: str, pairs: Sequence[str | int]) -> Call:
+    def ending(self, wan_idx: int, how: str, pairs: Sequence[str | int], why: str = "") -> Call:
         """The call that ends leases, given as port or "", lease_id and so on."""
         if how == "rejected":
-            return self.call("reject", wan_idx, *pairs)
+            why = why or "refused by the operating system"
+            return self.call("reject", wan_idx, self.network, self.holder.host, why, *pairs)
         return self.call("release", wan_idx, how, *pairs)
 
     def release_one(self, lease: LeaseState, how: str) -> Conversation[bool]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from redis_wanpool.definition import milliseconds
 from redis_wanpool.lease import LeaseState
 from redis_wanpool.scripts import Script
+from redis_wanpool.sockets import Address
 
 T = TypeVar("T")
 
@@ -49,7 +50,8 @@ class Answer:
     """What came of a step, and when.
 
     Of a Call or Ask: Redis's reply, and the local time before it was sent. Of a Sleep: in how many seconds a port
-    will be there, if a call cut it short, or None, and the local time at its end. Of a Connect: a socket or a Failure.
+    will be there, if a call cut it short, or None, and the local time at its end. Of a Resolve: the addresses.
+    Of a Try: a Failure or None. Of a Connect: a socket or a Failure.
     """
 
     reply: Any
@@ -59,13 +61,29 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Connect:
-    """Connect from this source port."""
+class Resolve:
+    """Find the IPv4 addresses of a (host, port)."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """See whether the system would refuse a port."""
 
     lease: LeaseState
-    address: tuple[str, int]
+    source_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Connect from this source port, to the first of the targets that answers."""
+
+    lease: LeaseState
+    targets: tuple[Address, ...]
     timeout: float | None
+    source_address: str
 
 
-Step = Call | Ask | Sleep | Connect
+Step = Call | Ask | Sleep | Resolve | Try | Connect
 Conversation = Generator[Step, Answer, T]
