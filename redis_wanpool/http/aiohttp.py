@@ -1,0 +1,78 @@
+"""aiohttp from leased ports."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import aiohttp
+from aiohttp.connector import Connection
+
+from redis_wanpool.aio import AsyncWanPortPool
+from redis_wanpool.http.line import Line, Wans, connect_async
+from redis_wanpool.protocol import ANY
+from redis_wanpool.protocol.request import WanChoice
+
+
+class WanConnector(aiohttp.TCPConnector):
+    """For `aiohttp.ClientSession(connector=...)`: connections from leased ports of a WAN.
+
+    Args:
+        wan: a WAN, several, or ANY; `over_wan` chooses for a request.
+        wait: seconds to wait for a port; None: without limit. The session's timeouts end the waiting, too.
+        source_address: an IPv4 address of this host.
+        others: as for aiohttp.TCPConnector; its limits are for each choice of WANs.
+    """
+
+    def __init__(
+        self,
+        pool: AsyncWanPortPool,
+        wan: WanChoice = ANY,
+        *,
+        wait: float | None = 0.0,
+        source_address: str | None = None,
+        **others: Any,
+    ) -> None:
+        self._line = Line(pool, wan, wait, source_address)
+        super().__init__(**{**others, "family": socket.AF_INET})
+        self._arguments = others
+        self._by_wans: dict[Wans, WanConnector] = {self._line.wans: self}
+
+    async def connect(self, req: Any, traces: Any, timeout: aiohttp.ClientTimeout) -> Connection:
+        line = self._line.chosen()
+        if line.wans == self._line.wans:
+            return await super().connect(req, traces, timeout)
+        other = self._by_wans.get(line.wans)
+        if other is None:
+            other = WanConnector(
+                line.pool, line.wan, wait=line.wait, source_address=line.source_address, **self._arguments
+            )
+            self._by_wans[line.wans] = other
+        return await other.connect(req, traces, timeout)
+
+    async def close(self, **how: Any) -> None:
+        for other in list(self._by_wans.values()):
+            if other is not self:
+                await other.close(**how)
+        await super().close(**how)
+
+    async def _wrap_create_connection(
+        self,
+        *args: Any,
+        addr_infos: list[Any],
+        req: Any,
+        timeout: aiohttp.ClientTimeout,
+        client_error: type[Exception] = aiohttp.ClientConnectorError,
+        **kwargs: Any,
+    ) -> tuple[asyncio.Transport, Any]:
+        try:
+            async with asyncio.timeout(timeout.sock_connect):
+                sock = await connect_async(self._line, addr_infos[0][4][:2], None)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise client_error(req.connection_key, error) from error
+        return await self._wrap_existing_connection(
+            *args, req=req, timeout=timeout, client_error=client_error, sock=sock, **kwargs
+        )

@@ -1,0 +1,124 @@
+"""httpx from leased ports, blocking and with asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import httpcore
+import httpx
+
+from redis_wanpool.aio import AsyncWanPortPool
+from redis_wanpool.http.httpcore import AsyncLeasedBackend, LeasedBackend
+from redis_wanpool.http.line import Line, Wans
+from redis_wanpool.pool import WanPortPool
+from redis_wanpool.protocol import ANY
+from redis_wanpool.protocol.request import WanChoice
+
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+"""what httpx has by default"""
+TransportT = TypeVar("TransportT", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
+
+
+class _Transports(Generic[TransportT]):
+    """One transport for each choice of WANs, all with the same options."""
+
+    def __init__(self, line: Line[Any], make: Callable[[Line[Any], dict[str, Any]], TransportT], options: Any) -> None:
+        self._line = line
+        self._make: Callable[[Line[Any], dict[str, Any]], TransportT] = make
+        self._options = options
+        self._by_wans: dict[Wans, TransportT] = {}
+
+    def chosen(self) -> TransportT:
+        line = self._line.chosen()
+        return self._by_wans.get(line.wans) or self._by_wans.setdefault(line.wans, self._make(line, self._options))
+
+    def all(self) -> list[TransportT]:
+        return list(self._by_wans.values())
+
+
+def _options(verify: Any, cert: Any, http1: bool, http2: bool, limits: httpx.Limits, retries: int) -> dict[str, Any]:
+    return {
+        "ssl_context": httpx.create_ssl_context(verify=verify, cert=cert, trust_env=False),
+        "max_connections": limits.max_connections,
+        "max_keepalive_connections": limits.max_keepalive_connections,
+        "keepalive_expiry": limits.keepalive_expiry,
+        "http1": http1,
+        "http2": http2,
+        "retries": retries,
+    }
+
+
+class _Leased(httpx.HTTPTransport):
+    def __init__(self, line: Line[WanPortPool], options: dict[str, Any]) -> None:
+        self._pool = httpcore.ConnectionPool(network_backend=LeasedBackend(line), **options)
+
+
+class _AsyncLeased(httpx.AsyncHTTPTransport):
+    def __init__(self, line: Line[AsyncWanPortPool], options: dict[str, Any]) -> None:
+        self._pool = httpcore.AsyncConnectionPool(network_backend=AsyncLeasedBackend(line), **options)
+
+
+class WanTransport(httpx.BaseTransport):
+    """For `httpx.Client(transport=...)`: connections from leased ports of a WAN.
+
+    httpx leaves the environment's proxies alone when it is given a transport.
+
+    Args:
+        wan: a WAN, several, or ANY; `over_wan` chooses for a request.
+        wait: seconds to wait for a port; None: without limit.
+        source_address: an IPv4 address of this host.
+        others: as for httpx.HTTPTransport; its limits are for each choice of WANs.
+    """
+
+    def __init__(
+        self,
+        pool: WanPortPool,
+        wan: WanChoice = ANY,
+        *,
+        wait: float | None = 0.0,
+        source_address: str | None = None,
+        verify: Any = True,
+        cert: Any = None,
+        http1: bool = True,
+        http2: bool = False,
+        limits: httpx.Limits = LIMITS,
+        retries: int = 0,
+    ) -> None:
+        options = _options(verify, cert, http1, http2, limits, retries)
+        self._transports = _Transports(Line(pool, wan, wait, source_address), _Leased, options)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._transports.chosen().handle_request(request)
+
+    def close(self) -> None:
+        for transport in self._transports.all():
+            transport.close()
+
+
+class AsyncWanTransport(httpx.AsyncBaseTransport):
+    """For `httpx.AsyncClient(transport=...)`; arguments as for WanTransport. It runs on asyncio, not on trio."""
+
+    def __init__(
+        self,
+        pool: AsyncWanPortPool,
+        wan: WanChoice = ANY,
+        *,
+        wait: float | None = 0.0,
+        source_address: str | None = None,
+        verify: Any = True,
+        cert: Any = None,
+        http1: bool = True,
+        http2: bool = False,
+        limits: httpx.Limits = LIMITS,
+        retries: int = 0,
+    ) -> None:
+        options = _options(verify, cert, http1, http2, limits, retries)
+        self._transports = _Transports(Line(pool, wan, wait, source_address), _AsyncLeased, options)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._transports.chosen().handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for transport in self._transports.all():
+            await transport.aclose()

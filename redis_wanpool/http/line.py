@@ -1,0 +1,79 @@
+"""From which WANs a client gets its ports, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from redis_wanpool.aio import AsyncWanPortPool
+from redis_wanpool.pool import WanPortPool
+from redis_wanpool.protocol import Dial, Request
+from redis_wanpool.protocol.request import WanChoice
+from redis_wanpool.sockets import Address, LeasedSocket, checked_source
+
+PoolT = TypeVar("PoolT", WanPortPool, AsyncWanPortPool)
+Wans = tuple[int, ...] | None
+
+_chosen: ContextVar[WanChoice | None] = ContextVar("redis_wanpool_wan", default=None)
+
+
+@contextmanager
+def over_wan(wan: WanChoice) -> Iterator[None]:
+    """Sends the requests of this thread or task by another WAN than their session's, as long as the block lasts.
+
+    Connections that are kept alive are kept for each choice of WANs apart.
+
+    Args:
+        wan: a WAN, several, or ANY.
+    """
+    Request.of(wan)
+    token = _chosen.set(wan)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Line(Generic[PoolT]):
+    """A pool, the WANs to use, and how long to wait for a port."""
+
+    pool: PoolT
+    wan: WanChoice
+    wait: float | None
+    source_address: str | None
+
+    def __post_init__(self) -> None:
+        Request.of(self.wan, wait=self.wait)
+        checked_source(self.source_address)
+
+    @property
+    def wans(self) -> Wans:
+        """What tells connections apart that must not be taken for one another."""
+        return Request.of(self.wan).wans
+
+    def chosen(self) -> Line[PoolT]:
+        """The line of the request that is being made now."""
+        wan = _chosen.get()
+        return self if wan is None else replace(self, wan=wan)
+
+
+def connect(line: Line[WanPortPool], address: Address, timeout: float | None) -> LeasedSocket:
+    """A connection with a lease of its own, which it does not outlive."""
+    return line.pool.connect(
+        line.wan,
+        address,
+        wait=line.wait,
+        timeout=timeout,
+        source_address=line.source_address,
+        close_on_loss=True,
+    )
+
+
+async def connect_async(line: Line[AsyncWanPortPool], address: Address, timeout: float | None) -> LeasedSocket:
+    """As `connect`; the socket is connected, and non-blocking."""
+    request = Request.of(line.wan, wait=line.wait)
+    return await line.pool._connect(request, Dial.of(address, timeout, 3, line.source_address), True)

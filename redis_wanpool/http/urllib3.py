@@ -1,0 +1,82 @@
+"""urllib3 from leased ports."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import Any
+
+from urllib3 import PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from redis_wanpool.http.line import Line, connect
+from redis_wanpool.pool import WanPortPool
+from redis_wanpool.protocol import ANY
+from redis_wanpool.protocol.request import WanChoice
+
+
+class _Leased(HTTPConnection):
+    _line: Line[WanPortPool]
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            sock = connect(self._line, (self._dns_host, self.port), self.timeout)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            text = f"connecting to {self.host} took more than {self.timeout} s"
+            raise ConnectTimeoutError(self, text) from error
+        except OSError as error:
+            raise NewConnectionError(self, f"cannot connect: {error}") from error
+        for option in self.socket_options or ():
+            sock.setsockopt(*option)
+        sys.audit("http.client.connect", self, self.host, self.port)
+        return sock
+
+
+class _LeasedTls(_Leased, HTTPSConnection):
+    pass
+
+
+class WanPoolManager(PoolManager):
+    """A PoolManager whose connections leave from leased ports of a WAN.
+
+    A retry or redirect that needs a new connection takes a new lease. A connection that is kept alive keeps its port:
+    `clear()` closes them.
+
+    Args:
+        wan: a WAN, several, or ANY; `over_wan` chooses for a request.
+        wait: seconds to wait for a port; None: without limit.
+        source_address: an IPv4 address of this host.
+        others: as for urllib3.PoolManager.
+    """
+
+    def __init__(
+        self,
+        pool: WanPortPool,
+        wan: WanChoice = ANY,
+        *,
+        wait: float | None = 0.0,
+        source_address: str | None = None,
+        **others: Any,
+    ) -> None:
+        super().__init__(**others)
+        self._line = Line(pool, wan, wait, source_address)
+
+    def clear(self) -> None:
+        """Closes all connections that are kept alive, at once; urllib3 alone leaves that to the garbage collector."""
+        for made in [self.pools.get(key) for key in self.pools.keys()]:  # noqa: SIM118  # it refuses to be iterated
+            if made is not None:
+                made.close()
+        super().clear()
+
+    def connection_from_pool_key(self, pool_key: Any, request_context: dict[str, Any]) -> HTTPConnectionPool:
+        return super().connection_from_pool_key((pool_key, self._line.chosen().wans), request_context)  # type: ignore[arg-type]
+
+    def _new_pool(self, scheme: str, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
+        made = super()._new_pool(scheme, *args, **kwargs)
+        kind = _LeasedTls if scheme == "https" else _Leased
+        made.ConnectionCls = type(kind.__name__, (kind,), {"_line": self._line.chosen()})
+        return made
