@@ -136,6 +136,39 @@ def test_a_newcomer_does_not_overtake_a_waiter(pools: Any, one_port: Any, backen
         pools().acquire(0)
 
 
+class TestCapped:
+    """Waiters whose network holds all the ports that it may."""
+
+    @pytest.fixture
+    def capped(self, pools: Callable[..., Any]) -> Any:
+        pool = pools(network="capped")
+        pool.define_wan(0, "20000-20001", cooldown=0, max_per_network=1)
+        return pool
+
+    def test_keep_no_port_from_other_networks(self, capped: Any, pools: Any, backends: Any) -> None:
+        lease = capped.acquire(0)
+        waiter = Waiter(capped)
+        queue_of(backends.admin, 1)
+        other = pools(network="other")
+        assert other.acquire(0).release() is True
+        lease.release()
+        assert waiter.outcome().release() is True
+
+    def test_are_called_by_their_own_release_and_others_for_the_port(
+        self, capped: Any, pools: Any, backends: Any
+    ) -> None:
+        lease, other = capped.acquire(0), pools(network="other")
+        theirs = other.acquire(0)
+        first = Waiter(capped)
+        queue_of(backends.admin, 1)
+        second = Waiter(pools(network="third"))
+        queue_of(backends.admin, 2)
+        theirs.release()
+        assert second.outcome().port == theirs.port, "the first may not have it"
+        lease.release()
+        assert first.outcome().port == lease.port
+
+
 def test_a_dead_waiter_is_in_nobodys_way_for_long(one_port: Any, backends: Any) -> None:
     place(backends.admin, in_ms=-2_001)
     one_port.acquire(0)

@@ -20,7 +20,7 @@ from redis_wanpool.pool import WanPortPool
 Raised = type[Exception]
 
 UNUSED = 30.0
-"""seconds after which a connection is closed over which nothing was sent: httpcore 1.0 keeps one open and forgets it when
+"""seconds after which a connection is closed over which nothing was sent: httpcore 1.0 keeps one open and forgets it if
 its request is cancelled just after it was made"""
 
 

@@ -169,6 +169,11 @@ MUTANTS = [
         *("tests/test_queue.py", "newcomer or first_come"),
     ),
     Mutant(
+        *("waiting", "a free port is kept for who may not have it", "lua/lib/ahead.lua"),
+        *("elseif waiter.is_capped then", "elseif false then"),
+        *("tests/test_queue.py", "TestCapped"),
+    ),
+    Mutant(
         *("waiting", "the queue goes by the server's clock", "lua/lib/refuse.lua"),
         *('"NX", fence, ticket', '"NX", time[1] * 1000000 + time[2], ticket'),
         *("tests/test_steps.py", "came_first"),
