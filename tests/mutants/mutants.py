@@ -159,6 +159,36 @@ MUTANTS = [
         *("tests/test_bounded.py", ""),
     ),
     Mutant(
+        *("connections", "a close leaves the lease", "redis_wanpool/sockets.py"),
+        *("        if release is not None:\n            release(closed)", "        pass"),
+        *("tests/test_sockets.py", "closing_the_connection"),
+    ),
+    Mutant(
+        *("connections", "what ssl took over is forgotten", "redis_wanpool/sockets.py"),
+        *("            tie.watch(fd, tie)", "            pass"),
+        *("tests/test_sockets.py", "TestTls"),
+    ),
+    Mutant(
+        *("connections", "a lost lease leaves its connections", "redis_wanpool/face.py"),
+        *("                sockets.hang_up(connection)", "                pass"),
+        *("tests/test_sockets.py", "TestLoss and pool"),
+    ),
+    Mutant(
+        *("connections", "refused ports count for nothing", "lua/reject.lua"),
+        *('redis.call("ZADD", rejected, now_ms, ports[i])', ""),
+        *("tests/test_sockets.py", "too_many"),
+    ),
+    Mutant(
+        *("connections", "half a range refused stops a connect", "redis_wanpool/protocol/connecting.py"),
+        *("FACTOR, MOST = 4, 64", "FACTOR, MOST = 1, 1"),
+        *("tests/test_sockets.py", "half_a_range"),
+    ),
+    Mutant(
+        *("connections", "an attempt that timed out is forgotten", "redis_wanpool/sockets.py"),
+        *("earlier.used or failure.used", "failure.used"),
+        *("tests/test_sockets.py", "nobody_answered"),
+    ),
+    Mutant(
         *("waiting", "a release calls nobody", "lua/lib/finish.lua"),
         *("if waiting > 0 then wake(", "if waiting < 0 then wake("),
         *("tests/test_queue.py", "release_calls"),
