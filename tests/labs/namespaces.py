@@ -74,6 +74,7 @@ def site(containers: int) -> Iterator[Site]:
     try:
         router, server, users = namespace("router"), namespace("server"), []
         translate(router, "wan*")
+        sysctl(router, "net.ipv4.icmp_ratelimit=0")  # says each time at once that there is no way
         ip(router, "link add br0 type bridge\n addr add 10.77.0.1/24 dev br0\n link set br0 up")
         ip(server, f"addr add {SERVER}/32 dev lo")
         for wan in range(WANS):

@@ -49,7 +49,7 @@ class Lab:
                     command = ["ip", "netns", "exec", user, sys.executable, str(HERE / "worker.py"), json.dumps(job)]
                     pipes = dict(stdin=subprocess.PIPE, stdout=said, stderr=cried)
                     processes.append(subprocess.Popen(command, start_new_session=True, **pipes))
-            wait_for(lambda: self._are_done(processes, workers * each), within=100)
+            wait_for(lambda: self._are_done(processes, workers * each), within=90)
             visits: Visits = [json.loads(line) for line in self.said.read_text().splitlines()]
             took = time.monotonic() - began
             wait_for(lambda: not self.site.connections())
@@ -68,7 +68,8 @@ class Lab:
         return visits
 
     def _are_done(self, processes: list[subprocess.Popen[bytes]], count: int) -> bool:
-        assert all(process.poll() is None for process in processes), self.cried.read_text()
+        cries = self.cried.read_text()
+        assert all(process.poll() is None for process in processes) and not cries, cries
         return self.said.read_bytes().count(b"\n") == count
 
 
@@ -109,7 +110,10 @@ def test_ports_by_chance_collide(lab: Lab) -> None:
     visits = lab.visits("chance", ports=20, each=10)
     assert failed(visits), "ports that were still in use"
     assert len(moved(visits)) > len(visits) / 10
-    assert bool(astray(visits)) == (len(lab.site.users) > 3), "a NAT before the router's moves ports into other WANs"
+    lost = astray(visits) + [visit for visit in failed(visits) if "unreachable" in visit["error"]]
+    assert bool(lost) == (len(lab.site.users) > 3), (
+        "a NAT before the router's moves ports into another WAN, or into none"
+    )
 
 
 @pytest.mark.parametrize("ports", [200, 20])
@@ -125,7 +129,10 @@ def test_leased_ports_of_http_clients_are_kept(lab: Lab, way: str) -> None:
 
 @pytest.mark.parametrize("lab", [0], ids=["hosts"], indirect=True)
 def test_a_server_without_timestamps_blocks_no_port_that_is_granted(lab: Lab) -> None:
-    """There a port that its client closed first is of no use to the same server for 60 s: here 50 of 60."""
+    """There a port that its client closed first is of no use to the same server for 60 s: here 51 of 60."""
     sysctl(lab.site.server, "net.ipv4.tcp_timestamps=0")
     ends = ("client first", "server first", "server first")
-    check_all_kept(lab.visits("connect", "streams", ports=60, each=38, ends=ends, workers=4, users=1, wans=1))
+    visits = lab.visits("connect", "streams", ports=60, each=38, ends=ends, workers=4, users=1, wans=1)
+    check_all_kept(visits)
+    blocked = [visit["port"] for visit in visits if visit["end"] == "client first"]
+    assert len(set(blocked)) == len(blocked) == 51

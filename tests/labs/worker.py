@@ -28,7 +28,7 @@ Seen = tuple[int, str, int]
 def by_chance(ports: int, wan: int, end: str) -> Seen:
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.settimeout(10)
+        sock.settimeout(2)
         sock.bind(("", first_port(wan) + random.randrange(ports)))
         sock.connect(PLAIN)
         return talk(sock, end)
@@ -130,7 +130,7 @@ def main() -> int:
             random.seed(f"{job['seed']} {number}")
             asyncio.run(work(job, number))
             return 0
-    return max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(job["processes"]))
+    return sum(os.wait()[1] != 0 for _ in range(job["processes"]))
 
 
 if __name__ == "__main__":
