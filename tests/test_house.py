@@ -13,7 +13,7 @@ import redis_wanpool
 
 PACKAGE = Path(redis_wanpool.__file__).parent
 FLOORS = [
-    {"cli", "legacy"},
+    {"cli", "legacy", "doctor"},
     {"pool", "aio"},
     {"face"},
     {"wire", "life", "reaper"},
