@@ -182,19 +182,24 @@ def _no_port(lines: Sequence[Line]) -> Iterator[Finding]:
 def _no_answer(default: Line, lines: Sequence[Line]) -> Iterator[Finding]:
     everyone = [default, *lines]
     silent: dict[str, list[Line]] = {}
+    why: dict[str, str] = {}
     for line in everyone:
-        kind, text = line.failures[-1] if line.failures else ("", "")
-        if kind in HERE and line.answers:
+        troubles = [(kind, text) for kind, text in line.failures if kind in HERE]
+        if not troubles:
+            continue
+        kind, text = troubles[-1]
+        if line.answers:
             seen = f"{line}: {len(line.answers)} of {line.tried} connections were answered; the last failure: {text}"
             means, cure = "the line is unsteady, or the endpoint is", "ask more often: --count 50"
             yield Finding(FAIL, "unsteady", _indexes([line]), seen, means, cure)
-        elif kind in HERE:
+        else:
             silent.setdefault(kind, []).append(line)
+            why[kind] = text
     answered = any(line.answers for line in everyone)
     for kind, group in silent.items():
         everywhere = not answered and (kind == "refused" or len(silent) == 1)
         severity = WARN if group == [default] and not everywhere else FAIL
-        seen = f"no answer by {_names(group)}: {group[0].failures[-1][1]}"
+        seen = f"no answer by {_names(group)}: {why[kind]}"
         yield Finding(severity, kind, _indexes(group), seen, *(EVERYWHERE if everywhere else HERE)[kind])
 
 
