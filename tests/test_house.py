@@ -13,7 +13,7 @@ import redis_wanpool
 
 PACKAGE = Path(redis_wanpool.__file__).parent
 FLOORS = [
-    {"cli", "legacy", "http"},
+    {"cli", "legacy", "http", "doctor"},
     {"pool", "aio", "leases"},
     {"face"},
     {"wire", "life", "reaper"},

@@ -52,7 +52,7 @@ def _refuse_password(url: str | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from redis_wanpool.cli import adopt, define, demo, embedded, operate, status
+    from redis_wanpool.cli import adopt, define, demo, doctor, embedded, operate, status
 
     parser = argparse.ArgumentParser(
         prog="wanpool",
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for module in (demo, define, adopt, status, operate, embedded):
+    for module in (demo, define, adopt, status, operate, doctor, embedded):
         module.add_to(verbs)
     return parser
 
