@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,10 @@ TIMEOUT = 5.0
 """seconds for a connection, and again for its line"""
 WAIT = 3.0
 """seconds to wait for a port: more than it rests"""
+ENOUGH = 2
+"""failures in a row"""
+MOST_AT_A_TIME = 50
+"""connections that stay open, so that the next one gets another port; and no more than half of what is free"""
 LONGEST = 64
 """bytes to read of an answer"""
 _ANSWER = re.compile(rb"((?:\d{1,3}\.){3}\d{1,3}):(\d{1,5})\n")
@@ -77,37 +81,47 @@ class Line:
 
 def look(pool: WanPortPool, target: tuple[str, int], wans: Sequence[int], count: int) -> Iterator[Line]:
     """The default line, by one connection from a port of the kernel's; then each WAN, by `count` from leased ports."""
-    yield _look(Line(None), lambda: socket.create_connection(target, TIMEOUT), 1)
+    yield _look(Line(None), lambda: socket.create_connection(target, TIMEOUT), 1, 1)
     for wan_idx in wans:
+        at_a_time = MOST_AT_A_TIME
+        with suppress(WanNotDefined):  # which is said later
+            at_a_time = max(1, min(pool.snapshot(wan_idx).free // 2, MOST_AT_A_TIME))
 
         def connect(wan_idx: int = wan_idx) -> socket.socket:
             return pool.connect(wan_idx, target, wait=WAIT, timeout=TIMEOUT)
 
-        yield _look(Line(wan_idx), connect, count)
+        yield _look(Line(wan_idx), connect, count, at_a_time)
 
 
-def _look(line: Line, connect: Callable[[], socket.socket], count: int) -> Line:
-    """Ends early where more would not tell more: without a port, with a stranger, after two failures in a row."""
-    failed = 0
-    while line.tried < count and failed < 2:
-        line.tried += 1
-        try:
-            with connect() as sock:
-                line.answers.append(_ask(sock))
-            failed = 0
-        except tuple(NO_PORT) as error:
-            line.tried -= 1
-            line.failures.append((NO_PORT[type(error)], str(error)))
-            break
-        except NotAnEcho as error:
-            line.failures.append(("strange", str(error)))
-            break
-        except OSError as error:
-            refused, late = isinstance(error, ConnectionRefusedError), isinstance(error, TimeoutError)
-            kind = "refused" if refused else "timeout" if late else "unreachable"
-            line.failures.append((kind, error.strerror or str(error)))
-            failed += 1
+def _look(line: Line, connect: Callable[[], socket.socket], count: int, at_a_time: int) -> Line:
+    """Ends early where more would not tell more: without a port, with a stranger, after failures in a row."""
+    with ExitStack() as opened:
+        failed = 0
+        while line.tried < count and failed < ENOUGH:
+            if line.tried % at_a_time == 0:
+                opened.close()
+            failed = _look_once(line, lambda: opened.enter_context(connect()), failed)
     return line
+
+
+def _look_once(line: Line, connect: Callable[[], socket.socket], failed: int) -> int:
+    """Asks once; how many failures in a row that makes, or `ENOUGH` of them."""
+    line.tried += 1
+    try:
+        line.answers.append(_ask(connect()))
+    except tuple(NO_PORT) as error:
+        line.tried -= 1
+        line.failures.append((NO_PORT[type(error)], str(error)))
+        return ENOUGH
+    except NotAnEcho as error:
+        line.failures.append(("strange", str(error)))
+        return ENOUGH
+    except OSError as error:
+        refused, late = isinstance(error, ConnectionRefusedError), isinstance(error, TimeoutError)
+        kind = "refused" if refused else "timeout" if late else "unreachable"
+        line.failures.append((kind, error.strerror or str(error)))
+        return failed + 1
+    return 0
 
 
 def _ask(sock: socket.socket) -> Seen:

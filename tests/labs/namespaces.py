@@ -24,6 +24,7 @@ NAT = 'table ip nat {{ chain post {{ type nat hook postrouting priority srcnat; 
 
 @dataclass
 class Site:
+    router: str
     server: str
     users: list[str]
     """the namespaces from which connections are made: the containers, or else the hosts"""
@@ -93,7 +94,7 @@ def site(containers: int) -> Iterator[Site]:
                 users.append(container)
             if not containers:
                 users.append(host)
-        yield Site(server, users)
+        yield Site(router, server, users)
     finally:
         for name in made:
             subprocess.run(["ip", "netns", "del", name], check=False)

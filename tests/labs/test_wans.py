@@ -136,3 +136,17 @@ def test_a_server_without_timestamps_blocks_no_port_that_is_granted(lab: Lab) ->
     check_all_kept(visits)
     blocked = [visit["port"] for visit in visits if visit["end"] == "client first"]
     assert len(set(blocked)) == len(blocked) == 51
+    assert no_port_was_refused(lab)
+
+
+@pytest.mark.parametrize("lab", [0], ids=["hosts"], indirect=True)
+@pytest.mark.parametrize("way", [*BLOCKING, *ASYNC])
+def test_nor_any_that_an_http_client_gets(lab: Lab, way: str) -> None:
+    sysctl(lab.site.server, "net.ipv4.tcp_timestamps=0")
+    ends = ("one request", "two requests", "server first")
+    check_all_kept(lab.visits(way, ports=60, each=12, ends=ends, workers=4, users=1, wans=1))
+    assert no_port_was_refused(lab)
+
+
+def no_port_was_refused(lab: Lab) -> bool:
+    return not list(lab.server.admin.scan_iter("wanpool:{test:0}:quarantine:*"))
