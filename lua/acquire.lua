@@ -65,7 +65,7 @@ if count >= least then
     -- @include "own"
     if fresh > 0 and tonumber(config[13] or 0) > now_ms then
       -- @include "rejecting"
-      till_ms = rejecting_until()
+      till_ms = rejecting_until(network)
       if till_ms then fresh = 0 end
     end
   elseif redis.call("SREM", FREE, wanted) == 1

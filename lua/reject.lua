@@ -16,28 +16,28 @@ if waiting > 0 then
 end
 -- @include "clocks"
 -- @include "finish"
-local network, host, why = ARGV[3], ARGV[4], ARGV[5]
+local by, host, why = ARGV[3], ARGV[4], ARGV[5]
 -- @include "rejecting"
 -- @include "iso"
 local first, step, answer, ids = 6, 2, {"REJECTED", now_ms}, {}
-local how = rejecting_until() and "unused" or "rejected"
+local how = rejecting_until(by) and "unused" or "rejected"
 for i = first + 1, #ARGV, step do ids[#ids + 1] = ARGV[i] end
 local ports = redis.call("HMGET", IDS, unpack(ids))
 -- @include "end_asked"
 if has_ended then
-  local quarantine_ms, rejected = tonumber(redis.call("HGET", CONFIG, "quarantine_ms")), REJECTED .. network
+  local quarantine_ms, rejected = tonumber(redis.call("HGET", CONFIG, "quarantine_ms")), REJECTED .. by
   redis.call("ZREMRANGEBYSCORE", rejected, "-inf", now_ms - PATIENCE_MS)
   for i = 1, #ids do
     if ports[i] and answer[2 + i] == "rejected" then
       redis.call("ZADD", rejected, now_ms, ports[i])
       local about = QUARANTINE .. ports[i]
-      redis.call("HSET", about, "reason", why, "host", host, "network", network, "lease_id", ids[i],
+      redis.call("HSET", about, "reason", why, "host", host, "network", by, "lease_id", ids[i],
         "rejected_at", iso(now_ms + ahead_ms), "free_at", iso(now_ms + ahead_ms + quarantine_ms))
       redis.call("PEXPIRE", about, math.max(quarantine_ms, 1))
     end
   end
   redis.call("PEXPIRE", rejected, PATIENCE_MS)
-  local till_ms = rejecting_until()
+  local till_ms = rejecting_until(by)
   if till_ms then saw("rejects_until", int(math.max(till_ms, tonumber(config[13] or 0)))) else saw() end
 end
 return answer

@@ -2,7 +2,6 @@
 -- network holds all that it may is capped: no free port is kept for it.
 local LATE_MS, IN_VIEW = 2000, 64
 local queue
-local function plan(network, at, is_capped) return network .. " " .. int(at) .. (is_capped and " capped" or "") end
 local function in_view()
   if queue then return queue end
   queue = {}
@@ -10,7 +9,8 @@ local function in_view()
   if #tickets == 0 then return queue end
   for i, text in ipairs(redis.call("HMGET", WAITERS, unpack(tickets))) do
     local network, next_ms, rest = string.match(text or "", "^(%S+) (%d+)(.*)$")
-    queue[i] = {ticket = tickets[i], network = network, next_ms = tonumber(next_ms or 0), is_capped = rest == " capped"}
+    queue[i] = {ticket = tickets[i], network = network, next_ms = tonumber(next_ms or 0), rest = rest or ""}
+    queue[i].is_capped = rest == " capped"
   end
   return queue
 end

@@ -6,7 +6,7 @@ if till_ms then free_at = math.min(free_at or math.huge, till_ms) end
 local back_ms = math.min(wait_ms or 0, math.max((free_at or math.huge) - now_ms, SOONEST_MS))
 if wait_ms and not till_ms then
   redis.call("ZADD", WAITING, "NX", fence, ticket) -- the fence grows with each acquire, whatever the clock does
-  redis.call("HSET", WAITERS, ticket, plan(network, now_ms + back_ms, is_capped))
+  redis.call("HSET", WAITERS, ticket, network .. " " .. int(now_ms + back_ms) .. (is_capped and " capped" or ""))
   saw("waiting", redis.call("ZCARD", WAITING))
 elseif waiting > 0 then
   leave(ticket)

@@ -9,7 +9,7 @@ function wake(network, mine_at, others_at)
     if waiter.next_ms > at + 1 and not is_dead(waiter) then
       waiter.next_ms = at
       local list = PREFIX .. "wake:" .. string.match(waiter.ticket, "^(.*)/")
-      redis.call("HSET", WAITERS, waiter.ticket, plan(waiter.network, at, waiter.is_capped))
+      redis.call("HSET", WAITERS, waiter.ticket, waiter.network .. " " .. int(at) .. waiter.rest)
       redis.call("LPUSH", list, waiter.ticket .. " " .. int(at - now_ms))
       redis.call("PEXPIRE", list, 10000)
       if not waiter.is_capped then return end
