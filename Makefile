@@ -24,7 +24,7 @@ demo: $(VENV)/.ready
 
 # On one server; test-all has five. WANPOOL_TEST_SERVERS=redis-6.2,valkey-9.1 chooses.
 test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
-	$(BIN)/python -m pytest -q
+	WANPOOL_LONG=$${WANPOOL_LONG:-0.5} $(BIN)/python -m pytest -q
 
 # All server versions, the labs, the mutants, and the suite against the built wheel; needs what .ci/run installs, and root.
 test-all: $(VENV)/.ready

@@ -450,8 +450,9 @@ def test_a_wan_without_free_ports_is_told_and_the_others_go_on(
 
 
 def test_a_wan_whose_ports_are_refused_or_unknown_is_told_and_the_others_go_on(
-    wans: WanPortPool, imitation: Imitation, doctor: Callable[..., tuple[int, Any]]
+    wans: WanPortPool, imitation: Imitation, doctor: Callable[..., tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(probe, "WAIT", 0.0)
     imitation.answer = good
     with ExitStack() as stack:
         for port in RANGES[0]:

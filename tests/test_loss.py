@@ -18,6 +18,7 @@ from conftest import check_invariant, wait_for
 from faces import make
 
 from redis_wanpool import BackendUnavailable, LeaseLost, WanpoolError, WanPortPool, clock
+from redis_wanpool.background import Background
 
 TTL = 1.5
 PREFIX = "wanpool:{test:0}:"
@@ -320,9 +321,11 @@ class TestSuspend:
         check_invariant(own_server.admin)
 
     def test_loss_is_told_once_soon_after_it(
-        self, own_server: Any, face: str, loop: Any, sleep: Callable[[float], None]
+        self, own_server: Any, face: str, loop: Any, sleep: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Soon is a few seconds, whatever the ttl: no timer of the process is of use here."""
+        assert Background.LOOK == 5.0
+        monkeypatch.setattr(Background, "LOOK", 0.5)
         told: list[str] = []
         with make(
             face, loop, own_server.url, namespace="test", rest=0, on_lost=lambda lease: told.append(lease.lease_id)
