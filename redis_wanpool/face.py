@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -85,6 +86,7 @@ class Face:
         self._reaper = Reaper(self.protocol, self._run_blocking)
         self._reaping = Background("wanpool-reaper", self._reaper.tick)
         self._handovers = Handovers()
+        self._dropped: deque[LeaseState] = deque()
         self._wakeups = Wakeups(
             self._blocking_client, lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.holder)
         )
@@ -210,6 +212,8 @@ class Face:
     # -- in the background
 
     def _beat(self) -> float | None:
+        while self._dropped:
+            self._let_go(self._dropped.popleft())
         if not self.protocol.has_work():
             return None
         pause = self._run_blocking(self.protocol.beat(boottime()))
@@ -259,7 +263,7 @@ class Face:
         """The socket, whose last close gives its port back by `release`, and whose end is the lease's if so wanted."""
         sock.lease = lease
         if release is not None or close_on_loss:
-            sock._tie = Tie(lease, close_on_loss, release, self._let_go, self._handovers.watch)
+            sock._tie = Tie(lease, close_on_loss, release, self._drop, self._handovers.watch)
         if close_on_loss:
             lease.close_when_lost(sock)
             if lease.lost:
@@ -271,6 +275,12 @@ class Face:
         if lease.ended is None:
             self.protocol.leave_to_upkeep(lease, self._how(True, closed))
             self._clear_up_soon()
+
+    def _drop(self, lease: LeaseState) -> None:
+        """The same from anywhere: the garbage collector calls in the middle of whatever it interrupts."""
+        if lease.ended is None:
+            self._dropped.append(lease)
+            self._heartbeat.due(boottime())
 
     def _clear_up_soon(self) -> None:
         """After a call whose answer is not known."""
