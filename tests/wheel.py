@@ -30,8 +30,10 @@ def main() -> None:
         run(sys.executable, "-m", "venv", "--without-pip", away / "venv", cwd=away)
         python = away / "venv" / "bin" / "python"
         pip = [os.environ.get("PYTHON", "python3"), "-m", "pip", "--python", python, "install", "-q"]
-        run(*pip, f"{wheel}[embedded,fake]", "pytest", "pytest-timeout", "hypothesis", cwd=away)
-        shutil.copytree(ROOT / "tests", away / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+        extras, tools = "embedded,fake,urllib3,requests,aiohttp,httpx", ["pytest", "pytest-timeout", "hypothesis"]
+        run(*pip, f"{wheel}[{extras}]", *tools, "trustme", "pycurl", cwd=away)
+        for folder in ("tests", "docs"):
+            shutil.copytree(ROOT / folder, away / folder, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", away)
         shutil.copytree(ROOT / ".servers", away / ".servers")
         run(python, "-c", f"import redis_wanpool; assert '{away}' in redis_wanpool.__file__", cwd=away)
