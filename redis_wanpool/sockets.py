@@ -18,7 +18,7 @@ from redis_wanpool.errors import InvalidValue
 _WINDOWS = sys.platform == "win32"
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER with which close() sends RST"""
-_CLOSED, _CLOSE_WAIT, _LAST_ACK, _TIMESTAMPS = 7, 8, 9, 1
+_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSED, _CLOSE_WAIT, _LAST_ACK, _TIMESTAMPS = 1, 4, 5, 7, 8, 9, 1
 """of TCP_INFO: states, and an option (include/net/tcp_states.h and include/uapi/linux/tcp.h of Linux)"""
 
 Address = tuple[str, int]
@@ -98,7 +98,7 @@ def how_it_ends(sock: socket.socket, said_end: bool) -> str:
     state, has_timestamps = info[0], info[5] & _TIMESTAMPS
     if state == _CLOSED and not said_end:  # after RST, or after a silence: what the router knows is not certain
         return "fin"
-    if aborts and state != _CLOSED:
+    if aborts and state in (_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE_WAIT):
         return "reset"
     if state in (_CLOSE_WAIT, _LAST_ACK):  # the other side closed first, and keeps TIME_WAIT
         return "fin"

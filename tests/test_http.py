@@ -32,7 +32,7 @@ from redis_wanpool.http.urllib3 import WanPoolManager
 
 FIRST, SECOND = range(24300, 24310), range(24310, 24320)
 TIMEOUT = 10.0
-Seen = dict[str, int]
+Seen = dict[str, Any]
 
 
 class Client:
@@ -476,6 +476,12 @@ class TestRequests:
         assert manager.request("GET", web.url + "/flaky").json()["connection"] == 3
         manager.clear()
         assert pool.snapshot(0).leased == 0
+
+    def test_the_source_address_can_be_chosen(self, pool: WanPortPool, web: Web) -> None:
+        with WanSession(pool, 0, source_address="127.0.0.5") as session:
+            assert session.get(web.url + "/seen").json()["address"] == "127.0.0.5"
+        with pytest.raises(InvalidValue, match="source_address"):
+            WanSession(pool, 0, source_address="here")
 
     def test_a_body_that_is_streamed_keeps_the_lease_to_its_end(self, pool: WanPortPool, web: Web) -> None:
         with WanSession(pool, 0) as session:

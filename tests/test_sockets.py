@@ -342,13 +342,15 @@ class TestHowItEnds:
             def getsockopt(self, level: int, option: int, size: int) -> bytes:
                 return self.linger if level == socket.SOL_SOCKET else self.info
 
-        established, close_wait, closed = 1, 8, 7
+        established, close_wait, last_ack, closed = 1, 8, 9, 7
         for said, said_end, expected in (
             (Said(established), False, "fin"),
             (Said(established, options=0), False, "time_wait"),
             (Said(established, aborts=True), False, "reset"),
             (Said(established, options=0, aborts=True), False, "reset"),
             (Said(close_wait, options=0), False, "fin"),
+            (Said(close_wait, aborts=True), False, "reset"),
+            (Said(last_ack, aborts=True), True, "fin"),
             (Said(closed), True, "drained"),
             (Said(closed, options=0), True, "time_wait"),
             (Said(closed, aborts=True), False, "fin"),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
+
+import aiohttp
+import httpx
+import requests
+import urllib3
 
 from redis_wanpool import (
     ANY,
@@ -26,6 +32,12 @@ from redis_wanpool import (
     WanpoolError,
     WanPortPool,
 )
+from redis_wanpool.http import over_wan
+from redis_wanpool.http.aiohttp import WanConnector
+from redis_wanpool.http.client import WanHTTPConnection, WanHTTPSConnection
+from redis_wanpool.http.httpx import AsyncWanTransport, WanTransport
+from redis_wanpool.http.requests import WanAdapter, WanSession
+from redis_wanpool.http.urllib3 import WanPoolManager
 from redis_wanpool.legacy import port_allocator, wan_port_pool
 
 
@@ -40,7 +52,7 @@ def blocking() -> None:
         )
         with pool.acquire(0, wait=5, label="daily_basic") as lease:
             sock: socket.socket = lease.connect(("api.example.com", 443), timeout=5)
-            bound: socket.socket = lease.socket()
+            bound: socket.socket = lease.socket(source_address="192.0.2.1", close_on_loss=True)
             lease.check()
             lease.renew(ttl=30)
             left: float = lease.remaining()
@@ -58,7 +70,7 @@ def blocking() -> None:
         any_wan: Lease = pool.acquire(ANY, wait=None, ttl=5, detached=True)
         several: Lease = pool.acquire([0, 1], port=None)
         leases: list[Lease] = pool.acquire_many(0, 64, at_least=1)
-        sock = pool.connect(0, ("api.example.com", 443), timeout=5, attempts=3)
+        sock = pool.connect(0, ("api.example.com", 443), timeout=5, attempts=3, close_on_loss=True)
         port: int = pool.allocate_port(wan_idx=0)
         back: bool = pool.release_port(wan_idx=0, port=port)
         total: int = pool.get_port_usage_info()["total_allocated_ports"]
@@ -69,6 +81,23 @@ def blocking() -> None:
         print(made, bound, left, facts, gone, ended, any_wan, several, leases, sock, back, total, why)
     WanPortPool(reap=False, release_on_sigterm=True)
     WanPortPool.get_instance().close()
+
+
+def http_clients(pool: WanPortPool) -> None:
+    connection: http.client.HTTPConnection = WanHTTPConnection(pool, 0, "example.com", wait=5, timeout=5)
+    secure: http.client.HTTPSConnection = WanHTTPSConnection(pool, ANY, "example.com")
+    manager: urllib3.PoolManager = WanPoolManager(pool, 0, wait=None, maxsize=8)
+    session: requests.Session = WanSession(pool, [0, 1], source_address="192.0.2.1")
+    session.mount("https://", WanAdapter(pool, 0, pool_maxsize=8))
+    with httpx.Client(transport=WanTransport(pool, 0, wait=5, retries=1)) as client, over_wan(1):
+        print(connection, secure, manager, client.get("http://example.com/").status_code)
+
+
+async def async_http_clients(pool: AsyncWanPortPool) -> None:
+    async with aiohttp.ClientSession(connector=WanConnector(pool, 0, wait=5, limit=8)) as session:
+        print((await session.get("http://example.com/")).status)
+    async with httpx.AsyncClient(transport=AsyncWanTransport(pool, 0)) as client:
+        print((await client.get("http://example.com/")).status_code)
 
 
 def old_names() -> None:
@@ -111,7 +140,7 @@ def errors(error: WanpoolError) -> object:
     if isinstance(error, WanMismatch):
         return error.differences
     if isinstance(error, PortRejected):
-        return error.ports
+        return error.ports, error.free_in
     if isinstance(error, (WanDraining, WanNotDefined, PortNotInRange)):
         return error.wan_idx
     return isinstance(error, (BackendUnavailable, InvalidValue, PoolClosed, UnsafeRedis, ValueError))

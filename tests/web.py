@@ -34,7 +34,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        body = json.dumps({"port": self.client_address[1], "connection": self.number}).encode()
+        body = json.dumps(
+            {"address": self.client_address[0], "port": self.client_address[1], "connection": self.number}
+        ).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         if url.path == "/bye":
