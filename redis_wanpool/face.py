@@ -86,7 +86,7 @@ class Face:
         self._reaper = Reaper(self.protocol, self._run_blocking)
         self._reaping = Background("wanpool-reaper", self._reaper.tick)
         self._handovers = Handovers()
-        self._dropped: deque[LeaseState] = deque()
+        self._dropped: deque[tuple[LeaseState, str]] = deque()
         self._wakeups = Wakeups(
             self._blocking_client, lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.holder)
         )
@@ -213,7 +213,7 @@ class Face:
 
     def _beat(self) -> float | None:
         while self._dropped:
-            self._let_go(self._dropped.popleft())
+            self._let_go(*self._dropped.popleft())
         if not self.protocol.has_work():
             return None
         pause = self._run_blocking(self.protocol.beat(boottime()))
@@ -276,10 +276,10 @@ class Face:
             self.protocol.leave_to_upkeep(lease, self._how(True, closed))
             self._clear_up_soon()
 
-    def _drop(self, lease: LeaseState) -> None:
+    def _drop(self, lease: LeaseState, closed: str) -> None:
         """The same from anywhere: the garbage collector calls in the middle of whatever it interrupts."""
         if lease.ended is None:
-            self._dropped.append(lease)
+            self._dropped.append((lease, closed))
             self._heartbeat.due(boottime())
 
     def _clear_up_soon(self) -> None:

@@ -18,8 +18,9 @@ PER_CONNECTION = 0.001
 class Handover:
     """A connection whose file descriptor is in other hands."""
 
-    def __init__(self, fd: int, tie: Tie) -> None:
+    def __init__(self, fd: int, tie: Tie, closed: str) -> None:
         self.tie = tie
+        self.closed = closed
         self._fd = fd
         self._inode = os.fstat(fd).st_ino
 
@@ -44,14 +45,14 @@ class Handovers:
         self._open: list[Handover] = []
         self._looking = Background("wanpool-handovers", self._look)
 
-    def watch(self, fd: int, tie: Tie) -> None:
+    def watch(self, fd: int, tie: Tie, closed: str) -> None:
         """Looks after a connection from now on.
 
         Where a file descriptor cannot be told from a later one of the same number (Windows), the lease lasts as long
         as the pool object.
         """
         with suppress(OSError):
-            handover = Handover(fd, tie)
+            handover = Handover(fd, tie, closed)
             self._open.append(handover)
             if tie.close_on_loss:
                 tie.lease.close_when_lost(handover)
@@ -65,5 +66,5 @@ class Handovers:
             if not handover.is_open():
                 self._open.remove(handover)
                 if handover.tie.release is not None:
-                    handover.tie.let_go(handover.tie.lease)
+                    handover.tie.let_go(handover.tie.lease, handover.closed)
         return max(SOONEST, PER_CONNECTION * len(self._open)) if self._open else None

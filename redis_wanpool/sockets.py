@@ -44,10 +44,10 @@ class Tie:
     close_on_loss: bool
     release: Callable[[str], object] | None
     """gives the port back, now; is told how the connection ended; None: the lease outlives it"""
-    let_go: Callable[[Any], object]
+    let_go: Callable[[Any, str], object]
     """gives a lease back later, from where nothing may block"""
-    watch: Callable[[int, Tie], object]
-    """looks after a file descriptor that goes to another object"""
+    watch: Callable[[int, Tie, str], object]
+    """looks after a file descriptor that goes to another object; is told how its connection would end now"""
 
 
 class LeasedSocket(socket.socket):
@@ -63,10 +63,11 @@ class LeasedSocket(socket.socket):
 
     def detach(self) -> int:
         """Gives the file descriptor away, as ssl has it done; the port is given back when that is closed."""
-        fd = super().detach()
         tie, self._tie = self._tie, None
+        closed = how_it_ends(self, self._said_end) if tie is not None else ""
+        fd = super().detach()
         if tie is not None and fd >= 0:
-            tie.watch(fd, tie)
+            tie.watch(fd, tie, closed)
         return fd
 
     def _real_close(self, *args: Any, **kwargs: Any) -> None:
@@ -80,7 +81,7 @@ class LeasedSocket(socket.socket):
     def __del__(self) -> None:
         tie, self._tie = self._tie, None
         if tie is not None and tie.release is not None:
-            tie.let_go(tie.lease)
+            tie.let_go(tie.lease, "fin")
         super().__del__()  # type: ignore[misc]  # closes it, and warns
 
 

@@ -378,6 +378,15 @@ class TestTls:
         file.close()
         wait_for(lambda: no_lease(server))
 
+    def test_its_end_is_told_by_what_the_kernel_said_when_it_went(
+        self, pool: WanPortPool, echo: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sock = pool.connect(0, echo, timeout=5)
+        monkeypatch.setattr(sockets, "_TIMESTAMPS", 0)  # as of a server that has none
+        socket.close(sock.detach())
+        wait_for(lambda: no_lease(server))
+        assert ended(server, sock.lease.port) == "time_wait"
+
     def test_a_failed_handshake_gives_it_back(self, pool: WanPortPool, echo: Any, server: Any) -> None:
         with pytest.raises(OSError):
             ssl.create_default_context().wrap_socket(pool.connect(0, echo, timeout=5), server_hostname="localhost")

@@ -165,7 +165,7 @@ MUTANTS = [
     ),
     Mutant(
         *("connections", "what ssl took over is forgotten", "redis_wanpool/sockets.py"),
-        *("            tie.watch(fd, tie)", "            pass"),
+        *("            tie.watch(fd, tie, closed)", "            pass"),
         *("tests/test_sockets.py", "TestTls"),
     ),
     Mutant(
