@@ -154,7 +154,11 @@ class Endpoint:
 
     def __init__(self, *words: str) -> None:
         command = [sys.executable, "-m", "redis_wanpool.cli", "echo", "--port", "0", "--json", *words]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        ignored = signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests in the background has it ignored
+        try:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        finally:
+            signal.signal(signal.SIGINT, ignored)
         assert self.process.stdout is not None
         self.told = json.loads(self.process.stdout.readline())
         self.address = str(self.told["address"]), int(self.told["port"])

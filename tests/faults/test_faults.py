@@ -91,16 +91,23 @@ def durable(tmp_path: Path) -> Iterator[Server]:
     server.close()
 
 
-@pytest.mark.timeout(60 + 2 * SECONDS)
+def was_one(folder: Path) -> bool:
+    """Whether the ports were used, and went through several hands, so that the storm proves something."""
+    holds = read(folder)
+    hands = {(hold.port, hold.network) for hold in holds}
+    return sum(hold.uses for hold in holds) > 100 and len(hands) > PORTS
+
+
+@pytest.mark.timeout(120 + 2 * SECONDS)
 def test_in_a_storm_each_port_has_one_holder_and_all_come_back(durable: Server, tmp_path: Path) -> None:
     with WanPortPool(durable.url, namespace="test", network="judge", rest=0) as pool:
         pool.define_wan(0, f"20000-{20000 + PORTS - 1}", cooldown=COOLDOWN, lease_ttl=TTL)
         storm = Storm(durable, tmp_path)
         try:
             wait_for(lambda: len({hold.worker for hold in read(tmp_path)}) >= WORKERS // 2, within=60)
-            end = boottime() + SECONDS
+            end, patience = boottime() + SECONDS, boottime() + 60
             strike_at = boottime()
-            while (now := boottime()) < end:
+            while (now := boottime()) < end or (now < patience and not was_one(tmp_path)):
                 storm.go_on(now)
                 if now >= strike_at:
                     storm.strike(now)
@@ -114,7 +121,6 @@ def test_in_a_storm_each_port_has_one_holder_and_all_come_back(durable: Server, 
         wait_for(lambda: pool.snapshot(0).free == PORTS)
     holds = read(tmp_path)
     uses = sum(hold.uses for hold in holds)
-    hands = len({(hold.port, hold.network) for hold in holds})
     print(
         f"seed {SEED}: {len(holds)} holds, {uses} uses, {dict(storm.happened)}, ends {Counter(h.how for h in holds)}; "
         f"the last ports were on their way back after {back_after:.2f} s (ttl {TTL:g} s)"
@@ -122,6 +128,6 @@ def test_in_a_storm_each_port_has_one_holder_and_all_come_back(durable: Server, 
     assert "Traceback" not in (tmp_path / "errors").read_text(), (tmp_path / "errors").read_text()
     assert violations(holds, REST, COOLDOWN) == []
     assert back_after < TTL + 1
-    assert uses > 100 and hands > PORTS, "the storm was one"
+    assert was_one(tmp_path)
     assert all(storm.happened[what] for what in STRIKES)
     check_invariant(durable.admin)
