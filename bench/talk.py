@@ -9,7 +9,7 @@ from redis_wanpool import WanPortPool
 from redis_wanpool.clock import boottime
 from redis_wanpool.holder import boot_clock
 from redis_wanpool.lease import LeaseState
-from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Step
+from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Request, Step
 
 Command = tuple[Any, ...]
 
@@ -55,7 +55,7 @@ def acquire(
     client: Any, pool: WanPortPool, wan_idx: int, times: int, *, busy: bool = True, **request: Any
 ) -> list[LeaseState]:
     """So many leases by so many calls, unknown to the pool's threads."""
-    asked = [pool.protocol.acquire(pool._request(wan_idx, **request)) for _ in range(times)]
+    asked = [pool.protocol.acquire(Request.of(wan_idx, **request)) for _ in range(times)]
     return [lease for leases in lead(client, asked, busy=busy) for lease in leases]
 
 
