@@ -39,8 +39,7 @@ elseif config[5] then
 end
 local function saw(...)
   if ahead_ms ~= tonumber(config[4]) then redis.call("HSET", CONFIG, "ahead_ms", ahead_ms) end
-  redis.call("HSET", CONFIG, "seen_ms", now_ms, ...)
-  if not is_noted then
-    redis.call("HSET", CONFIG, clock, clock_name .. " " .. ARGV[2] .. " " .. int(math.min(now_ms, at_ms)))
-  end
+  if is_noted then return redis.call("HSET", CONFIG, "seen_ms", now_ms, ...) end
+  local text = clock_name .. " " .. ARGV[2] .. " " .. int(math.min(now_ms, at_ms))
+  return redis.call("HSET", CONFIG, "seen_ms", now_ms, clock, text, ...)
 end
