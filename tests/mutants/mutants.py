@@ -38,7 +38,7 @@ MUTANTS = [
     Mutant(
         *("safety", "a fence stands still", "lua/acquire.lua"),
         *("local fence = math.max(time[1] * 1000000 + time[2], config[6] + 1)", "local fence = 7"),
-        *("tests/test_model.py", ""),
+        *("tests/test_protocol.py", "fence"),
     ),
     Mutant(
         *("exactly once", "a repeated acquire takes another port", "lua/acquire.lua"),
@@ -98,12 +98,12 @@ MUTANTS = [
     Mutant(
         *("two clocks", "no cool-down for others", "lua/lib/clocks.lua"),
         *("ended + math.max(cooldown_ms, rest_ms)", "ended + rest_ms"),
-        *("tests/test_model.py", ""),
+        *("tests/test_protocol.py", "TestTwoClocks"),
     ),
     Mutant(
         *("two clocks", "no rest for its own network", "lua/lib/clocks.lua"),
         *("local rested_at, free_at = ended + rest_ms,", "local rested_at, free_at = ended,"),
-        *("tests/test_model.py", ""),
+        *("tests/test_protocol.py", "released_port_rests"),
     ),
     Mutant(
         *("two clocks", "the least recently rested first", "lua/lib/own.lua"),
