@@ -163,6 +163,13 @@ class Endpoint:
         self.told = json.loads(self.process.stdout.readline())
         self.address = str(self.told["address"]), int(self.told["port"])
 
+    def __enter__(self) -> Endpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
     @property
     def name(self) -> str:
         return f"127.0.0.1:{self.address[1]}"
@@ -183,9 +190,9 @@ class Endpoint:
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    endpoint = Endpoint()
-    yield endpoint
-    assert endpoint.end() == "", "nobody asked for a log"
+    with Endpoint() as endpoint:
+        yield endpoint
+        assert endpoint.end() == "", "nobody asked for a log"
 
 
 def goes_away(sock: socket.socket) -> bool:
@@ -203,8 +210,7 @@ def test_the_endpoint_tells_the_peer_and_ends_its_half(endpoint: Endpoint) -> No
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_the_endpoint_logs_when_asked_and_ends_cleanly(how: signal.Signals) -> None:
-    endpoint = Endpoint("--verbose")
-    with endpoint.visit() as sock, sock.makefile("rb") as said:
+    with Endpoint("--verbose") as endpoint, endpoint.visit() as sock, sock.makefile("rb") as said:
         peer = said.read().decode().strip()
         assert endpoint.end(how) == json.dumps({"peer": peer}) + "\n"
 
@@ -238,9 +244,8 @@ def test_who_resets_does_no_harm(endpoint: Endpoint) -> None:
 
 
 def test_the_endpoint_says_when_it_listens_beyond_loopback() -> None:
-    endpoint = Endpoint("--bind", "0.0.0.0")
-    assert endpoint.told["beyond_loopback"] is True and endpoint.answers()
-    endpoint.end()
+    with Endpoint("--bind", "0.0.0.0") as endpoint:
+        assert endpoint.told["beyond_loopback"] is True and endpoint.answers()
 
 
 def test_the_endpoint_says_where_it_listens_and_how_to_ask_it() -> None:

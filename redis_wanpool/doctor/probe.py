@@ -157,7 +157,7 @@ EVERYWHERE = {
 HERE = {
     "refused": ("something on this line refuses in its place", "see what filters on this line"),
     "timeout": (
-        "the line is down behind the router, its rule leads nowhere, or its NAT has no port left",
+        "the line is down (a router need not say so each time), its rule leads nowhere, or its NAT has no port left",
         "see whether the line carries anything; check the gateway of its rule, and the range of its NAT",
     ),
     "unreachable": ("the line is down and its rule fails closed, or its rule leads nowhere", "see to line and rule"),
