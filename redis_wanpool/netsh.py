@@ -1,0 +1,116 @@
+"""What netsh says, in whatever language and code page, and what it is told. Numbers and values are read by their shape:
+the words around them are the system's language, and change between its releases."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+TIMEOUT = 15.0
+NO_ANSWER = -1
+_NO_WINDOW = 0x08000000  # CREATE_NO_WINDOW
+_NUMBER_AT_END = re.compile(r"^.*[^\d\s].*?(\d+)[ \t]*$", re.MULTILINE)
+_EXCLUDED = re.compile(r"^[ \t]*(\d+)[ \t]+(\d+)[ \t]*(\*?)[ \t]*$", re.MULTILINE)
+_RULE = re.compile(r"^[ \t]*-{3,}", re.MULTILINE)
+_SETTING = re.compile(r"^(.+?)\s*[:：]\s*([a-z]+)\s*$", re.MULTILINE)
+LOWEST, FEWEST = 1024, 255
+"""of dynamic ports: the first of them and how many; no system was seen with less, so less is something else"""
+EXCLUDED = ["int", "ipv4", "show", "excludedportrange", "protocol=tcp"]
+LEVELS = ("normal", "disabled", "restricted", "highlyrestricted", "experimental")
+_LABELS = ("auto-tuning", "autotuning", "自动调节", "自动调整", "abstimmungsgrad", "réglage automatique", "자동 조정")
+"""parts of the label of the autotuning level, where its value alone does not tell it: all but "disabled" do"""
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """Ports that Windows does not give out."""
+
+    first: int
+    last: int
+    by_administrator: bool
+    """then programs may bind to them all the same"""
+
+
+def run(words: list[str]) -> tuple[int, str]:
+    """Runs the system's own netsh, never one that lies in the current folder, and never interactively.
+
+    Its exit code, and what it printed; or NO_ANSWER, and why there is none.
+    """
+    program = os.environ.get("SYSTEMROOT", r"C:\Windows") + r"\System32\netsh.exe"
+    try:
+        done = subprocess.run(
+            [program, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=TIMEOUT,
+            check=False,
+            creationflags=_NO_WINDOW if sys.platform == "win32" else 0,
+        )
+    except subprocess.TimeoutExpired:
+        return NO_ANSWER, f"no answer in {TIMEOUT:g} s"
+    except OSError as error:
+        return NO_ANSWER, f"it cannot be run: {error.strerror or error}"
+    return done.returncode, decoded(done.stdout)
+
+
+def decoded(text: bytes, code_page: str = "") -> str:
+    """What netsh printed: UTF-8 where it is that, else the system's code page for consoles; nothing fails."""
+    try:
+        found = text.decode("utf-8")
+    except UnicodeDecodeError:
+        try:
+            found = text.decode(code_page or _code_page(), errors="replace")
+        except LookupError:  # a code page that Python does not know
+            found = text.decode("ascii", errors="replace")
+    return found.replace("\r\n", "\n")
+
+
+def _code_page() -> str:
+    if sys.platform != "win32":
+        return "ascii"
+    import ctypes
+
+    # Not GetConsoleOutputCP: without a window netsh has a console of its own, whatever chcp or a terminal set for ours.
+    return f"cp{ctypes.windll.kernel32.GetOEMCP()}"
+
+
+def dynamic_ports(text: str) -> tuple[int, int] | None:
+    """First and last port: two lines end with a number, the start and how many; None if that is not what it is."""
+    numbers = [int(number) for number in _NUMBER_AT_END.findall(text)]
+    if len(numbers) != 2 or numbers[0] < LOWEST or numbers[1] < FEWEST or sum(numbers) > 65_536:
+        return None
+    return numbers[0], numbers[0] + numbers[1] - 1
+
+
+def excluded_ports(text: str) -> tuple[Excluded, ...] | None:
+    """The table below its rule: first and last port, and a star for an administrator's; None without a table, or if
+    a row is no range of ports."""
+    if not _RULE.search(text):
+        return None
+    found = tuple(Excluded(int(first), int(last), star == "*") for first, last, star in _EXCLUDED.findall(text))
+    return found if all(one.first <= one.last <= 65_535 for one in found) else None
+
+
+def autotuning(text: str) -> str | None:
+    """The autotuning level of `show global`; None if that is not to be seen."""
+    found = [(label.strip().casefold(), value) for label, value in _SETTING.findall(text) if value in LEVELS]
+    alone: list[str] = [value for _, value in found if value != "disabled"]
+    if len(alone) == 1:
+        return alone[0]
+    labelled: list[str] = [value for label, value in found if any(part in label for part in _LABELS)]
+    return labelled[0] if len(labelled) == 1 else None
+
+
+@cache
+def kept_ports() -> tuple[tuple[int, int], ...]:
+    """Ranges that Windows lets no program use (10013): Hyper-V, WSL and Docker reserve them anew at each start."""
+    if sys.platform != "win32":
+        return ()
+    code, text = run(EXCLUDED)
+    found = excluded_ports(text) if code == 0 else None
+    return tuple((one.first, one.last) for one in found or () if not one.by_administrator)

@@ -1,0 +1,26 @@
+"""Which system this is."""
+
+from __future__ import annotations
+
+import sys
+
+from redis_wanpool.language import said
+from redis_wanpool.tuning import System, TuningError, linux, windows
+
+
+def this_machine() -> System:
+    """The settings of the system that this program runs on.
+
+    Raises:
+        TuningError: nothing is known of its settings.
+    """
+    if sys.platform == "win32":
+        return windows.this_machine()
+    if sys.platform.startswith("linux"):
+        return linux.this_machine()
+    raise TuningError(
+        said(
+            f"the TCP settings of this system ({sys.platform}) are not known here; nothing was looked at or changed",
+            f"不了解此系统（{sys.platform}）的 TCP 设置；未查看也未更改任何内容",
+        )
+    )
