@@ -1,4 +1,4 @@
-"""`wanpool doctor` and `wanpool echo`: whether the router does its part."""
+"""`wanpool doctor` and `wanpool echo`: what makes the promises false, and whether the router does its part."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import argparse
 import ipaddress
 import json
 import signal
+from collections.abc import Sequence
 from dataclasses import asdict
 
-from redis_wanpool import sockets
-from redis_wanpool.cli.operate import _pool
+from redis_wanpool import WanPortPool, config, sockets
+from redis_wanpool.cli.operate import operators_pool
 from redis_wanpool.definition import checked_integer, checked_port, port_numbers
-from redis_wanpool.doctor import FAIL, Finding
+from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.echo import PORT, Echo
-from redis_wanpool.doctor.probe import Line, judge, look
-from redis_wanpool.errors import InvalidValue, WanNotDefined, WanpoolError
+from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redis
+from redis_wanpool.doctor.probe import Line, look
+from redis_wanpool.doctor.router import judge
+from redis_wanpool.doctor.wans import WanFacts
+from redis_wanpool.errors import BackendUnavailable, InvalidValue, UnsafeRedis, WanpoolError, public_url
+from redis_wanpool.language import said
+
+COUNT = 5
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,12 +31,15 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         verbs,
         "doctor",
         doctor,
-        "Connects from ports of each WAN to an echo endpoint beyond the router, and says what is wrong with it.",
-        "  wanpool doctor --echo 203.0.113.9:7801\n  wanpool doctor --echo 203.0.113.9:7801 --wan 1 --count 50 --json",
+        "Looks for what makes the promises false: in Redis, in the WANs, on this machine; with --echo in the router.",
+        "  wanpool doctor\n  wanpool doctor --echo 203.0.113.9:7801\n"
+        "  wanpool doctor --echo 203.0.113.9:7801 --wan 1 --count 50 --json",
     )
-    parser.add_argument("--echo", metavar="HOST:PORT", help="where `wanpool echo` runs, beyond the router")
-    parser.add_argument("--wan", metavar="K", type=int, action="append", help="only this WAN; repeat it")
-    parser.add_argument("--count", metavar="N", type=int, default=5, help="connections for each WAN (default: 5)")
+    parser.add_argument(
+        "--echo", metavar="HOST:PORT", help="where `wanpool echo` runs, beyond the router: asks it, too"
+    )
+    parser.add_argument("--wan", metavar="K", type=int, action="append", help="ask only from this WAN; repeat it")
+    parser.add_argument("--count", metavar="N", type=int, help=f"connections for each WAN (default: {COUNT})")
     parser = add_verb(
         verbs,
         "echo",
@@ -45,32 +55,60 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    if options.echo is None:
+    if options.echo is None and (options.wan or options.count is not None):
         raise InvalidValue(
-            "nothing to check with: start `wanpool echo --bind ADDRESS` on a machine beyond the router, and say here: "
-            "wanpool doctor --echo ADDRESS:PORT"
+            "--wan and --count are for --echo: start `wanpool echo --bind ADDRESS` on a machine beyond the router, and "
+            "say here: wanpool doctor --echo ADDRESS:PORT"
         )
-    target = _target(options.echo)
-    count = checked_integer("count", options.count, 1, 1000)
-    with _pool(options) as pool:
-        known = pool.wans()
-        if not known:
-            raise WanNotDefined(
-                f"namespace {pool.namespace!r} has no WAN; define one, for example with: "
-                "wanpool init --wan 0=20000-21999"
-            )
-        leasable = {port for wan_idx in known for port in port_numbers(pool.snapshot(wan_idx).config["ports"])}
-        wans = list(dict.fromkeys(options.wan or known))
-        default, *lines = look(pool, target, wans, count)
-        findings = judge(default, lines, leasable)
-        if options.json:
-            facts = {"schema": 1, "namespace": pool.namespace, "echo": options.echo, "default_line": default.facts()}
+    target = None if options.echo is None else _target(options.echo)
+    count = COUNT if options.count is None else checked_integer("count", options.count, 1, 1000)
+    settings = config.settings(url=options.url, namespace=options.namespace)
+    embedded = said("the embedded server", "内置服务器")
+    where = embedded if settings.url is None else public_url(settings.url)
+    lines: list[Line] = []
+    try:
+        pool = operators_pool(options)
+    except (BackendUnavailable, UnsafeRedis) as error:  # there is no embedded server
+        redis = no_redis(error)
+        findings = [*redis.findings, *examine_machine(None, settings, redis)]
+    else:
+        with pool:
+            redis = examine_redis(pool, settings)
+            findings = [*redis.findings, *examine_machine(pool, settings, redis)]
+            if target is not None and redis.reached:
+                try:
+                    lines, more = _probe(pool, target, redis.wans or (), options.wan, count)
+                    findings += more
+                except WanpoolError as error:
+                    seen = said(f"the router was not asked: {error}", f"未能检查路由器：{error}")
+                    findings.append(Finding(FAIL, "not-probed", (), seen))
+    if options.json:
+        facts = {"schema": 1, "namespace": settings.namespace, "findings": [asdict(one) for one in findings]}
+        if options.echo is not None:
             rows = [line.facts() for line in lines]
-            print(json.dumps({**facts, "wans": rows, "findings": [asdict(one) for one in findings]}))
-        else:
-            print(f"namespace {pool.namespace!r}, seen from {options.echo}")
-            print("\n".join([*table([*lines, default]), *(text for one in findings for text in told(one))]))
+            facts |= {"echo": options.echo, "default_line": rows[0] if rows else None, "wans": rows[1:]}
+        print(json.dumps(facts))
+    else:
+        heading = said(f"namespace {settings.namespace!r} at {where}", f"命名空间 {settings.namespace!r}，位于 {where}")
+        if options.echo is not None:
+            heading += said(f", seen from {options.echo}", f"，从 {options.echo} 看到")
+        texts = [heading, *(table([*lines[1:], lines[0]]) if lines else [])]
+        print("\n".join([*texts, *(text for one in findings for text in told(one)), summary(findings)]))
+    if not redis.reached:
+        return 3
     return 1 if any(one.severity == FAIL for one in findings) else 0
+
+
+def _probe(
+    pool: WanPortPool, target: tuple[str, int], seen: Sequence[WanFacts], wans: list[int] | None, count: int
+) -> tuple[list[Line], list[Finding]]:
+    """The default line and those of the WANs, and what they tell; nothing where no WAN is whole."""
+    known = [wan.wan_idx for wan in seen if wan.snapshot is not None]
+    if not known:
+        return [], []
+    leasable = {port for wan in seen if wan.ports for port in port_numbers(wan.ports)}
+    default, *lines = look(pool, target, list(dict.fromkeys(wans or known)), count)
+    return [default, *lines], judge(default, lines, leasable)
 
 
 def _target(text: str) -> tuple[str, int]:
@@ -96,8 +134,16 @@ def table(lines: list[Line]) -> list[str]:
 
 def told(finding: Finding) -> list[str]:
     """A finding as text."""
-    rest = [f"      {name}: {text}" for name, text in (("means", finding.means), ("cure", finding.cure)) if text]
-    return [f"{finding.severity:4}  {finding.seen}", *rest]
+    rows = [f"{finding.severity:4}  {finding.seen}"]
+    for name, text in ((said("means", "含义"), finding.means), (said("cure", "处理"), finding.cure)):
+        label = f"      {name}: "
+        rows += [f"{label if i == 0 else ' ' * len(label)}{part}" for i, part in enumerate(text.splitlines())]
+    return rows
+
+
+def summary(findings: list[Finding]) -> str:
+    """How many there are of each severity."""
+    return ", ".join(f"{sum(one.severity == name for one in findings)} {name}" for name in (OK, WARN, FAIL))
 
 
 def echo(options: argparse.Namespace) -> int:

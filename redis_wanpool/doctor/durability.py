@@ -1,0 +1,120 @@
+"""Judges what a Redis remembers after a crash, and after a failover."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from redis_wanpool.doctor import FAIL, OK, WARN, Finding
+from redis_wanpool.doctor.server import ServerFacts
+from redis_wanpool.language import said
+
+
+def judge(facts: ServerFacts) -> Iterator[Finding]:
+    if facts.role != "slave":
+        yield from _persistence(facts)
+        yield from _replicas(facts)
+
+
+def _twice() -> str:
+    return said(
+        "their ports may be granted twice: this version has no grace in which holders re-assert their leases",
+        "这些端口可能被重复发放：本版本没有让持有者重新申明租约的宽限期",
+    )
+
+
+def _persistence(facts: ServerFacts) -> Iterator[Finding]:
+    if facts.is_aof is None:
+        return
+    if facts.writes_fail:
+        yield Finding(
+            FAIL,
+            "persistence",
+            (),
+            said("Redis could not write its data to disk the last time", "Redis 上次未能把数据写入磁盘"),
+            said(
+                "it refuses writes until it can: no leases, no renewals", "在恢复之前它拒绝写入：无法租用，也无法续期"
+            ),
+            said("see its log; most often its disk is full", "请查看其日志；多半是磁盘已满"),
+        )
+        return
+    fsync = facts.settings.get("appendfsync")
+    if facts.embedded:
+        seen = said("the embedded server logs every grant to disk", "内置服务器把每次发放都记入磁盘")
+        yield Finding(OK, "persistence", (), seen)
+    elif not facts.is_aof:
+        snapshots = facts.settings.get("save")
+        seen = "appendonly no" + (f', save "{snapshots}"' if snapshots is not None else "")
+        lost = {
+            None: said(
+                "a restart forgets the grants since the last snapshot, or everything; ",
+                "重启会忘记上次快照之后的发放，甚至全部；",
+            ),
+            "": said("a restart forgets all WANs and grants; ", "重启会忘记所有 WAN 和发放；"),
+        }.get(
+            snapshots,
+            said("a restart forgets the grants since the last snapshot; ", "重启会忘记上次快照之后的发放；"),
+        )
+        cure = said(
+            "at the prompt of redis-cli: CONFIG SET appendonly yes, then CONFIG REWRITE",
+            "在 redis-cli 提示符下执行：CONFIG SET appendonly yes，然后 CONFIG REWRITE",
+        )
+        yield Finding(WARN, "persistence", (), seen, lost + _twice(), cure)
+    elif fsync == "no":
+        means = said(
+            "a crash of its machine forgets what the system had not written yet, commonly up to 30 s of grants; ",
+            "其主机崩溃会丢失系统尚未写入的内容，通常可达 30 秒的发放；",
+        )
+        cure = said(
+            "at the prompt of redis-cli: CONFIG SET appendfsync everysec, then CONFIG REWRITE",
+            "在 redis-cli 提示符下执行：CONFIG SET appendfsync everysec，然后 CONFIG REWRITE",
+        )
+        yield Finding(WARN, "persistence", (), "appendonly yes, appendfsync no", means + _twice(), cure)
+    else:
+        seen = "appendonly yes" + (f", appendfsync {fsync}" if fsync else "")
+        if fsync == "everysec":
+            seen += said(
+                ": a crash of its machine forgets up to 1 s of grants, one of Redis alone none",
+                "：其主机崩溃最多丢失 1 秒的发放，仅 Redis 崩溃则不丢失",
+            )
+        yield Finding(OK, "persistence", (), seen)
+
+
+def _replicas(facts: ServerFacts) -> Iterator[Finding]:
+    wanted, lag = facts.setting("min-replicas-to-write"), facts.setting("min-replicas-max-lag")
+    if facts.replicas is None:
+        return
+    count = said(f"{facts.replicas} replicas", f"{facts.replicas} 个副本")
+    if wanted and facts.enough_replicas is not None and facts.enough_replicas < wanted:
+        yield Finding(
+            FAIL,
+            "replicas",
+            (),
+            said(
+                f"{facts.enough_replicas} replicas keep up, and min-replicas-to-write is {wanted}",
+                f"{facts.enough_replicas} 个副本跟得上，而 min-replicas-to-write 为 {wanted}",
+            ),
+            said("Redis refuses writes: no leases, no renewals", "Redis 拒绝写入：无法租用，也无法续期"),
+            said("bring a replica back, or lower min-replicas-to-write", "请恢复副本，或调低 min-replicas-to-write"),
+        )
+    elif facts.replicas == 0:
+        yield Finding(OK, "replicas", (), said("no replicas: no failover", "没有副本：不会故障切换"))
+    elif wanted or facts.enough_replicas is not None:
+        means = said(
+            f"a failover forgets the grants of the moment, of {lag or 10} s at most; " + _twice(),
+            f"故障切换会丢失最后时刻的发放，最多 {lag or 10} 秒；" + _twice(),
+        )
+        yield Finding(OK, "replicas", (), f"{count}, min-replicas-to-write {wanted or '?'}", means)
+    else:
+        means = said(
+            f"a failover forgets what no replica has yet (now {facts.lag} s), and a primary that is cut off goes on "
+            "granting without a limit; " + _twice(),
+            f"故障切换会丢失副本尚未收到的内容（当前 {facts.lag} 秒），被隔离的主节点会无限期继续发放；" + _twice(),
+        )
+        cure = said(
+            "at the prompt of redis-cli: CONFIG SET min-replicas-to-write 1, CONFIG SET min-replicas-max-lag 10, then "
+            "CONFIG REWRITE",
+            "在 redis-cli 提示符下执行：CONFIG SET min-replicas-to-write 1、CONFIG SET min-replicas-max-lag 10，然后 "
+            "CONFIG REWRITE",
+        )
+        seen = count + ("" if wanted is None else ", min-replicas-to-write 0")
+        yield Finding(WARN, "replicas", (), seen, means, cure)

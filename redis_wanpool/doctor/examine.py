@@ -1,0 +1,151 @@
+"""All checks that need nothing but Redis and this machine, in order."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from redis_wanpool.config import Settings
+from redis_wanpool.definition import port_numbers
+from redis_wanpool.doctor import (
+    FAIL,
+    WARN,
+    Finding,
+    durability,
+    fitness,
+    linux,
+    occupied,
+    permission,
+    process,
+    server,
+    wans,
+    windows,
+)
+from redis_wanpool.doctor.server import was_refused
+from redis_wanpool.errors import BackendUnavailable, WanpoolError
+from redis_wanpool.language import said
+from redis_wanpool.pool import WanPortPool
+
+DEFAULT_TTL = 60.0
+LONGEST = 240
+"""letters of an error"""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What is found in Redis."""
+
+    findings: tuple[Finding, ...]
+    reached: bool
+    wans: tuple[wans.WanFacts, ...] | None = None
+    """None: it does not tell"""
+
+
+def examine_redis(pool: WanPortPool, settings: Settings) -> Examined:
+    """Redis, and the WANs in it beside those of this machine's wanpool.toml."""
+    findings: list[Finding] = []
+    try:
+        facts = None if pool._backend.is_fake else server.look(pool)
+        seen: tuple[wans.WanFacts, ...] | None = None
+        try:
+            seen = wans.look(pool)
+        finally:
+            findings += _judge_server(pool, facts, seen or ())
+        findings += wans.judge(settings.namespace, seen, settings.wans, settings.rest)
+    except BackendUnavailable as error:
+        return no_redis(error, findings)
+    return Examined(tuple(findings), True, seen)
+
+
+def no_redis(error: WanpoolError, findings: Sequence[Finding] = ()) -> Examined:
+    """A Redis that does not answer, or not what was asked."""
+    reached = was_refused(error)
+    if not reached:
+        cure = said(
+            "see that Redis runs, and that WANPOOL_URL, or url in wanpool.toml, leads there with the right password",
+            "检查 Redis 是否在运行，以及 WANPOOL_URL 或 wanpool.toml 中的 url 和密码是否正确",
+        )
+    elif permission.is_denial(str(error)):
+        cure = said(
+            "permit this user the commands and keys of the namespace: ACL SETUSER",
+            "用 ACL SETUSER 授予该命名空间所需的命令和键",
+        )
+    else:
+        cure = said(
+            "see to what it says; where other programs use the same keys, give the pool a namespace of its own",
+            "请按其提示处理；若其他程序使用相同的键，请为端口池换一个命名空间",
+        )
+    means = said("nothing is leased, renewed or released", "无法租用、续期或释放")
+    seen = textwrap.shorten(str(error), LONGEST, placeholder=" ...")
+    return Examined((*findings, Finding(FAIL, "redis", (), seen, means, cure)), reached)
+
+
+def examine_machine(pool: WanPortPool | None, settings: Settings, redis: Examined) -> list[Finding]:
+    """This machine, with regard to the ports of all WANs that are known; without a pool object if there can be none."""
+    stand = redis.wans or ()
+    ports = {port for wan in stand if wan.ports for port in port_numbers(wan.ports)}
+    known = {wan.wan_idx for wan in stand}
+    ports.update(port for wan in settings.wans if wan.wan_idx not in known for port in port_numbers(wan.ports))
+    findings: list[Finding] = []
+    if not ports and redis.wans is None:
+        text = said("which ports the WANs have is not known", "不知道各 WAN 有哪些端口")
+        means = said("so whether others on this machine use them is not judged", "因此未判断本机是否有其他程序使用它们")
+        findings.append(Finding(WARN, "unseen", (), text, means))
+    findings += _judge_system(ports)
+    if ports:
+        before = occupied.look(ports)
+        used = {one.port for one in before or ()}
+        leased = None if pool is None or redis.wans is None else _leased_here(pool, redis.wans, used)
+        after = occupied.look(ports)
+        if leased is None:  # then what is not listening may have a lease
+            leased = {one.port for one in before or () if not one.listens}
+        findings += occupied.judge(before, leased, after)
+    return [*findings, *process.judge(process.look(settings.network), len(ports))]
+
+
+def _judge_server(
+    pool: WanPortPool, facts: server.ServerFacts | None, seen: Sequence[wans.WanFacts]
+) -> Iterator[Finding]:
+    if facts is None:
+        text = said("an in-process stand-in for Redis (fake://)", "进程内的 Redis 替身（fake://）")
+        means = said(
+            "nothing is shared with other processes, and nothing is kept", "不与其他进程共享，也不保存任何内容"
+        )
+        yield Finding(
+            WARN, "fake", (), text, means, said("for work, give the URL of a Redis", "正式使用请给出 Redis 的 URL")
+        )
+        return
+    whole = [wan.snapshot for wan in seen if wan.snapshot is not None]
+    shortest = min((int(wan.config["lease_ttl_ms"]) / 1000 for wan in whole), default=DEFAULT_TTL)
+    yield from fitness.judge(facts, shortest)
+    yield from durability.judge(facts)
+    denied = permission.look(pool, facts, whole[0].wan_idx if whole else None)
+    yield from permission.judge(denied, is_whole=bool(whole))
+
+
+def _judge_system(ports: set[int]) -> Iterator[Finding]:
+    if sys.platform.startswith("linux"):
+        yield from linux.judge(linux.look(), ports)
+    elif sys.platform == "win32":
+        yield from windows.judge(windows.look(), ports)
+    else:
+        text = said(
+            f"the system's own ports ({sys.platform}) are not checked", f"未检查系统自身的端口（{sys.platform}）"
+        )
+        yield Finding(WARN, "unseen", (), text)
+
+
+def _leased_here(pool: WanPortPool, seen: Sequence[wans.WanFacts], used: set[int]) -> set[int] | None:
+    """What this machine leases of the WANs that have these ports; None if that is not known."""
+    host = pool.protocol.holder.host
+    leased: set[int] = set()
+    try:
+        for wan in seen:
+            if wan.snapshot is not None and wan.ports and not used.isdisjoint(port_numbers(wan.ports)):
+                leases = pool._run_blocking(pool.protocol.snapshot(wan.wan_idx, leases=True)).leases
+                leased.update(one.port for one in leases if one.network == pool.network or one.host == host)
+    except WanpoolError:  # gone since it was seen
+        return None
+    return leased

@@ -1,0 +1,148 @@
+"""This machine's kernel, where it is Linux: whether it keeps out of the pool's ports, and lets programs use them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis_wanpool.definition import port_list
+from redis_wanpool.doctor import FAIL, OK, WARN, Finding
+from redis_wanpool.language import said
+from redis_wanpool.tuning.linux import FILE, RANGE, RESERVED, TIMESTAMPS, UNPRIVILEGED
+from redis_wanpool.tuning.sysctl import at_once, listed_ports
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_CAP_NET_BIND_SERVICE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class LinuxFacts:
+    """What the kernel says in this network namespace; None is what it does not."""
+
+    ephemeral: tuple[int, int] | None = None
+    """the ports that it gives to who does not choose: first and last"""
+    reserved: str | None = None
+    """those that it does not, as a list"""
+    timestamps: int | None = None
+    unprivileged: int | None = None
+    """the first port that needs no privilege"""
+    is_privileged: bool = False
+    """whether this process may use the others"""
+    boot_id: bool = True
+    clock: str | None = None
+    unseen: tuple[tuple[str, str], ...] = ()
+    """what was to be read, and why it could not be"""
+
+
+def look(root: Path = Path("/")) -> LinuxFacts:
+    """Reads it, from this machine or a copy of its files."""
+    unseen: dict[str, str] = {}
+
+    def read(name: str) -> str | None:
+        try:
+            return at_once(root / name.lstrip("/")).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            unseen[name] = getattr(error, "strerror", None) or str(error)
+            return None
+
+    def numbers(setting: str) -> list[int] | None:
+        text = read(f"/proc/sys/{setting.replace('.', '/')}")
+        return None if text is None else [int(word) for word in text.split() if word.isdecimal()]
+
+    ephemeral, timestamps, unprivileged = numbers(RANGE), numbers(TIMESTAMPS), numbers(UNPRIVILEGED)
+    boot_id = read(BOOT_ID)
+    status = read("/proc/self/status") or ""
+    capabilities = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+    reserved = read(f"/proc/sys/{RESERVED.replace('.', '/')}")
+    clock = read("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    return LinuxFacts(
+        ephemeral=(ephemeral[0], ephemeral[1]) if ephemeral and len(ephemeral) == 2 else None,
+        reserved=reserved,
+        timestamps=timestamps[0] if timestamps else None,
+        unprivileged=unprivileged[0] if unprivileged else None,
+        is_privileged=bool(int(capabilities, 16) >> _CAP_NET_BIND_SERVICE & 1),
+        boot_id=bool(boot_id),
+        clock=clock,
+        unseen=tuple(unseen.items()),
+    )
+
+
+def judge(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding]:
+    """What these facts mean for these ports, those of all WANs."""
+    yield from _kernel_ports(facts, ports)
+    yield from _privileged(facts, ports)
+    if facts.timestamps == 0:
+        means = said(
+            "a port whose connection this side closed first rests 65 s in place of 1",
+            "由本端先关闭连接的端口要静置 65 秒，而不是 1 秒",
+        )
+        yield Finding(WARN, "timestamps", (), f"{TIMESTAMPS} = 0", means, _lines(TIMESTAMPS, "1"))
+    elif facts.timestamps is not None:
+        yield Finding(OK, "timestamps", (), f"{TIMESTAMPS} = {facts.timestamps}")
+    if facts.boot_id:
+        seen = said("the kernel tells its boot id", "内核提供 boot id")
+        clock = said(f", and keeps time by {facts.clock}", f"，时钟源为 {facts.clock}") if facts.clock else ""
+        yield Finding(OK, "identity", (), seen + clock)
+    else:
+        seen = said(f"{BOOT_ID} cannot be read", f"无法读取 {BOOT_ID}")
+        means = said(
+            "the boot time stands in, which moves with the clock: two processes of this machine may not know each "
+            "other, nor their dead",
+            "只能用启动时间代替，而它会随时钟变动：本机的进程可能互不相识，也无法回收死者的端口",
+        )
+        cure = said("let programs read /proc, as a container does by default", "请让程序能读 /proc，如容器默认那样")
+        yield Finding(WARN, "identity", (), seen, means, cure)
+    for name, why in facts.unseen:
+        if name != BOOT_ID and "clocksource" not in name:
+            seen = said(f"{name} cannot be read: {why}", f"无法读取 {name}：{why}")
+            yield Finding(WARN, "unseen", (), seen, said("so it is not judged", "因此未判断"))
+
+
+def _kernel_ports(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding]:
+    if facts.ephemeral is None or not ports:
+        return
+    first, last = facts.ephemeral
+    reserved = listed_ports(facts.reserved or "")
+    given = sorted(port for port in ports if first <= port <= last and port not in reserved)
+    if not given:
+        seen = said("the kernel gives none of the pool's ports to others", "内核不会把端口池的端口分给其他程序")
+        yield Finding(OK, "kernel-ports", (), seen)
+        return
+    which = port_list(given)
+    yield Finding(
+        FAIL,
+        "kernel-ports",
+        (),
+        said(
+            f"the kernel gives ports of the pool to whoever asks for any: {which} ({RANGE} = {first} {last})",
+            f"内核会把端口池的端口随意分给其他程序：{which}（{RANGE} = {first} {last}）",
+        ),
+        said(
+            "connections from leased ports fail (EADDRINUSE), and the NAT rewrites others",
+            "从租用端口发起的连接会失败（EADDRINUSE），另一些会被 NAT 改写端口",
+        ),
+        said("wanpool tune apply; or ", "wanpool tune apply；或") + _lines(RESERVED, port_list(reserved.union(ports))),
+    )
+
+
+def _privileged(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding]:
+    low = sorted(port for port in ports if facts.unprivileged is not None and port < facts.unprivileged)
+    if low:
+        seen = said(
+            f"ports of the pool need a privilege: {port_list(low)} ({UNPRIVILEGED} = {facts.unprivileged})",
+            f"端口池的部分端口需要特权：{port_list(low)}（{UNPRIVILEGED} = {facts.unprivileged}）",
+        )
+        means = said(
+            "programs without CAP_NET_BIND_SERVICE are refused them (EACCES)",
+            "没有 CAP_NET_BIND_SERVICE 的程序无法使用它们（EACCES）",
+        )
+        cure = _lines(UNPRIVILEGED, str(low[0]))
+        yield Finding(WARN if facts.is_privileged else FAIL, "privileged-ports", (), seen, means, cure)
+
+
+def _lines(setting: str, value: str) -> str:
+    return said(
+        f"as root: sysctl -w {setting}={value}\nto last, in {FILE}: {setting} = {value}",
+        f"以 root 执行：sysctl -w {setting}={value}\n持久生效，写入 {FILE}：{setting} = {value}",
+    )

@@ -1,0 +1,86 @@
+"""Whether a user of Redis may do what leasing takes: asks for each command in a form that changes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from redis_wanpool.doctor import FAIL, OK, Finding
+from redis_wanpool.doctor.server import Asking, ServerFacts
+from redis_wanpool.keys import WanKeys
+from redis_wanpool.language import said
+from redis_wanpool.pool import WanPortPool
+
+WORDS = {
+    "TIME": 0,
+    **dict.fromkeys(("DEL", "HGETALL", "HLEN", "HRANDFIELD", "PTTL", "SCARD", "SPOP", "ZCARD"), 1),
+    **dict.fromkeys(("HDEL", "HGET", "HMGET", "LPUSH", "PEXPIRE", "SADD", "SISMEMBER", "SMISMEMBER", "SREM"), 2),
+    **dict.fromkeys(("SSCAN", "ZMSCORE", "ZRANK", "ZREM", "ZSCORE"), 2),
+    **dict.fromkeys(("HINCRBY", "ZADD", "ZCOUNT", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE"), 3),
+    **dict.fromkeys(("ZREVRANGE", "ZREVRANGEBYSCORE"), 3),
+    "HSET": 4,
+}
+"""command -> with how many words it says that it is not permitted, before it finds out that they make no sense"""
+ON_A_HASH = frozenset({"LPUSH", "SADD"})
+"""what would write with any words: it gets the key of a hash, which it refuses; the others get no key that is there"""
+NEEDED = ("INFO", "EVAL")
+"""of what the doctor asks anyway"""
+_TRY = """
+local protocol = redis.pcall("HGET", KEYS[1], "protocol")
+if type(protocol) == "table" then return {"HGET " .. protocol.err} end
+if not protocol then return {} end
+local denied = {}
+for _, text in ipairs(ARGV) do
+  local form = cjson.decode(text)
+  local reply = redis.pcall(unpack(form))
+  if type(reply) == "table" and reply.err then denied[#denied + 1] = form[1] .. " " .. reply.err end
+end
+return denied
+"""
+_DENIED = re.compile(r"permission|can't run this command|can't access at least one")
+
+
+def look(pool: WanPortPool, facts: ServerFacts, wan_idx: int | None) -> tuple[str, ...]:
+    """The commands that leasing takes and this user may not run; all of them show on a WAN that is defined."""
+    denied = [name for name, why in facts.unseen if name in NEEDED and is_denial(why)]
+    if wan_idx is not None and "EVAL" not in denied:
+        ask = Asking(pool)
+        keys = WanKeys.of(pool.namespace, wan_idx)
+        config, nothing = keys.declared[0], f"{keys.prefix}doctor"
+        forms = [
+            [name, *[config if name in ON_A_HASH else nothing, "x", "x", "x"][:words]] for name, words in WORDS.items()
+        ]
+        errors = ask("EVAL", _TRY, "2", config, nothing, *map(json.dumps, forms)) or []
+        denied += [error.split(" ")[0] for error in errors if is_denial(error)]
+        ask("BLPOP", nothing, "0.01")
+        denied += [name for name, why in ask.unseen.items() if is_denial(why)]
+    return tuple(denied)
+
+
+def is_denial(text: str) -> bool:
+    """Whether that is how a server says that a user may not do something."""
+    return _DENIED.search(text) is not None
+
+
+def judge(denied: tuple[str, ...], *, is_whole: bool) -> Iterator[Finding]:
+    """What it means; `is_whole` if there was a WAN to look at."""
+    if is_whole and not denied:
+        seen = said("this user may run all that leasing takes", "此用户有租用所需的全部权限")
+        yield Finding(OK, "permissions", (), seen)
+    if denied:
+        names = ", ".join(denied)
+        yield Finding(
+            FAIL,
+            "permissions",
+            (),
+            said(f"this user may not run {names} on the keys of the pool", f"此用户无权对端口池的键执行 {names}"),
+            said(
+                "programs that use this user cannot lease, or stop halfway; one that only looks needs less",
+                "使用此用户的程序无法租用端口，或中途停下；只做查看的用户不需要这些权限",
+            ),
+            said(
+                "give the user what `wanpool acl` prints for a holder",
+                "按 wanpool acl 输出中 holder 的内容授权",
+            ),
+        )

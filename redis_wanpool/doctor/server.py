@@ -1,0 +1,181 @@
+"""Looks at Redis: what it says of itself to this user, and how long it takes to answer."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import redis
+
+from redis_wanpool.backend import has_password
+from redis_wanpool.clock import boottime
+from redis_wanpool.errors import BackendUnavailable
+from redis_wanpool.pool import WanPortPool
+from redis_wanpool.protocol import Ask, Conversation
+
+ROUND_TRIPS = 20
+_TIME = "return redis.call('TIME')"
+_SETTINGS = ("appendfsync", "save", "min-replicas-to-write", "min-replicas-max-lag", "bind", "protected-mode")
+_UNREACHED = re.compile(r"^(-?DENIED|-?NOAUTH)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What is known of a Redis; None is what it did not tell."""
+
+    embedded: bool = False
+    is_here: bool = True
+    """on this machine"""
+    is_encrypted: bool = False
+    """or needs no encryption: a unix socket"""
+    has_password: bool = False
+    version: tuple[int, ...] | None = None
+    is_valkey: bool = False
+    role: str | None = None
+    eviction: str | None = None
+    max_memory: int = 0
+    used_memory: int = 0
+    """bytes, of those that count against `max_memory`"""
+    is_aof: bool | None = None
+    writes_fail: bool = False
+    """the last write of its log, or its last snapshot, failed"""
+    replicas: int | None = None
+    lag: int = 0
+    """seconds by which the slowest replica is behind"""
+    enough_replicas: int | None = None
+    """how many keep up, where it counts them"""
+    cluster: bool = False
+    shards: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """those of `CONFIG GET` that it tells"""
+    round_trips: tuple[float, ...] = ()
+    """seconds"""
+    ahead: float | None = None
+    """seconds that its clock is ahead of this machine's"""
+    unseen: tuple[tuple[str, str], ...] = ()
+    """what was asked for, and why it was not told"""
+
+    def setting(self, name: str) -> int | None:
+        """A setting that is a number."""
+        value = self.settings.get(name, "")
+        return int(value) if value.isdecimal() else None
+
+
+class Asking:
+    """Asks Redis, and notes what it does not tell this user."""
+
+    def __init__(self, pool: WanPortPool) -> None:
+        self._pool = pool
+        self.unseen: dict[str, str] = {}
+
+    def __call__(self, *words: str) -> Any:
+        """The reply, or None.
+
+        Raises:
+            BackendUnavailable: there is no talking with this Redis.
+        """
+        try:
+            return asked(self._pool, *words)
+        except BackendUnavailable as error:
+            if not was_refused(error):
+                raise
+            self.unseen[words[0]] = str(error.__cause__)
+            return None
+
+
+def asked(pool: WanPortPool, *words: str) -> Any:
+    """What any Redis replies, also one with which the pool would not work.
+
+    Raises:
+        BackendUnavailable: nothing, or an error.
+    """
+
+    def asking() -> Conversation[Any]:
+        return (yield Ask(words)).reply
+
+    return pool._run_blocking(asking())
+
+
+def was_refused(error: Exception) -> bool:
+    """Whether Redis answered, and said no to that one request."""
+    return isinstance(error.__cause__, redis.ResponseError) and not _UNREACHED.match(str(error.__cause__))
+
+
+def look(pool: WanPortPool) -> ServerFacts:
+    """Asks the pool's Redis, whatever it is.
+
+    Raises:
+        BackendUnavailable: there is no talking with it.
+    """
+    ask = Asking(pool)
+    info: dict[str, Any] = ask("INFO") or {}
+    settings: dict[str, str] = {}
+    for name in _SETTINGS:
+        if "CONFIG GET" not in ask.unseen:
+            settings.update(ask("CONFIG GET", name) or {})
+    cluster = bool(info.get("cluster_enabled"))
+    shards = (ask("CLUSTER INFO") or {}).get("cluster_size") if cluster else None
+    round_trips, ahead = _timed(ask)
+    parts = urlsplit(pool._backend.url)
+    valkey = info.get("valkey_version")
+    version = re.findall(r"\d+", str(valkey or info.get("redis_version", "")))[:3]
+    followers = [value for name, value in info.items() if re.fullmatch(r"slave\d+", name) and isinstance(value, dict)]
+    snapshots = settings.get("save") != "" and info.get("rdb_last_bgsave_status") == "err"
+    return ServerFacts(
+        embedded=pool._settings.url is None,
+        is_here=parts.scheme == "unix" or _is_here(parts.hostname or ""),
+        is_encrypted=parts.scheme != "redis",
+        has_password=has_password(pool._backend.url),
+        version=tuple(map(int, version)) or None,
+        is_valkey=valkey is not None,
+        role=info.get("role"),
+        eviction=info.get("maxmemory_policy"),
+        max_memory=info.get("maxmemory", 0),
+        used_memory=info.get("used_memory", 0) - info.get("mem_not_counted_for_evict", 0),
+        is_aof=bool(info["aof_enabled"]) if "aof_enabled" in info else None,
+        writes_fail=info.get("aof_last_write_status") == "err" or snapshots,
+        replicas=info.get("connected_slaves"),
+        lag=max((int(one.get("lag", 0)) for one in followers), default=0),
+        enough_replicas=info.get("min_slaves_good_slaves"),
+        cluster=cluster,
+        shards=None if shards is None else int(shards),
+        settings=settings,
+        round_trips=round_trips,
+        ahead=ahead,
+        unseen=tuple(ask.unseen.items()),
+    )
+
+
+def _timed(ask: Asking) -> tuple[tuple[float, ...], float | None]:
+    """Some round trips of a bare script, and what the quickest tells of the clocks."""
+    took: list[float] = []
+    quickest: float | None = None
+    ahead: float | None = None
+    for _ in range(ROUND_TRIPS):
+        sent = boottime()
+        told = ask("EVAL", _TIME, "0")
+        here = time.time()
+        if told is None:
+            break
+        took.append(boottime() - sent)
+        if quickest is None or took[-1] < quickest:
+            quickest = took[-1]
+            ahead = int(told[0]) + int(told[1]) / 1_000_000 - (here - quickest / 2)
+    return tuple(took), ahead
+
+
+def _is_here(host: str) -> bool:
+    """Whether one of the host's addresses is this machine's."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    own = {entry.address.partition("%")[0] for entries in psutil.net_if_addrs().values() for entry in entries}
+    return any(ipaddress.ip_address(address.partition("%")[0]).is_loopback or address in own for address in found)
