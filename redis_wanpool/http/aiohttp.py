@@ -57,6 +57,12 @@ class WanConnector(aiohttp.TCPConnector):
                 await other.close(**how)
         await super().close(**how)
 
+    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+        transport = protocol.transport
+        super()._release(key, protocol, should_close=should_close)
+        if transport is not None and transport.is_closing() and transport.get_write_buffer_size():
+            transport.abort()  # the other side may never read the rest, and until then the port would be leased
+
     async def _wrap_create_connection(
         self,
         *args: Any,

@@ -6,7 +6,7 @@ import http.client
 import socket
 from typing import Any
 
-from redis_wanpool.http.line import Line, connect
+from redis_wanpool.http.line import Line, Wans, connect
 from redis_wanpool.pool import WanPortPool
 from redis_wanpool.protocol.request import WanChoice
 from redis_wanpool.sockets import Address, LeasedSocket
@@ -15,7 +15,8 @@ from redis_wanpool.sockets import Address, LeasedSocket
 class WanHTTPConnection(http.client.HTTPConnection):
     """An HTTPConnection from a leased port of a WAN; closing it, and its response, gives the port back.
 
-    It connects anew, from another port, when it is used again after it was closed.
+    It connects anew, from another port, when it is used again after it was closed, and when `over_wan` chooses other
+    WANs for a request than those from which it is connected.
 
     Args:
         wan: a WAN, several, or ANY.
@@ -36,12 +37,28 @@ class WanHTTPConnection(http.client.HTTPConnection):
         **others: Any,
     ) -> None:
         super().__init__(host, port, **others)
-        self._line = Line(pool, wan, wait, source_address)
-        self._create_connection = self._connect_leased  # where http.client, too, has a function to be replaced
+        self._line = line = Line(pool, wan, wait, source_address)
+        self._wans: Wans = None
 
-    def _connect_leased(self, address: Address, timeout: Any, source_address: None) -> LeasedSocket:
-        seconds = timeout if timeout is None or isinstance(timeout, (int, float)) else socket.getdefaulttimeout()
-        return connect(self._line.chosen(), address, seconds)
+        def connect_leased(address: Address, timeout: Any, source_address: None) -> LeasedSocket:
+            seconds = timeout if timeout is None or isinstance(timeout, (int, float)) else socket.getdefaulttimeout()
+            return connect(line.chosen(), address, seconds)
+
+        self._create_connection = connect_leased  # where http.client, too, has a function to be replaced
+
+    def connect(self) -> None:
+        self._wans = self._line.chosen().wans
+        super().connect()
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        if self._is_idle() and self._wans != self._line.chosen().wans:
+            self.close()
+        super().putrequest(*args, **kwargs)
+
+    def _is_idle(self) -> bool:
+        """Whether it is connected, and no answer is still to be read: http.client's own view of it."""
+        response = self._HTTPConnection__response  # type: ignore[attr-defined]
+        return self.sock is not None and (response is None or response.isclosed())
 
 
 class WanHTTPSConnection(WanHTTPConnection, http.client.HTTPSConnection):

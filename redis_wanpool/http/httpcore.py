@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import httpcore
@@ -19,6 +19,8 @@ from redis_wanpool.pool import WanPortPool
 
 Raised = type[Exception]
 
+PIECE = 65_536
+"""bytes that asyncio is given at a time: each has the timeout, and its TLS would take a whole body, whoever reads"""
 UNUSED = 30.0
 """seconds after which a connection is closed over which nothing was sent: httpcore 1.0 keeps one open and forgets it if
 its request is cancelled just after it was made"""
@@ -91,9 +93,11 @@ class _Stream(httpcore.NetworkStream):
             return self._sock.recv(max_bytes)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        left = memoryview(buffer)
         with _raising(httpcore.WriteTimeout, httpcore.WriteError):
             self._sock.settimeout(timeout)
-            self._sock.sendall(buffer)
+            while left:  # each has the timeout: a body that moves is not late
+                left = left[self._sock.send(left) :]
 
     def close(self) -> None:
         self._sock.close()
@@ -132,17 +136,41 @@ class AsyncLeasedBackend(httpcore.AsyncNetworkBackend):
         with _raising(httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
                 sock = await connect_async(self._line, (host, port), None)
-                return _AsyncStream(*await asyncio.open_connection(sock=sock))
+                return await _AsyncStream.over(sock)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)  # between httpcore's retries
 
 
+class _Reader(asyncio.StreamReader):
+    """Knows how much has come that nobody has read."""
+
+    unread = 0
+
+    def feed_data(self, data: Any) -> None:
+        self.unread += len(data)
+        super().feed_data(data)
+
+    async def read(self, n: int = -1) -> bytes:
+        data = await super().read(n)
+        self.unread -= len(data)
+        return data
+
+
 class _AsyncStream(httpcore.AsyncNetworkStream):
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._unused = asyncio.get_running_loop().call_later(UNUSED, writer.close)
+        self._ending = asyncio.get_running_loop().call_later(UNUSED, writer.close)
+
+    @staticmethod
+    async def over(sock: socket.socket) -> _AsyncStream:
+        """As `asyncio.open_connection`, with a reader that counts."""
+        loop = asyncio.get_running_loop()
+        reader = _Reader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
+        return _AsyncStream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         with _raising(httpcore.ReadTimeout, httpcore.ReadError):
@@ -150,33 +178,41 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
                 return await self._reader.read(max_bytes)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._unused.cancel()
+        self._ending.cancel()
+        left = memoryview(buffer)
         with _raising(httpcore.WriteTimeout, httpcore.WriteError):
-            self._writer.write(buffer)
-            async with asyncio.timeout(timeout):
-                await self._writer.drain()
+            while left:
+                self._writer.write(left[:PIECE])
+                left = left[PIECE:]
+                async with asyncio.timeout(timeout):
+                    await self._writer.drain()
 
     async def aclose(self) -> None:
-        self._unused.cancel()
+        """Says goodbye, and waits for nobody: neither for who does not read what is left nor for TLS's answer."""
+        self._ending.cancel()
         self._writer.close()
-        with suppress(OSError):
-            await self._writer.wait_closed()
+        try:
+            await asyncio.sleep(0)
+        finally:
+            self._writer.transport.abort()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
+        self._ending.cancel()
         with _raising(httpcore.ConnectTimeout, httpcore.ConnectError):
             try:
                 async with asyncio.timeout(timeout):
                     await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
             except BaseException:
-                self._writer.close()
+                self._writer.transport.abort()
                 raise
+        self._ending = asyncio.get_running_loop().call_later(UNUSED, self._writer.close)
         return self
 
     def get_extra_info(self, info: str) -> Any:
         if info == "ssl_object":
             return self._writer.get_extra_info("ssl_object")
-        if info == "is_readable" and self._reader.at_eof():
+        if info == "is_readable" and (self._reader.unread or self._reader.at_eof()):
             return True
         return _about(self._writer.get_extra_info("socket"), info)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +10,7 @@ import httpcore
 import httpx
 
 from redis_wanpool.aio import AsyncWanPortPool
+from redis_wanpool.errors import InvalidValue
 from redis_wanpool.http.httpcore import AsyncLeasedBackend, LeasedBackend
 from redis_wanpool.http.line import Line, Wans
 from redis_wanpool.pool import WanPortPool
@@ -38,6 +40,8 @@ class _Transports(Generic[TransportT]):
 
 
 def _options(verify: Any, cert: Any, http1: bool, http2: bool, limits: httpx.Limits, retries: int) -> dict[str, Any]:
+    if http2 and importlib.util.find_spec("h2") is None:
+        raise InvalidValue('http2=True needs the package h2; install it with: pip install "httpx[http2]"')
     return {
         "ssl_context": httpx.create_ssl_context(verify=verify, cert=cert, trust_env=False),
         "max_connections": limits.max_connections,

@@ -53,7 +53,8 @@ class Line(Generic[PoolT]):
     @property
     def wans(self) -> Wans:
         """What tells connections apart that must not be taken for one another."""
-        return Request.of(self.wan).wans
+        wans = Request.of(self.wan).wans
+        return None if wans is None else tuple(sorted(wans))
 
     def chosen(self) -> Line[PoolT]:
         """The line of the request that is being made now."""
@@ -62,8 +63,8 @@ class Line(Generic[PoolT]):
 
 
 def connect(line: Line[WanPortPool], address: Address, timeout: float | None) -> LeasedSocket:
-    """A connection with a lease of its own, which it does not outlive."""
-    return line.pool.connect(
+    """A connection with a lease of its own, which it does not outlive; closing it waits for nobody."""
+    sock = line.pool.connect(
         line.wan,
         address,
         wait=line.wait,
@@ -71,9 +72,11 @@ def connect(line: Line[WanPortPool], address: Address, timeout: float | None) ->
         source_address=line.source_address,
         close_on_loss=True,
     )
+    sock.at_once = False
+    return sock
 
 
 async def connect_async(line: Line[AsyncWanPortPool], address: Address, timeout: float | None) -> LeasedSocket:
     """As `connect`; the socket is connected, and non-blocking."""
     request = Request.of(line.wan, wait=line.wait)
-    return await line.pool._connect(request, Dial.of(address, timeout, 3, line.source_address), True)
+    return await line.pool._connect(request, Dial.of(address, timeout, 3, line.source_address, True))

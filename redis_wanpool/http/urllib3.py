@@ -9,7 +9,7 @@ from typing import Any
 from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
 
 from redis_wanpool.http.line import Line, connect
 from redis_wanpool.pool import WanPortPool
@@ -25,6 +25,8 @@ class _Leased(HTTPConnection):
             sock = connect(self._line, (self._dns_host, self.port), self.timeout)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
+        except UnicodeError as error:
+            raise LocationParseError(f"{self.host!r}, label empty or too long") from error
         except TimeoutError as error:
             text = f"connecting to {self.host} took more than {self.timeout} s"
             raise ConnectTimeoutError(self, text) from error
