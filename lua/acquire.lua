@@ -3,7 +3,7 @@
 -- ARGV 1 boot clock  2 its time in ms  3 holder  4 network  5 its rest in ms  6 host  7 pid  8 label
 --   9 ttl in ms, or "" for the WAN's
 --   10 "", or for how many ms at most the caller waits before it asks again: it then gets a place in the queue
---   11 "" or the wanted port  12 ports to avoid, comma-separated  13 the least number of ports that will do
+--   11 "" or the wanted port  12 ports to avoid, comma-separated, 1,000 at most  13 the least number of ports that will do
 --   14 how many due ports to settle besides, 128 at most  15... a lease_id for each port
 -- Reply {"GRANTED", now, expires_at, max_ttl_ms, lease_ttl_ms, port, fence, port, fence, ...} in the order of the
 --   lease_ids; the same again when they are known, with port 0 for each that was not granted or has ended
@@ -15,7 +15,7 @@
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
-local MOST_SETTLED, SOONEST_MS = 128, 10
+local MOST_SETTLED, SOONEST_MS, MOST_AVOIDED = 128, 10, 1000
 local network, wait_ms, wanted, least = ARGV[4], tonumber(ARGV[10]), ARGV[11], tonumber(ARGV[13])
 local ids, ticket = {unpack(ARGV, 15)}, ARGV[15]
 local count, known = #ids, redis.call("HMGET", IDS, unpack(ARGV, 15))
@@ -30,7 +30,8 @@ if ttl_ms > max_ttl_ms then return {"TTL", max_ttl_ms} end
 
 -- A full Redis refuses this write, and with it the call, before anything has changed.
 local fence = math.max(time[1] * 1000000 + time[2], config[6] + 1)
-saw("fence", fence + count - 1)
+-- @include "pace"
+saw("fence", fence + count - 1, "granted", int(granted + count), "pace", pace)
 local more = false
 -- @include "due"
 if is_due then
@@ -51,14 +52,18 @@ if is_due then
 end
 
 local all, mine, ports, fresh, avoid, till_ms = 0, 0, {}, 0, {}, nil
-for port in string.gmatch(ARGV[12], "%d+") do avoid[#avoid + 1] = port; avoid[port] = true end
-if max_per_network > 0 then
-  count = math.min(count, max_per_network - (redis.call("HGET", NETWORKS, network) or 0))
+for port in string.gmatch(ARGV[12], "%d+") do
+  if #avoid < MOST_AVOIDED then avoid[#avoid + 1] = port; avoid[port] = true end
 end
 if waiting > 0 then
+  local wake
   -- @include "queue"
+  -- @include "wake"
   -- @include "leave"
   -- @include "ahead"
+end
+if max_per_network > 0 then
+  count = math.min(count, max_per_network - (redis.call("HGET", NETWORKS, network) or 0) - mine)
 end
 if count >= least then
   if wanted == "" then
@@ -80,7 +85,9 @@ if count >= least then
   end
 end
 if #ports + fresh < least then
+  local wake
   -- @include "queue"
+  -- @include "wake"
   -- @include "leave"
   -- @include "grant"
   -- @include "clocks"

@@ -25,6 +25,7 @@ for i = 4, #ARGV, 2 do
   end
 end
 local config = redis.call("HMGET", CONFIG, "state", "filled", "ports", "generation")
+if config[1] == "removing" then return {"GONE"} end
 if config[1] ~= "filling" then return {"DEFINED", made, config[4]} end
 
 local first, left = tonumber(config[2]), tonumber(ARGV[3])

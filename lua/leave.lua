@@ -8,6 +8,9 @@
 local wake
 -- @include "wake"
 -- @include "leave"
-for i = 3, #ARGV do leave(ARGV[i]) end
-for _ = 3, #ARGV do wake("", now_ms, now_ms) end
+for i = 3, #ARGV do
+  local network = leave(ARGV[i])
+  queue = nil
+  wake(network or "", now_ms, now_ms)
+end
 return {"LEFT"}

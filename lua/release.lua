@@ -17,7 +17,8 @@ if waiting > 0 then
 end
 -- @include "clocks"
 -- @include "finish"
-local how, first, step, answer = ARGV[3], 4, 2, {"RELEASED", now_ms}
+local first, step, answer = 4, 2, {"RELEASED", now_ms}
+local function how(_, _, free_at) return ARGV[3], free_at end
 -- @include "end_asked"
 if has_ended then saw() end
 return answer

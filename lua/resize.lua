@@ -1,5 +1,5 @@
 -- Gives a WAN other ports, a bounded number a call: first those to have, then those to lose. A port that is lost while
--- it is leased or cools leaves when it has cooled.
+-- it is leased or cools leaves when it has cooled; what is due is settled first, a port for each that is given.
 -- ARGV 1 boot clock  2 its time in ms
 --   3 the WAN's ports from now on, a list like 20000-21999,23000  4 how many ports that is
 --   5 "have" or "lose", then up to 1,000 ports
@@ -7,10 +7,19 @@
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
-local depart
+-- @include "grant"
+local depart, wake
 -- @include "depart"
+if waiting > 0 then
+  -- @include "queue"
+  -- @include "wake"
+end
+-- @include "clocks"
+-- @include "finish"
+-- @include "settle"
 -- @include "places"
 local ports, new = {unpack(ARGV, 6)}, {}
+settle(#ports) -- or the ports of a WAN in which nothing goes on would never leave
 for i, place in ipairs(#ports > 0 and places_of(ports) or {}) do
   local port = ports[i]
   if ARGV[5] == "have" then

@@ -15,7 +15,8 @@ if waiting > 0 then
 end
 -- @include "clocks"
 -- @include "finish"
-local how, first, step, answer = "revoked", 3, 2, {"REVOKED", now_ms}
+local first, step, answer = 3, 2, {"REVOKED", now_ms}
+local function how(_, _, free_at) return "revoked", free_at end
 -- @include "end_asked"
 if has_ended then saw() end
 return answer

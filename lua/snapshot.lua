@@ -1,6 +1,5 @@
--- Counts the ports of a WAN as what they are now, also before anybody settled them, and lists leases page by page.
--- ARGV 1 boot clock  2 its time in ms  3 network
---   4 how many leases to leave out  5 how many to list at most
+-- Counts the ports of a WAN as what they are now, also before anybody settled them, and lists the first of its leases.
+-- ARGV 1 boot clock  2 its time in ms  3 network  4 how many leases to list at most
 -- Reply {"SNAPSHOT", now, free, leased, cooling, withheld, how many cooling ports that network has rested,
 --   {name, value, ...} of config, {port, lease_id, fence, network, expires_at, ...} by expiry}
 -- @include "keys"
@@ -49,7 +48,7 @@ local leased = redis.call("ZCOUNT", LEASED, "(" .. upto, "+inf")
 local cooling = redis.call("ZCOUNT", COOLING, "(" .. upto, "+inf") + cool
 local total = redis.call("SCARD", FREE) + redis.call("ZCARD", LEASED) + redis.call("ZCARD", COOLING)
   + redis.call("SCARD", WITHHELD) - gone
-local page = redis.call("ZRANGEBYSCORE", LEASED, "(" .. upto, "+inf", "WITHSCORES", "LIMIT", ARGV[4], ARGV[5])
+local page = redis.call("ZRANGEBYSCORE", LEASED, "(" .. upto, "+inf", "WITHSCORES", "LIMIT", 0, ARGV[4])
 local listed = {}
 ports, grants = grants_of(page)
 for i, port in ipairs(ports) do

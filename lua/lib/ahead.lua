@@ -1,14 +1,26 @@
--- Counts the live waiters that stand before `ticket` and are not capped: `all` of them, and `mine`, those of this network.
-local beside = 0
+-- Counts the waiters that stand before `ticket`: `all` of them, and `mine`, those of this network. Forgets the dead, whose
+-- calls go on to the next; also a few of those aside, who stand in nobody's way. Who stood aside is judged at the place
+-- that it had when it came.
+admit(ticket, network)
+local dead = {}
 for _, waiter in ipairs(in_view()) do
   if waiter.ticket == ticket then break end
   if is_dead(waiter) then
     leave(waiter.ticket)
-  elseif waiter.is_capped then
-    beside = beside + 1
-  else
-    all = all + 1
-    if waiter.network == network then mine = mine + 1 end
+    dead[#dead + 1] = waiter.network or ""
   end
 end
-all = math.max(all, (redis.call("ZRANK", WAITING, ticket) or waiting) - beside)
+if #dead > 0 then
+  queue = nil
+  for _, its_network in ipairs(dead) do wake(its_network, now_ms, now_ms) end
+  queue = nil
+end
+for _, waiter in ipairs(in_view()) do
+  if waiter.ticket == ticket then break end
+  if waiter.network == network then mine = mine + 1 end
+end
+all = redis.call("ZRANK", WAITING, ticket) or redis.call("ZCARD", WAITING)
+if max_per_network > 0 then
+  local late = redis.call("ZRANGEBYSCORE", CAPPED, "-inf", now_ms - LATE_MS, "LIMIT", 0, 8)
+  for _, its_ticket in ipairs(late) do leave(its_ticket) end
+end

@@ -1,5 +1,6 @@
 -- Ends the live ones of the leases asked for: port, lease_id, and in a step of 3 the expires_at that it must have, from
--- ARGV[first] on; a port of "" is looked up. Leaves in `answer` how each ended, now or before, or "gone".
+-- ARGV[first] on; a port of "" is looked up. How each ends, and until when it cools at least, says `how(lease_id, rest_ms,
+-- free_at)`. Leaves in `answer` how each ended, now or before, or "gone".
 local has_ended = false
 for i = first, #ARGV, step do
   local port, asked_id, word = ARGV[i], ARGV[i + 1], "gone"
@@ -11,7 +12,8 @@ for i = first, #ARGV, step do
       word = was
       local expires_at = was == "live" and tonumber(redis.call("ZSCORE", LEASED, port))
       if expires_at and (step == 2 or expires_at == tonumber(ARGV[i + 2])) then
-        word = expires_at <= now_ms and "expired" or how
+        word = "expired"
+        if expires_at > now_ms then word, free_at = how(lease_id, tonumber(rest_ms), tonumber(free_at)) end
         finish(port, math.min(expires_at, now_ms), word, lease_id, fence, network, rest_ms, free_at)
         has_ended = true
       end

@@ -19,12 +19,8 @@ local function forecast(ahead, ahead_of_mine)
   if expired[1] then first = math.min(first, forecast_port(expired[1]) or math.huge) end
   if ahead > 0 and redis.call("SCARD", FREE) + redis.call("ZCOUNT", RESTING .. network, "-inf", now_ms) > 0 then
     -- ports are there, and kept for those ahead: until the first of these is dead or has taken its port
-    for _, waiter in ipairs(in_view()) do
-      if not waiter.is_capped then
-        first = math.min(first, math.max(waiter.next_ms + LATE_MS, now_ms) + 1)
-        break
-      end
-    end
+    local waiter = in_view()[1]
+    if waiter then first = math.min(first, math.max(waiter.next_ms + LATE_MS, now_ms) + 1) end
   end
   return first < math.huge and first or nil
 end

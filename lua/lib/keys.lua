@@ -2,4 +2,5 @@
 local CONFIG, FREE, WITHHELD, LEASED, COOLING, GRANTS, IDS, WAITING, WAITERS, NETWORKS, LEAVING = unpack(KEYS)
 local PREFIX = string.sub(CONFIG, 1, -7)
 local LEASE, HELD, RESTING = PREFIX .. "lease:", PREFIX .. "held:", PREFIX .. "resting:"
-local QUARANTINE, REJECTED = PREFIX .. "quarantine:", PREFIX .. "rejected:"
+local QUARANTINE, QUARANTINED, REJECTED = PREFIX .. "quarantine:", PREFIX .. "quarantined", PREFIX .. "rejected:"
+local CAPPED = PREFIX .. "capped"

@@ -1,8 +1,11 @@
--- Gives up a place in the queue.
+-- Gives up a place: the network of who stood in the queue, or nil; who stood aside had nothing that another could have.
 local function leave(ticket)
-  if redis.call("ZREM", WAITING, ticket) == 1 then
-    redis.call("HDEL", WAITERS, ticket)
-    waiting = redis.call("ZCARD", WAITING)
-    saw("waiting", waiting)
-  end
+  local stood_in = redis.call("ZREM", WAITING, ticket) == 1
+  if not stood_in and (max_per_network == 0 or redis.call("ZREM", CAPPED, ticket) == 0) then return nil end
+  local network = string.match(redis.call("HGET", WAITERS, ticket) or "", "^%S+")
+  redis.call("HDEL", WAITERS, ticket)
+  if not stood_in and network then redis.call("ZREM", CAPPED .. ":" .. network, ticket) end
+  waiting = redis.call("HLEN", WAITERS)
+  saw("waiting", waiting)
+  return stood_in and network or nil
 end

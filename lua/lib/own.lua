@@ -9,6 +9,8 @@ if #ports > 0 and (mine > 0 or #avoid > 0) then
 end
 if #ports < count then
   fresh = redis.call("SCARD", FREE) - all
-  for _, port in ipairs(avoid) do fresh = fresh - redis.call("SISMEMBER", FREE, port) end
+  if #avoid > 0 then
+    for _, is_free in ipairs(redis.call("SMISMEMBER", FREE, unpack(avoid))) do fresh = fresh - is_free end
+  end
   fresh = math.max(0, math.min(fresh, count - #ports))
 end

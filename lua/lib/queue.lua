@@ -1,17 +1,19 @@
--- The waiters of a WAN, first come first served. A waiter who missed the time it named is taken for dead. One whose
--- network holds all that it may is capped: no free port is kept for it.
+-- The waiters of a WAN, first come first served. A waiter who missed the time it named is taken for dead.
 local LATE_MS, IN_VIEW = 2000, 64
+local function is_dead(waiter) return waiter.next_ms + LATE_MS < now_ms end
+-- The first of a queue: of `waiting`, or of those of a network that stand aside; of who came after `since` (a score, or
+-- "-inf").
+local function first_of(name, since)
+  local tickets, found = redis.call("ZRANGEBYSCORE", name, since, "+inf", "LIMIT", 0, IN_VIEW), {}
+  if #tickets == 0 then return found end
+  for i, text in ipairs(redis.call("HMGET", WAITERS, unpack(tickets))) do
+    local network, next_ms = string.match(text or "", "^(%S+) (%d+)$")
+    found[i] = {ticket = tickets[i], network = network, next_ms = tonumber(next_ms or 0)}
+  end
+  return found
+end
 local queue
 local function in_view()
-  if queue then return queue end
-  queue = {}
-  local tickets = waiting > 0 and redis.call("ZRANGE", WAITING, 0, IN_VIEW - 1) or queue
-  if #tickets == 0 then return queue end
-  for i, text in ipairs(redis.call("HMGET", WAITERS, unpack(tickets))) do
-    local network, next_ms, rest = string.match(text or "", "^(%S+) (%d+)(.*)$")
-    queue[i] = {ticket = tickets[i], network = network, next_ms = tonumber(next_ms or 0), rest = rest or ""}
-    queue[i].is_capped = rest == " capped"
-  end
+  queue = queue or (waiting > 0 and first_of(WAITING, "-inf") or {})
   return queue
 end
-local function is_dead(waiter) return waiter.next_ms + LATE_MS < now_ms end

@@ -1,9 +1,11 @@
--- Until when `network` gets no more free ports, for its systems refused so many within a minute; nil if they did not.
--- One host whose ports are all refused would else put the whole WAN into quarantine, for everybody.
-local PATIENCE_MS, MOST, SHARE = 60000, 50, 0.1
+-- How many of the ports in service a network may have in quarantine: half, for a host whose ports are all refused would
+-- else take the WAN from everybody. And until when a network gets no free ports, for its systems refused more than that
+-- of late; nil if they did not.
+local rules = redis.call("HMGET", CONFIG, "quarantine_ms", "total")
+local quarantine_ms, in_service = tonumber(rules[1]), tonumber(rules[2]) - redis.call("SCARD", WITHHELD)
+local most = math.max(1, math.floor(in_service / 2))
 local function rejecting_until(network)
-  local most = math.max(MOST, math.floor(redis.call("HGET", CONFIG, "total") * SHARE))
-  local first = redis.call("ZREVRANGE", REJECTED .. network, most - 1, most - 1, "WITHSCORES")
-  local till_ms = (tonumber(first[2]) or -PATIENCE_MS) + PATIENCE_MS
+  local one_more = redis.call("ZREVRANGE", REJECTED .. network, most, most, "WITHSCORES")
+  local till_ms = (tonumber(one_more[2]) or -quarantine_ms) + quarantine_ms
   return till_ms > now_ms and till_ms or nil
 end

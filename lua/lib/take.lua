@@ -17,6 +17,7 @@ for i = 1, #ports do
   redis.call("SADD", HELD .. holder, port)
   fence = fence + 1
 end
+if #ports < #ids then redis.call("HSET", CONFIG, "granted", int(granted + #ports)) end
 for i = #ports + 1, #ids do answer[4 + 2 * i], answer[5 + 2 * i] = 0, 0 end
 if max_per_network > 0 then redis.call("HINCRBY", NETWORKS, network, #ports) end
 return answer

@@ -1,19 +1,40 @@
--- Calls the first waiter who plans to come later than a port is there: at `mine_at` for `network`, else at `others_at`;
--- and the first of `network` that was capped, for it may have one more port now, whichever.
-function wake(network, mine_at, others_at)
-  local is_room = true
+-- Lets one that stands aside into the queue, to the place that it had when it came. Whether it stood aside.
+local function admit(ticket, network)
+  local since = max_per_network > 0 and redis.call("ZSCORE", CAPPED .. ":" .. network, ticket)
+  if not since then return false end
+  redis.call("ZREM", CAPPED .. ":" .. network, ticket)
+  redis.call("ZREM", CAPPED, ticket)
+  redis.call("ZADD", WAITING, since, ticket)
+  return true
+end
+local aside = {}
+local function call(waiter, at)
+  waiter.next_ms = at
+  local list = PREFIX .. "wake:" .. string.match(waiter.ticket, "^(.*)/")
+  redis.call("HSET", WAITERS, waiter.ticket, waiter.network .. " " .. int(at))
+  redis.call("LPUSH", list, waiter.ticket .. " " .. int(at - now_ms))
+  redis.call("PEXPIRE", list, 10000)
+end
+-- Tells whom a port may serve that `network` may have from `mine_at` on, and the others from `others_at` on: the first
+-- waiter who plans to come later than that. And the first of those of `network` who stand aside, and came after `since`,
+-- is let into the queue, for the network may have one more port now, whichever.
+function wake(network, mine_at, others_at, since)
   for _, waiter in ipairs(in_view()) do
-    local at = waiter.network == network and mine_at or others_at
-    if waiter.is_capped then at = waiter.network == network and is_room and now_ms or math.huge end
-    at = math.max(now_ms, at)
+    local at = math.max(now_ms, waiter.network == network and mine_at or others_at)
     if waiter.next_ms > at + 1 and not is_dead(waiter) then
-      waiter.next_ms = at
-      local list = PREFIX .. "wake:" .. string.match(waiter.ticket, "^(.*)/")
-      redis.call("HSET", WAITERS, waiter.ticket, waiter.network .. " " .. int(at) .. waiter.rest)
-      redis.call("LPUSH", list, waiter.ticket .. " " .. int(at - now_ms))
-      redis.call("PEXPIRE", list, 10000)
-      if not waiter.is_capped then return end
-      is_room = false
+      call(waiter, at)
+      break
+    end
+  end
+  if max_per_network == 0 then return end
+  local first = aside[network]
+  if not first or #first == 0 then first = first_of(CAPPED .. ":" .. network, since or "-inf") end
+  aside[network] = first
+  while #first > 0 do
+    local waiter = table.remove(first, 1)
+    if not is_dead(waiter) and admit(waiter.ticket, network) then
+      call(waiter, now_ms)
+      break
     end
   end
 end

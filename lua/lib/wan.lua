@@ -7,7 +7,7 @@ local STEP_MS, NAME, DRIFT = 1000, 12, 0.001
 local clock_name = string.sub(ARGV[1], 1, NAME)
 local clock = "clock:" .. string.sub(ARGV[1], 1, 2)
 local config = redis.call("HMGET", CONFIG, "protocol", "state", "seen_ms", "ahead_ms", clock, "fence", "waiting",
-  "leaving", "cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "max_per_network", "rejects_until")
+  "leaving", "cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "max_per_network", "rejects_until", "granted", "pace")
 local state, seen_ms, ahead_ms = config[2], tonumber(config[3]), tonumber(config[4])
 local waiting, leaving, cooldown_ms = tonumber(config[7]), tonumber(config[8]), tonumber(config[9])
 local max_ttl_ms, max_per_network = tonumber(config[11]), tonumber(config[12])
@@ -15,7 +15,7 @@ if config[1] ~= "2" then
   if config[1] then return {"OTHER_PROTOCOL", config[1]} end
   return {"NOT_DEFINED"}
 end
-if state == "filling" then return {"NOT_DEFINED"} end
+if state == "filling" or state == "removing" then return {"NOT_DEFINED"} end
 local time = redis.call("TIME")
 local server_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local now_ms, at_ms, is_noted = server_ms - ahead_ms, math.huge, ARGV[1] == ""

@@ -1,4 +1,5 @@
 -- Says why the wanted port is not to be had. Ends the script.
+redis.call("HSET", CONFIG, "granted", int(granted))
 if more then return {"MORE"} end
 local place = "withheld"
 if redis.call("ZSCORE", LEASED, wanted) then

@@ -1,0 +1,19 @@
+-- Tells all that is known of a port.
+-- ARGV 1 boot clock  2 its time in ms  3 port
+-- Reply {"EXPLAINED", now, by how many ms the server's clock is ahead of that, "free", "leased", "cooling", "withheld" or
+--   "" for no port of the WAN, when its lease or its cooling is over or -1, when the network that had it last may have it
+--   or -1, "" or what becomes of it then: "withheld" or "removed", its grant or "", {name, value, ...} of the lease for
+--   people, the same of the quarantine}
+-- @include "keys"
+-- @include "int"
+-- @include "wan"
+-- @include "places"
+local port = ARGV[3]
+local place = places_of({port})[1]
+local grant = redis.call("HGET", GRANTS, port) or ""
+local network = string.match(grant, "^%S+ %d+ (%S+)") or ""
+return {"EXPLAINED", now_ms, ahead_ms, place or "",
+  tonumber(redis.call("ZSCORE", LEASED, port) or redis.call("ZSCORE", COOLING, port) or -1),
+  tonumber(redis.call("ZSCORE", RESTING .. network, port) or -1),
+  redis.call("HGET", LEAVING, port) or "", grant,
+  redis.call("HGETALL", LEASE .. port), redis.call("HGETALL", QUARANTINE .. port)}

@@ -1,0 +1,37 @@
+-- Removes a WAN's data, a bounded number of ports a call: call again while it goes on. Nothing is granted from the first.
+-- ARGV 1 boot clock  2 its time in ms  3 "force" though leases live, or ""  4 how many ports a call
+-- Reply {"IN_USE", how many leases live}  {"REMOVING"} call again  {"REMOVED"}
+-- @include "keys"
+-- @include "int"
+-- @include "grant"
+if redis.call("HGET", CONFIG, "state") ~= "removing" then
+  -- @include "wan"
+  local live = redis.call("ZCOUNT", LEASED, "(" .. int(now_ms), "+inf")
+  if live > 0 and ARGV[3] ~= "force" then return {"IN_USE", live} end
+  saw("state", "removing")
+end
+for _, name in ipairs({LEASED, COOLING}) do
+  local ports = redis.call("ZRANGE", name, 0, ARGV[4] - 1)
+  if #ports > 0 then
+    for i, grant in ipairs(redis.call("HMGET", GRANTS, unpack(ports))) do
+      redis.call("DEL", LEASE .. ports[i], QUARANTINE .. ports[i])
+      if grant then
+        local lease_id, _, network = read_grant(grant)
+        redis.call("DEL", HELD .. string.match(lease_id, "^(.*)/"), RESTING .. network, REJECTED .. network)
+      end
+    end
+    redis.call("ZREM", name, unpack(ports))
+    return {"REMOVING"}
+  end
+end
+local tickets = redis.call("ZRANGE", CAPPED, 0, ARGV[4] - 1)
+if #tickets > 0 then
+  for _, text in ipairs(redis.call("HMGET", WAITERS, unpack(tickets))) do
+    redis.call("DEL", CAPPED .. ":" .. (string.match(text or "", "^%S+") or ""))
+  end
+  redis.call("ZREM", CAPPED, unpack(tickets))
+  return {"REMOVING"}
+end
+redis.call("UNLINK", unpack(KEYS, 2))
+redis.call("DEL", CONFIG)
+return {"REMOVED"}

@@ -1,0 +1,10 @@
+-- Gives up a WAN's claim to its ports, when its data is gone; with the last one, what is known of the holders.
+-- ARGV 1 wan_idx  2 the generation that the claim must have
+-- Reply {"UNCLAIMED", how many WANs are left}  {"DIFFERENT"} it is another one's, or there is none
+-- @include "namespace"
+local claim = redis.call("HGET", key.wans, ARGV[1])
+if not claim or string.match(claim, "^%S+ (%S+)") ~= ARGV[2] then return {"DIFFERENT"} end
+redis.call("HDEL", key.wans, ARGV[1])
+local left = redis.call("HLEN", key.wans)
+if left == 0 then redis.call("DEL", key.holders) end
+return {"UNCLAIMED", left}
