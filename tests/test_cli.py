@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,24 @@ import pytest
 from conftest import wanpool
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.cli import main
+from redis_wanpool.cli import _parser, main
 from redis_wanpool.cli.judge import Visit, verdict, write_log
 
 VISIT = Visit(
     wan_idx=0, port=20000, seen_port=20000, lease_id="a", fence=1, network="n", pid=1, accepted=1.0, ended=2.0
 )
+
+
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "redis_wanpool.cli", "acl", "holder"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "wanpool: No space left on device\n")
 
 
 def test_demo_does_the_main_job_and_leaves_nothing(embedded: Any, tmp_path: Path) -> None:
@@ -86,13 +101,19 @@ def test_init_defines_once_and_status_shows_it(server: Any, capsys: pytest.Captu
     assert main(["status", "--url", server.url, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["schema"] == 1 and told["namespace"] == "default"
-    assert told["wans"][1] == {
-        **{"wan_idx": 1, "name": "", "state": "open", "total": 10, "free": 10},
-        **{"leased": 0, "cooling": 0, "withheld": 0},
-    }
+    expected = {"wan_idx": 1, "name": "", "state": "open", "total": 10, "free": 10, "leased": 0, "cooling": 0}
+    assert told["wans"][1] == told["wans"][1] | expected | {"withheld": 0}
     assert told["redis"]["eviction"] == "noeviction" and told["redis"]["role"] == "primary"
     assert main(["status", "--url", server.url]) == 0
-    assert capsys.readouterr().out.splitlines()[2].split() == ["0", "-", "open", "2000", "2000", "0", "0", "0"]
+    assert capsys.readouterr().out.splitlines()[2].split()[:8] == ["0", "-", "open", "2000", "2000", "0", "0", "0"]
+
+
+def test_init_takes_spans_as_all_verbs_do(server: Any) -> None:
+    spans = ["--cooldown", "2m", "--lease-ttl", "0.5", "--max-ttl", "1h"]
+    assert main(["init", "--url", server.url, "--wan", "0=20000-20009", *spans]) == 0
+    with WanPortPool(server.url) as pool:
+        config = pool.snapshot(0).config
+    assert [config[f"{name}_ms"] for name in ("cooldown", "lease_ttl", "max_ttl")] == ["120000", "500", "3600000"]
 
 
 def test_init_takes_the_wans_of_the_configuration(server: Any, tmp_path: Path) -> None:
@@ -142,6 +163,20 @@ def test_server_start_status_stop(embedded: Any) -> None:
     assert wanpool("server", "status").returncode == 1
 
 
+def verbs() -> dict[str, Any]:
+    (action,) = (one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
 def test_help_shows_examples_for_every_verb() -> None:
-    for verb in ("demo", "init", "status", "server"):
-        assert f"wanpool {verb}" in wanpool(verb, "--help").stdout.split("examples:")[1]
+    for verb, parser in verbs().items():
+        assert f"wanpool {verb}" in parser.format_help().split("examples:")[1], verb
+    assert "wanpool status" in wanpool("status", "--help").stdout
+
+
+def test_the_json_of_every_verb_is_documented() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8").partition("## JSON")[2]
+    documented = {
+        name for row in re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE) for name in re.findall("`(.*?)`", row)
+    }
+    assert documented == set(verbs()) - {"run"}, "run has none: what it prints is the command's own"

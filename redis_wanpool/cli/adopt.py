@@ -23,9 +23,20 @@ from redis_wanpool.legacy import WanPortPool, port_allocator, wan_port_pool
 
 __all__ = ["WanPortPool", "port_allocator", "wan_port_pool"]
 '''
+OPTIMIZER = '''\
+"""The TCP settings of this machine under their old names; `python -m` shows them, --apply changes them."""
+
+from redis_wanpool.cli.optimizer import generate_optimization_suggestions, main, print_optimization_guide
+
+__all__ = ["generate_optimization_suggestions", "print_optimization_guide"]
+
+if __name__ == "__main__":
+    raise SystemExit(main())
+'''
 MARK = "# Written by `wanpool adopt`, which will not overwrite it once it was changed. sha256 of the rest: "
 
 
+FILES = {"__init__.py": SHIM, "win_socket_optimizer.py": OPTIMIZER}
 OLD_MODULES = ("port_allocator.py", "wan_port_pool.py")
 """Modules that would take the place of our names in their package as soon as anybody imports them."""
 
@@ -69,7 +80,7 @@ def adopt(options: argparse.Namespace) -> int:
     elif not wans and not options.json and sys.stdin.isatty():
         wans = _ask()
     config.settings(url=options.url, namespace=options.namespace, config=found)  # refuses what cannot be
-    planned = [_plan(folder / "__init__.py", _marked(SHIM), force=options.force)]
+    planned = [_plan(folder / name, _marked(text), force=options.force) for name, text in FILES.items()]
     planned += [_plan(folder / name, "", force=options.force) for name in OLD_MODULES if (folder / name).exists()]
     if found is None and wans:
         planned.append(_plan(Path(config.FILE).absolute(), _toml(wans, options), force=options.force))
@@ -218,7 +229,7 @@ def _notes(folder: Path, found: Path | None, wans: list[WanDefinition]) -> list[
         notes.append("no WAN is given here: define them, for example with: wanpool init --wan 0=20000-21999")
     if folder.is_dir():
         beside = sorted(path.name for path in folder.iterdir() if re.search(r"\.(py|json|lock)$", path.name))
-        old = [name for name in beside if name not in ("__init__.py", *OLD_MODULES)]
+        old = [name for name in beside if name not in (*FILES, *OLD_MODULES)]
         if old:
             notes.append(
                 f"of the old package there is still {', '.join(old)}: who imports a module of it by its own name, and "

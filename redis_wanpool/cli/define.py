@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 from redis_wanpool import WanPortPool, config
+from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.cli.texts import seconds_of
 from redis_wanpool.definition import WanDefinition, ports_text
 from redis_wanpool.errors import InvalidValue
 
@@ -20,16 +22,22 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         init,
         "Defines WANs in Redis; what is there already, the same, stays.",
         "  wanpool init --wan 0=20000-21999 --wan 1=22000-23999\n"
-        "  wanpool init --wan 0=20000-21999 --cooldown 15      # a router that forgets after 10 s\n"
-        "  wanpool init                                        # the WANs of wanpool.toml",
+        "  wanpool init --wan 0=20000-21999 --cooldown 15s     # a router that forgets after 10 s\n"
+        "  wanpool init                                        # the WANs of wanpool.toml\n"
+        "  wanpool init --show > wanpool.toml                  # what Redis holds",
     )
     parser.add_argument("--wan", action="append", default=[], metavar="K=PORTS", help="a WAN and its ports; repeat it")
-    parser.add_argument("--cooldown", type=float, metavar="SECONDS", help="before another network has a port (125)")
-    parser.add_argument("--lease-ttl", type=float, metavar="SECONDS", help="a lease without renewal (60)")
-    parser.add_argument("--max-ttl", type=float, metavar="SECONDS", help="the longest lease (default: lease ttl)")
+    parser.add_argument("--cooldown", metavar="SPAN", help="before another network has a port (125s)")
+    parser.add_argument("--lease-ttl", metavar="SPAN", help="a lease without renewal (60s)")
+    parser.add_argument("--max-ttl", metavar="SPAN", help="the longest lease (default: lease ttl)")
+    parser.add_argument(
+        "--show", action="store_true", help="print the wanpool.toml of what Redis holds; change nothing"
+    )
 
 
 def init(options: argparse.Namespace) -> int:
+    if options.show:
+        return show(options)
     definitions = [definition(text, options) for text in options.wan]
     if not definitions:
         definitions = list(config.settings(url=options.url, namespace=options.namespace).wans)
@@ -64,12 +72,49 @@ def init(options: argparse.Namespace) -> int:
     return 0
 
 
+def show(options: argparse.Namespace) -> int:
+    """Prints the configuration that defines what is there."""
+    if options.wan:
+        raise InvalidValue("--show prints what Redis holds, and --wan defines: give one of them")
+    with operators_pool(options) as pool:
+        stands = {wan_idx: pool.snapshot(wan_idx).config for wan_idx in pool.wans()}
+        wans = {wan_idx: settings_of(config) for wan_idx, config in stands.items()}
+        if options.json:
+            print(json.dumps({"schema": 1, "namespace": pool.namespace, "url": pool.url, "wans": wans}))
+            return 0
+        if not pool._backend.is_embedded:
+            secret = "  # with its password, if it has one: then chmod 600" if "@" in pool.url else ""
+            print(f"url = {json.dumps(pool.url)}{secret}")
+        print(f"namespace = {json.dumps(pool.namespace)}")
+        for wan_idx, values in wans.items():
+            print(f"\n[wan.{wan_idx}]")
+            for name, value in values.items():
+                print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    return 0
+
+
+def settings_of(config: dict[str, str]) -> dict[str, Any]:
+    """A WAN as wanpool.toml has it, by what stands in Redis; without what is so by default."""
+    seconds = {name: int(config[f"{name}_ms"]) / 1000 for name in ("lease_ttl", "max_ttl", "cooldown", "quarantine")}
+    most = int(config["max_per_network"])
+    values: dict[str, Any] = {
+        "name": config["name"],
+        "ports": config["ports"],
+        **{name: int(value) if value.is_integer() else value for name, value in seconds.items()},
+        "weight": int(config["weight"]),
+        "max_per_network": most or None,
+    }
+    if values["max_ttl"] == values["lease_ttl"]:
+        del values["max_ttl"]
+    usual = {"name": "", "lease_ttl": 60, "cooldown": 125, "quarantine": 65, "weight": 1, "max_per_network": None}
+    return {name: value for name, value in values.items() if name not in usual or value != usual[name]}
+
+
 def definition(text: str, options: argparse.Namespace) -> WanDefinition:
     """The WAN that a --wan K=PORTS means, with the options that go along."""
     index, sign, ports = text.partition("=")
     if not sign or not index.strip().isdecimal():
         raise InvalidValue(f"--wan {text!r}: write it like --wan 0=20000-21999")
     given = {name: getattr(options, name, None) for name in ("cooldown", "lease_ttl", "max_ttl")}
-    return WanDefinition.of(
-        int(index), ports_text(ports), **{name: value for name, value in given.items() if value is not None}
-    )
+    spans = {name: seconds_of(f"--{name.replace('_', '-')}", text) for name, text in given.items() if text is not None}
+    return WanDefinition.of(int(index), ports_text(ports), **spans)

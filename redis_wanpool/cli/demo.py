@@ -53,6 +53,8 @@ class Death:
     missing: dict[int, int]
     """port -> fence"""
     back: list[float] = field(default_factory=list)
+    held: float = 0.0
+    """seconds after which one of its ports was still seen leased"""
 
 
 class Crew:
@@ -203,6 +205,7 @@ class Show:
 
     def _look(self) -> list[WanSnapshot]:
         """The WANs now; notes which ports of the dead are back."""
+        begun = time.monotonic()
         seen = [self.pool.snapshot(wan_idx, leases=True) for wan_idx in WANS]
         leased = {lease.port: lease.fence for wan in seen for lease in wan.leases}
         now = time.monotonic()
@@ -211,6 +214,8 @@ class Show:
                 if leased.get(port) != fence:
                     del death.missing[port]
                     death.back.append(now - death.at)
+                else:
+                    death.held = max(death.held, begun - death.at)
         if not self.sample and leased:
             port = next(iter(leased))
             wan_idx = next(wan.wan_idx for wan in seen for lease in wan.leases if lease.port == port)
@@ -229,7 +234,7 @@ class Show:
             if time.monotonic() > max(death.at for death in waiting) + PATIENCE + 2:
                 break
             time.sleep(0.05)
-        return all(not death.missing and max(death.back, default=0.0) <= PATIENCE for death in self.deaths)
+        return all(not death.missing and death.held <= PATIENCE for death in self.deaths)
 
     def _line(self, elapsed: float, judge: Judge, rate: float, seen: list[WanSnapshot]) -> str:
         back = sum(len(death.back) for death in self.deaths)

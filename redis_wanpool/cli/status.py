@@ -1,51 +1,309 @@
-"""`wanpool status`: how many ports of each WAN are in which state."""
+"""`wanpool status`: how many ports of each WAN are in which state, how fast they go, and who has them."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
 
 from redis_wanpool import WanPortPool
+from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.cli.screen import FullScreen, bar, coloured, size
+from redis_wanpool.cli.texts import one_line, seconds_of, span, table, width, wrapped
+from redis_wanpool.clock import boottime
+from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
+from redis_wanpool.language import said
 from redis_wanpool.snapshot import WanSnapshot
 
 COUNTS = ("total", "free", "leased", "cooling", "withheld")
+LOOKS_AHEAD = (60, 1800, 3600)
+NARROW, FEWEST = 10, 5
+"""columns that are shown at most and at least where not all fit; all are in the JSON"""
+MOST_SHOWN = 20
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     from redis_wanpool.cli import add_verb
 
-    add_verb(
+    parser = add_verb(
         verbs,
         "status",
         status,
-        "Shows the WANs of the namespace, and the Redis behind them.",
-        "  wanpool status\n  wanpool status --namespace prod --json",
+        "Shows the WANs of the namespace, who has how many of their ports, and the Redis behind them.",
+        "  wanpool status\n  wanpool status --watch\n  wanpool status --namespace prod --json",
     )
+    parser.add_argument("--watch", action="store_true", help="a live view; with --json a document a line")
+    parser.add_argument("--every", metavar="SPAN", default="1s", help="how often --watch looks (default: 1s)")
+
+
+@dataclass(frozen=True, slots=True)
+class WanStatus:
+    """A WAN with what can be said of its pace."""
+
+    seen: WanSnapshot
+    quarantined: int
+    frees: tuple[int, ...]
+    """ports that are free to all after each of `LOOKS_AHEAD`, if running leases go on and nothing new is granted"""
+    rest: float
+    """seconds, of the asking network"""
+
+    @property
+    def pace(self) -> float:
+        """Grants a second of late."""
+        return self.seen.pace
+
+    @property
+    def hold(self) -> float:
+        """Seconds that a lease lasts in the mean, by Little's law; 0 if nothing goes on."""
+        return self.seen.leased / self.pace if self.pace else 0.0
+
+    def sustains(self, wait: float) -> float | None:
+        """Leases a second that its ports carry when each waits so many seconds between two; None: any number."""
+        each = self.hold + wait
+        return self.seen.total / each if each else None
+
+    @property
+    def for_one_network(self) -> float | None:
+        return self.sustains(self.rest)
+
+    @property
+    def between_networks(self) -> float | None:
+        return self.sustains(max(self.rest, int(self.seen.config["cooldown_ms"]) / 1000))
+
+    def facts(self) -> dict[str, Any]:
+        """For programs."""
+
+        def rounded(value: float | None) -> float | None:
+            return None if value is None else round(value, 3)
+
+        return {
+            **{name: getattr(self.seen, name) for name in ("wan_idx", "name", "state", *COUNTS)},
+            "quarantined": self.quarantined,
+            "grants_per_second": rounded(self.pace),
+            "sustains_per_second": {
+                "one_network": rounded(self.for_one_network),
+                "between_networks": rounded(self.between_networks),
+            },
+            "free_in": {str(ahead): count for ahead, count in zip(LOOKS_AHEAD, self.frees, strict=True)},
+        }
+
+
+def look(pool: WanPortPool, wan_idx: int) -> WanStatus:
+    """How a WAN is now."""
+    seen = pool.snapshot(wan_idx)
+    quarantined, *more = pool._run(pool.protocol.outlook(wan_idx, LOOKS_AHEAD))
+    frees = tuple(min(seen.total - seen.leased - seen.withheld, seen.free + count) for count in more)
+    return WanStatus(seen, quarantined, frees, pool._settings.rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The Redis and its WANs at one look."""
+
+    redis: dict[str, str]
+    wans: list[WanStatus]
+    troubles: dict[int, str]
+    """of WANs whose data is lost, or of another version: they hide no other"""
+
+
+def look_at_all(pool: WanPortPool) -> Seen:
+    redis = {"url": pool.url, **pool._run(pool.protocol.server_facts(look=not pool._backend.is_fake))}
+    wans: list[WanStatus] = []
+    troubles: dict[int, str] = {}
+    for wan_idx in pool.wans():
+        try:
+            wans.append(look(pool, wan_idx))
+        except (WanNotDefined, WanMismatch) as error:
+            troubles[wan_idx] = one_line(str(error))
+    return Seen(redis, wans, troubles)
 
 
 def status(options: argparse.Namespace) -> int:
-    with WanPortPool(options.url, namespace=options.namespace) as pool:
-        wans = [pool.snapshot(wan_idx) for wan_idx in pool.wans()]
-        redis = {"url": pool.url, **pool._run(pool.protocol.server_facts(look=not pool._backend.is_fake))}
-        if options.json:
-            fields = ("wan_idx", "name", "state", *COUNTS)
-            rows = [{name: getattr(wan, name) for name in fields} for wan in wans]
-            print(json.dumps({"schema": 1, "namespace": pool.namespace, "redis": redis, "wans": rows}))
-            return 0
-        known = ", ".join(f"{name} {value}" for name, value in redis.items() if name != "url")
-        print(f"namespace {pool.namespace!r} at {redis['url']}" + (f" ({known})" if known else ""))
-        if not wans:
-            print("no WAN is defined; define one, for example with: wanpool init --wan 0=20000-21999")
-            return 0
-        print("\n".join(table(wans)))
-    return 0
+    every = max(0.1, seconds_of("--every", options.every))
+    with operators_pool(options) as pool:
+        if options.watch:
+            return watch(pool, every, as_json=options.json)
+        seen = look_at_all(pool)
+        if seen.troubles and not seen.wans:
+            pass  # there is nothing to show
+        elif options.json:
+            who = dict(zip(("networks", "holders"), _who(pool, seen.wans), strict=True))
+            print(json.dumps(document(pool, seen) | who))
+        else:
+            print("\n".join(coloured(text, colour) for text, colour in overview(pool, seen)), flush=True)
+            if any(wan.seen.leased for wan in seen.wans):
+                networks, holders = _who(pool, seen.wans)
+                for title, rows in ((said("networks", "网络"), networks), (said("holders", "持有者"), holders)):
+                    print(f"\n{title}")
+                    print("\n".join(_most(rows)), flush=True)
+    _tell(seen.troubles)
+    return 1 if seen.troubles else 0
 
 
-def table(wans: list[WanSnapshot]) -> list[str]:
-    """The WANs as lines of text."""
-    rows = [["WAN", "name", "state", *COUNTS]]
-    for wan in wans:
-        rows.append([str(wan.wan_idx), wan.name or "-", wan.state, *(str(getattr(wan, name)) for name in COUNTS)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    align = [str.rjust, str.ljust, str.ljust, *[str.rjust] * len(COUNTS)]
-    return ["  ".join(to(cell, width) for to, cell, width in zip(align, row, widths, strict=True)) for row in rows]
+def _tell(troubles: dict[int, str]) -> None:
+    for trouble in troubles.values():
+        print(f"wanpool: {trouble}", file=sys.stderr, flush=True)
+
+
+def document(pool: WanPortPool, seen: Seen) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "namespace": pool.namespace,
+        "redis": seen.redis,
+        "wans": [wan.facts() for wan in seen.wans],
+        "troubles": [{"wan_idx": wan_idx, "error": error} for wan_idx, error in seen.troubles.items()],
+    }
+
+
+def overview(pool: WanPortPool, all_seen: Seen) -> list[tuple[str, str]]:
+    """The Redis and the WANs as lines, each with its colour."""
+    redis, wans = all_seen.redis, all_seen.wans
+    known = ", ".join(f"{name} {value}" for name, value in redis.items() if name != "url")
+    head = said("namespace", "命名空间") + f" {pool.namespace!r}: {redis['url']}" + (f" ({known})" if known else "")
+    if not wans and all_seen.troubles:
+        return [(head, "")]
+    if not wans:
+        none = said("no WAN is defined; define one, for example with:", "尚未定义 WAN，例如：")
+        return [(head, ""), (f"{none} wanpool init --wan 0=20000-21999", "")]
+    rows = [_headings(), *map(_row, wans)]
+    lines = table(rows, right=(0, *range(3, 14)))
+    note = said(
+        "sustains/s: leases a second if ports stay with their network / if they change networks",
+        "可承载/秒：端口留在同一网络 / 端口在网络间转移",
+    )
+    shown = len(rows[0])
+    while sys.stdout.isatty() and shown > FEWEST and max(map(width, lines)) > size()[0]:
+        shown = min(shown - 1, NARROW)
+        lines = table([row[:shown] for row in rows], right=(0, *range(3, shown)))
+        note = said("a wider terminal shows more", "更宽的终端可显示更多列")
+    colours = ["bold", *map(_colour, wans)]
+    return [(head, ""), *zip(lines, colours, strict=True), (note, "dim")]
+
+
+def _headings() -> list[str]:
+    return [
+        *("WAN", said("name", "名称"), said("state", "状态"), said("total", "总数"), said("free", "空闲")),
+        *(said("leased", "已租"), said("cooling", "冷却"), said("quarantine", "隔离"), said("withheld", "停用")),
+        *(said("grants/s", "分配/秒"), said("sustains/s", "可承载/秒")),
+        *(said("free in 1 min", "1分钟后空闲"), said("30 min", "30分钟"), said("1 h", "1小时")),
+    ]
+
+
+def _row(wan: WanStatus) -> list[str]:
+    seen = wan.seen
+    sustains = f"{_rate(wan.for_one_network)} / {_rate(wan.between_networks)}"
+    state = {"open": said("open", "开放"), "draining": said("draining", "排空中")}[seen.state]
+    counts = [seen.total, seen.free, seen.leased, seen.cooling, wan.quarantined, seen.withheld]
+    return [
+        *(str(seen.wan_idx), one_line(seen.name) or "-", state, *map(str, counts)),
+        *(_rate(wan.pace), sustains, *map(str, wan.frees)),
+    ]
+
+
+def _rate(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _colour(wan: WanStatus) -> str:
+    if wan.seen.state != "open":
+        return "yellow"
+    return "red" if wan.seen.free + wan.seen.rested == 0 else ""
+
+
+def _who(pool: WanPortPool, wans: list[WanStatus]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """How many ports each network and each holder has, those with most first."""
+    networks: dict[str, Counter[int]] = {}
+    holders: dict[str, Counter[int]] = {}
+    for wan_idx in (wan.seen.wan_idx for wan in wans):
+        for (holder, network), count in pool._run(pool.protocol.census(wan_idx)).items():
+            networks.setdefault(network, Counter())[wan_idx] += count
+            holders.setdefault(holder, Counter())[wan_idx] += count
+
+    def rows(name: str, found: dict[str, Counter[int]]) -> list[dict[str, Any]]:
+        ordered = sorted(found.items(), key=lambda pair: (-pair[1].total(), pair[0]))
+        return [{name: who, "leased": counts.total(), "wans": dict(counts)} for who, counts in ordered]
+
+    return rows("network", networks), rows("holder", holders)
+
+
+def _most(rows: list[dict[str, Any]]) -> list[str]:
+    """The first of these rows as lines, and how many there are besides."""
+    cells = [
+        [
+            str(row["leased"]),
+            one_line(str(row.get("network") or row["holder"].rpartition(":")[0])),
+            ", ".join(f"WAN {wan_idx}: {count}" for wan_idx, count in row["wans"].items()),
+        ]
+        for row in rows[:MOST_SHOWN]
+    ]
+    more = len(rows) - MOST_SHOWN
+    return [
+        *(f"  {line}" for line in table(cells, right=(0,))),
+        *([said(f"  and {more} more: --json", f"  另有 {more} 个：--json")] if more > 0 else []),
+    ]
+
+
+def watch(pool: WanPortPool, every: float, *, as_json: bool) -> int:
+    """Looks again and again, until it is interrupted; also while Redis does not answer."""
+    if as_json or not sys.stdout.isatty():
+        return _follow(pool, every, as_json=as_json)
+    screen = FullScreen()
+    lines: list[tuple[str, str]] = []
+    since: float | None = None
+    with screen.entered():
+        try:
+            while True:
+                try:
+                    seen = look_at_all(pool)
+                    lost = [(line, "red") for one in seen.troubles.values() for line in wrapped(one, size()[0])]
+                    lines, since, trouble = [*overview(pool, seen), *lost, *_bars(seen.wans)], None, ""
+                except WanpoolError as error:
+                    since = boottime() if since is None else since
+                    trouble = said(
+                        f"for {span(boottime() - since)}: {error}", f"已 {span(boottime() - since)}：{error}"
+                    )
+                screen.show(_under(trouble, lines))
+                screen.sleep(every)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _under(trouble: str, lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The lines below what is the matter, then as what was seen last."""
+    if not trouble:
+        return [(said("Ctrl-C ends", "按 Ctrl-C 退出"), "dim"), *lines]
+    said_lines = wrapped(one_line(trouble), size()[0])
+    return [*((text, "red") for text in said_lines), *((text, "dim") for text, _ in lines)]
+
+
+def _bars(wans: list[WanStatus]) -> list[tuple[str, str]]:
+    names, columns = ("leased", "cooling", "withheld", "free"), max(10, min(60, size()[0] - 9))
+    rows = [
+        f"WAN {wan.seen.wan_idx:<4} " + bar({name: getattr(wan.seen, name) for name in names}, columns) for wan in wans
+    ]
+    legend = said("█ leased  ▒ cooling  x withheld  · free", "█ 已租  ▒ 冷却  x 停用  · 空闲")
+    return [("", ""), *((row, "") for row in rows), ("", ""), (legend, "dim")]
+
+
+def _follow(pool: WanPortPool, every: float, *, as_json: bool) -> int:
+    """The same in a pipe: a document a line, or the overview again."""
+    screen = FullScreen()
+    try:
+        while True:
+            try:
+                seen = look_at_all(pool)
+                if as_json:
+                    print(json.dumps(document(pool, seen)), flush=True)
+                else:
+                    print("\n".join(text for text, _ in overview(pool, seen)), flush=True)
+                    _tell(seen.troubles)
+            except BackendUnavailable as error:
+                print(f"wanpool: {error}", file=sys.stderr, flush=True)
+            screen.sleep(every)
+    except KeyboardInterrupt:
+        return 0

@@ -1,0 +1,130 @@
+"""`wanpool acl`: the least that a Redis must permit whom."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from redis.connection import parse_url
+
+from redis_wanpool import config
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.language import said
+from redis_wanpool.scripts import names, script
+
+_LOOKING = ("snapshot", "leases", "census", "outlook", "explain", "held")
+_OPERATING = ("withhold", "restore", "resize", "revoke", "remove", "unclaim", "census", "outlook")
+SCRIPTS = {
+    "holder": tuple(name for name in names() if name not in _OPERATING),
+    "operator": tuple(names()),
+    "viewer": _LOOKING,
+}
+_ASKED = ("eval", "evalsha", "hget", "hkeys", "hmget", "info")
+ASKED = {
+    "holder": (*_ASKED, "blpop"),
+    "operator": (*_ASKED, "blpop", "hgetall"),
+    "viewer": (*_ASKED, "hgetall", "scard", "sismember", "smembers", "ttl", "zcard", "zcount", "zrange", "zscore"),
+}
+"""role -> the scripts that it runs; and what is asked besides, of a viewer by docs/redis-cli.md, too"""
+
+
+def commands(role: str) -> tuple[str, ...]:
+    """The commands that it needs: a server checks those that a script calls, too."""
+    called = re.findall(r'redis\.call\("([A-Z]+)"', "".join(script(name).source for name in SCRIPTS[role]))
+    unused = {"hset"} if role == "viewer" else set()  # it stands in lua/lib/wan.lua, for those that change something
+    return tuple(sorted({*map(str.lower, called), *ASKED[role]} - unused))
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of Redis, and the two forms in which a server takes it."""
+
+    role: str
+    user: str
+    keys: tuple[str, ...]
+    commands: tuple[str, ...]
+    setuser: str
+    aclfile: str
+
+    @classmethod
+    def of(cls, role: str, name: str, namespace: str, database: int) -> User:
+        keys = f"wanpool:{{{namespace}}}:*", f"wanpool:{{{namespace}:*"  # no letter of a namespace is special in a glob
+        needed = (*commands(role), *(["select"] if database else []))
+        rules = ["on", ">PASSWORD", "resetchannels", *(f"~{key}" for key in keys), *(f"+{name}" for name in needed)]
+        text = " ".join(rules)
+        return cls(role, name, keys, needed, f"ACL SETUSER {name} reset {text}", f"user {name} {text}")
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from redis_wanpool.cli import add_verb
+
+    parser = add_verb(
+        verbs,
+        "acl",
+        acl,
+        "Prints the users that a Redis with ACLs needs for a namespace, with the least rights; asks no Redis.",
+        "  wanpool acl --namespace prod\n  wanpool acl viewer --user grafana\n  wanpool acl holder --json",
+    )
+    parser.add_argument("role", choices=tuple(SCRIPTS), nargs="?", help="(default: all three)")
+    parser.add_argument("--user", metavar="NAME", help="the user's name (default: wanpool-NAMESPACE-ROLE)")
+
+
+def acl(options: argparse.Namespace) -> int:
+    settings = config.settings(url=options.url, namespace=options.namespace)
+    if options.user is not None:
+        if options.role is None:
+            raise InvalidValue("--user is the name of one user; say of which: holder, operator or viewer")
+        if options.user == "default" or not re.fullmatch(r"[A-Za-z0-9_.:@-]+", options.user):
+            raise InvalidValue(
+                f"--user {options.user!r}: use A-Z a-z 0-9 _ . : @ -, and not the default user, as which everybody "
+                "begins who gives no name"
+            )
+    namespace = settings.namespace
+    parsed: Any = parse_url
+    database = int(parsed(settings.url).get("db", 0)) if settings.url and "fake:" not in settings.url else 0
+    users = [
+        User.of(role, options.user or f"wanpool-{namespace}-{role}", namespace, database)
+        for role in ([options.role] if options.role else SCRIPTS)
+    ]
+    if options.json:
+        print(json.dumps({"schema": 1, "namespace": namespace, "users": [asdict(user) for user in users]}))
+        return 0
+    who = {
+        "holder": said("programs that lease ports", "租用端口的程序"),
+        "operator": said("people and scripts that use any verb of wanpool", "使用 wanpool 全部命令的人员和脚本"),
+        "viewer": said(
+            "who only looks: wanpool status, leases, explain; docs/redis-cli.md",
+            "只读：wanpool status、leases、explain；docs/redis-cli.md",
+        ),
+    }
+    print(
+        said(
+            f"Namespace {namespace!r}. Replace PASSWORD by one of each user's own (ACL GENPASS makes one), and give\n"
+            "the programs a URL with it: redis://USER:PASSWORD@HOST:6379/0",
+            f"命名空间 {namespace!r}。请把 PASSWORD 换成每个用户自己的密码（ACL GENPASS 可生成），\n"
+            "并写进程序的 URL：redis://USER:PASSWORD@HOST:6379/0",
+        )
+    )
+    for user in users:
+        print(f"\n{user.role}: {who[user.role]}")
+        print(
+            said(
+                "at the prompt of redis-cli (it replaces what the user had; ACL SAVE or CONFIG REWRITE makes it last):",
+                "在 redis-cli 提示符下（会替换该用户原有的权限；再用 ACL SAVE 或 CONFIG REWRITE 持久保存）：",
+            )
+        )
+        print(user.setuser)
+        print(said("or as a line of an aclfile:", "或者作为 aclfile 中的一行："))
+        print(user.aclfile)
+    print(
+        said(
+            "\nHolders and operators may write every key of the namespace, and no other. Do not take single commands\n"
+            "from them: a script that is refused one halfway stops there, and a port may be lost.",
+            "\nholder 和 operator 可以写本命名空间的所有键，但不能碰别的键。不要单独去掉其中的命令：\n"
+            "脚本执行到一半被拒绝就会停在那里，可能丢失端口。",
+        )
+    )
+    return 0

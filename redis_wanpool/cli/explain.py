@@ -1,0 +1,241 @@
+"""`wanpool explain PORT`: in which state a port is, who has it or had it, why it is not free, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from redis_wanpool import WanPortPool
+from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.cli.texts import moment, one_line, padded, until, width
+from redis_wanpool.definition import checked_port
+from redis_wanpool.holder import Holder, host_and_pid
+from redis_wanpool.keys import namespace_keys
+from redis_wanpool.language import said
+from redis_wanpool.protocol import Ask, Conversation
+from redis_wanpool.snapshot import PortSeen
+
+ENDED = {
+    "released": ("given back after its connection was closed", "连接关闭后归还"),
+    "drained": ("given back, read to the end before closing", "读完再关闭后归还"),
+    "time_wait": ("given back, closed by this side without TCP timestamps", "本端先关闭（无 TCP 时间戳）后归还"),
+    "reset": ("given back after it was aborted", "连接被重置后归还"),
+    "unused": ("given back unused", "未使用即归还"),
+    "expired": ("not renewed in time", "未及时续租"),
+    "revoked": ("an operator ended it", "被操作员收回"),
+    "reaped": ("its process had died", "进程已死，被回收"),
+    "rejected": ("its operating system refused the port", "操作系统拒绝该端口"),
+}
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from redis_wanpool.cli import add_verb
+
+    parser = add_verb(
+        verbs,
+        "explain",
+        explain,
+        "Says all about one port: its state, who has or had it, why it is not free, when it will be, and what to do.",
+        "  wanpool explain 20017\n  wanpool explain 20017 --absolute\n  wanpool explain 20017 --json",
+    )
+    parser.add_argument("port", metavar="PORT", type=int)
+    parser.add_argument("--absolute", action="store_true", help="times of the server's clock, not how far off they are")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is so now, also when nobody has settled what is due."""
+
+    state: str
+    ended_ms: int | None = None
+    """when the last lease ended, where that is known, in the WAN's time"""
+    rested_ms: int | None = None
+    """from when the network that had it last may have it again"""
+    free_ms: int | None = None
+    """from when all may have it"""
+
+
+def judge(seen: PortSeen, cooldown_ms: int) -> Verdict:
+    """The state of a port: free, leased, cooling, quarantined or withheld."""
+    if seen.place == "leased" and seen.due_ms > seen.now_ms:
+        return Verdict("leased")
+    free = "" if seen.becomes == "removed" else "free"
+    if seen.place == "leased":  # it expired, and nobody has settled that yet
+        rested_ms = seen.due_ms + seen.rest_ms
+        free_ms = max(seen.due_ms + max(cooldown_ms, seen.rest_ms), seen.free_ms)
+        if seen.becomes == "withheld":
+            return Verdict("withheld", seen.due_ms)
+        return Verdict("cooling" if free_ms > seen.now_ms else free, seen.due_ms, rested_ms, free_ms)
+    if seen.place == "cooling" and seen.due_ms > seen.now_ms:
+        state = "quarantined" if seen.ended == "rejected" else "cooling"
+        return Verdict(state, None, seen.rested_ms if seen.rested_ms >= 0 else None, seen.due_ms)
+    return Verdict(free if seen.place == "cooling" else seen.place)
+
+
+def to_become(seen: PortSeen, verdict: Verdict) -> str:
+    """What is still to come of it: withheld or removed."""
+    return seen.becomes if verdict.state in ("leased", "cooling", "quarantined") else ""
+
+
+def explain(options: argparse.Namespace) -> int:
+    port = checked_port(options.port)
+    with operators_pool(options) as pool:
+        wan_idx = pool._run(pool.protocol.wan_of(port))
+        seen = pool._run(pool.protocol.explain(wan_idx, port))
+        wan = pool.snapshot(wan_idx)
+        verdict = judge(seen, int(wan.config["cooldown_ms"]))
+        who = pool._run(_holder(pool, seen.holder)) if seen.holder else None
+        if options.json:
+            print(json.dumps(facts(pool, seen, verdict, who)))
+            return 0
+        name = f" {one_line(wan.name)!r}" if wan.name else ""
+        head = said(
+            f"port {port} of WAN {wan_idx}{name} (namespace {pool.namespace!r}): ",
+            f"WAN {wan_idx}{name}（命名空间 {pool.namespace!r}）的端口 {port}：",
+        )
+        print(head + _state_said(verdict.state))
+        lines = told(seen, verdict, who, wan.state, absolute=options.absolute)
+        columns = max(width(name) for name, _ in lines)
+        print("\n".join(f"  {padded(name, columns)}  {text}" for name, text in lines))
+    return 0
+
+
+def _holder(pool: WanPortPool, holder: str) -> Conversation[Holder | None]:
+    record = (yield Ask(("HGET", namespace_keys(pool.namespace)[1], holder))).reply
+    return Holder.parse(holder, record)
+
+
+def _state_said(state: str) -> str:
+    return {
+        "free": said("free", "空闲"),
+        "leased": said("leased", "已租出"),
+        "cooling": said("cooling", "冷却中"),
+        "quarantined": said("in quarantine", "隔离中"),
+        "withheld": said("withheld", "已停用"),
+        "": said("not of this WAN any more", "已不属于此 WAN"),
+    }[state]
+
+
+def facts(pool: WanPortPool, seen: PortSeen, verdict: Verdict, who: Holder | None) -> dict[str, Any]:
+    """What is known, for programs."""
+
+    def ahead(ms: int | None) -> float | None:
+        return None if ms is None else round(max(0, ms - seen.now_ms) / 1000, 3)
+
+    host, pid = host_and_pid(seen.holder) if seen.holder else ("", 0)
+    live = verdict.state == "leased"
+    person = {"holder": seen.holder, "host": host, "pid": pid, "program": who.program if who else ""}
+    person |= {"network": seen.network}
+    return {
+        "schema": 1,
+        "namespace": pool.namespace,
+        "wan_idx": seen.wan_idx,
+        "port": seen.port,
+        "state": verdict.state,
+        "becomes": to_become(seen, verdict) or None,
+        "holder": person | {"label": seen.lease.get("label", "")} if live else None,
+        "acquired_at": seen.lease.get("acquired_at") if live else None,
+        "ends_in": ahead(seen.due_ms) if live else None,
+        "last_holder": person | {"ended": seen.ended if seen.ended != "live" else "expired"}
+        if who_had(seen, live)
+        else None,
+        "free_in": ahead(verdict.free_ms) if verdict.state in ("cooling", "quarantined") else None,
+        "free_for_last_network_in": ahead(verdict.rested_ms) if verdict.state == "cooling" else None,
+        "quarantine": seen.quarantine or None,
+    }
+
+
+def who_had(seen: PortSeen, live: bool) -> bool:
+    return bool(seen.holder) and not live
+
+
+def told(
+    seen: PortSeen, verdict: Verdict, who: Holder | None, wan_state: str, *, absolute: bool
+) -> list[tuple[str, str]]:
+    """The same for people: what it is about, and what is so."""
+
+    def when(ms: int) -> str:
+        return until(ms + seen.ahead_ms, seen.now_ms + seen.ahead_ms, absolute=absolute)
+
+    lines: list[tuple[str, str]] = []
+    live = verdict.state == "leased"
+    if seen.holder:
+        host, pid = host_and_pid(seen.holder)
+        process = (
+            said(f"process {pid} on {host}", f"{host} 上的进程 {pid}")
+            if pid
+            else f"{host} " + said("(detached)", "(独立)")
+        )
+        program = f", {one_line(who.program)}" if who is not None else ""
+        whose = said("holder", "持有者") if live else said("last holder", "上个持有者")
+        lines.append((whose, one_line(process) + program))
+        if live and seen.lease.get("label"):
+            lines.append((said("label", "标签"), one_line(seen.lease["label"])))
+        lines.append((said("network", "网络"), one_line(seen.network)))
+    if live:
+        since = moment(seen.lease.get("acquired_at", ""))
+        if since is not None:
+            lines.append((said("since", "开始"), until(since, seen.now_ms + seen.ahead_ms, absolute=absolute)))
+        kept = said("unless it is renewed", "除非续租")
+        lines.append((said("ends", "到期"), f"{when(seen.due_ms)}, {kept}"))
+    elif seen.ended:
+        how = said(*ENDED.get("expired" if seen.ended == "live" else seen.ended, (seen.ended, seen.ended)))
+        at = "" if verdict.ended_ms is None else f", {when(verdict.ended_ms)}"
+        lines.append((said("ended", "结束"), how + at))
+    if seen.quarantine and verdict.state == "quarantined":
+        reason = f"{seen.quarantine.get('reason')}, {seen.quarantine.get('host')}"
+        lines.append((said("refused", "拒绝原因"), one_line(reason)))
+    if verdict.state in ("cooling", "quarantined"):
+        if verdict.rested_ms is not None:
+            mine = said("its last network", "原网络")
+            lines.append((said("free for", "可用于"), f"{mine}: {_from(verdict.rested_ms, seen, when)}"))
+        lines.append((said("free", "空闲"), f"{when(verdict.free_ms or 0)}, " + said("for all", "对所有网络")))
+    becomes = to_become(seen, verdict)
+    if becomes:
+        after = {
+            "withheld": said("out of service, when its lease is over", "租约结束后停用"),
+            "removed": said("taken from the WAN, when it has cooled", "冷却后移出此 WAN"),
+        }[becomes]
+        lines.append((said("then", "之后"), after))
+    lines.append((said("to do", "建议"), advice(seen, verdict, wan_state)))
+    return lines
+
+
+def _from(ms: int, seen: PortSeen, when: Any) -> str:
+    return said("now", "现在") if ms <= seen.now_ms else str(when(ms))
+
+
+def advice(seen: PortSeen, verdict: Verdict, wan_state: str) -> str:
+    """What an operator can do about it."""
+    port, wan_idx = seen.port, seen.wan_idx
+    if verdict.state == "leased":
+        return said(
+            f"nothing; to end it: wanpool revoke {port} (its holder learns it at its next heartbeat)",
+            f"无需处理；要收回：wanpool revoke {port}（持有者在下次心跳时得知）",
+        )
+    if verdict.state == "cooling":
+        return said(
+            "wait: the router may still know its last connection; less if `cooldown` suits the router's own timeout",
+            "等待：路由器可能还记得上一个连接；若路由器超时更短，可减小 cooldown",
+        )
+    if verdict.state == "quarantined":
+        return said(
+            f"on that host see what uses it: ss -tanp 'sport = :{port}'; keep the kernel out of the range "
+            "(wanpool doctor)",
+            f"在该主机上查看占用者：ss -tanp 'sport = :{port}'；并让内核避开此范围（wanpool doctor）",
+        )
+    if verdict.state == "withheld":
+        return said(f"to put it back into service: wanpool restore {port}", f"要恢复使用：wanpool restore {port}")
+    if not verdict.state:
+        return said(
+            f"wanpool resize {wan_idx} once more gives up the claim to what has left; then any WAN can have it",
+            f"再执行一次 wanpool resize {wan_idx} 即放弃已移出的端口，之后任何 WAN 都可使用",
+        )
+    if wan_state == "draining":
+        return said(
+            f"the WAN is draining, nothing is granted; to end that: wanpool open {wan_idx}",
+            f"此 WAN 正在排空，不再分配；要恢复：wanpool open {wan_idx}",
+        )
+    return said("nothing: the next acquire may take it", "无需处理：下一次 acquire 即可取得")

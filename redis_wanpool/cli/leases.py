@@ -1,0 +1,140 @@
+"""`wanpool leases`: who holds what, page by page."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from redis_wanpool import WanPortPool
+from redis_wanpool.cli.operate import choose_wans, operators_pool
+from redis_wanpool.cli.texts import counted, moment, one_line, padded, seconds_of, until
+from redis_wanpool.definition import milliseconds
+from redis_wanpool.language import said
+from redis_wanpool.protocol import LeasePage
+from redis_wanpool.snapshot import ListedLease
+
+Wanted = Callable[[ListedLease], bool]
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from redis_wanpool.cli import add_verb
+
+    parser = add_verb(
+        verbs,
+        "leases",
+        leases,
+        "Lists the live leases, those first that end first unless they are renewed.",
+        "  wanpool leases\n  wanpool leases --wan 0 --holder host1 --expiring 60s\n"
+        "  wanpool leases --label 'daily*' --json",
+    )
+    parser.add_argument("--wan", metavar="K", type=int, action="append", help="only this WAN; repeat it")
+    add_filters(parser)
+    parser.add_argument("--expiring", metavar="SPAN", help="only those that end within 60s, 5m, 1h unless renewed")
+    parser.add_argument("--absolute", action="store_true", help="times of the server's clock, not how far off they are")
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """The options that choose leases by what they say."""
+    parser.add_argument("--holder", metavar="H", help="only of this host, host:pid or holder; * and ? stand for others")
+    parser.add_argument("--network", metavar="N", help="only of this network; * and ? stand for others")
+    parser.add_argument("--label", metavar="L", help="only with this label; * and ? stand for others")
+
+
+def wanted(options: argparse.Namespace) -> Wanted:
+    """Whether a lease is among those that the options choose."""
+    holder, network, label = options.holder, options.network, options.label
+
+    def is_wanted(lease: ListedLease) -> bool:
+        whose = (lease.holder, f"{lease.host}:{lease.pid}", lease.host)
+        return (
+            (holder is None or any(fnmatch.fnmatchcase(name, holder) for name in whose))
+            and (network is None or fnmatch.fnmatchcase(lease.network, network))
+            and (label is None or fnmatch.fnmatchcase(lease.label, label))
+        )
+
+    return is_wanted
+
+
+def pages(pool: WanPortPool, wan_idx: int, within_ms: int | None = None) -> Iterator[list[ListedLease]]:
+    """The leases of a WAN, a page at a time, none twice."""
+    page: LeasePage | None = None
+    listed: set[tuple[int, str]] = set()
+    while page is None or not page.is_last:
+        page = pool._run(pool.protocol.lease_page(wan_idx, page, within_ms=within_ms))
+        new = [lease for lease in page.leases if (lease.port, lease.lease_id) not in listed]
+        listed.update((lease.port, lease.lease_id) for lease in new)
+        yield new
+
+
+def leases(options: argparse.Namespace) -> int:
+    within_ms = None if options.expiring is None else milliseconds(seconds_of("--expiring", options.expiring))
+    is_wanted = wanted(options)
+    with operators_pool(options) as pool:
+        show = as_json if options.json else as_text
+        found = (
+            (wan_idx, [lease for lease in page if is_wanted(lease)])
+            for wan_idx in choose_wans(pool, options.wan)
+            for page in pages(pool, wan_idx, within_ms)
+        )
+        show(pool, found, options)
+    return 0
+
+
+def as_json(pool: WanPortPool, found: Iterator[tuple[int, list[ListedLease]]], options: argparse.Namespace) -> None:
+    """One document, written as it comes."""
+    head, comma = json.dumps({"schema": 1, "namespace": pool.namespace})[:-1] + ', "leases": [', ""
+    for wan_idx, page in found:
+        print(head, end="")  # with the first page: where there is none, there is no document either
+        head = ""
+        for lease in page:
+            print(f"{comma}\n{json.dumps(row(wan_idx, lease))}", end="")
+            comma = ","
+        print(end="", flush=True)
+    print("\n]}")
+
+
+def row(wan_idx: int, lease: ListedLease) -> dict[str, Any]:
+    """A lease as JSON has it. Not its lease_id: who knows that can release it."""
+    names = ("holder", "host", "pid", "network", "label", "acquired_at")
+    facts = {name: getattr(lease, name) for name in names}
+    return {"wan_idx": wan_idx, "port": lease.port, **facts, "expires_at_ms": lease.expires_at_ms}
+
+
+def as_text(pool: WanPortPool, found: Iterator[tuple[int, list[ListedLease]]], options: argparse.Namespace) -> None:
+    heads = [said("port", "端口"), "WAN", said("ends", "到期"), said("since", "开始"), said("process", "进程"), "", ""]
+    heads[5:] = [said("label", "标签"), said("network", "网络")]
+    widths = [6, 4, 24, 24, 28, 20, 0] if options.absolute else [6, 4, 14, 18, 28, 20, 0]
+    count = 0
+    for wan_idx, page in found:
+        lines = [] if count or not page else [heads]
+        for lease in page:
+            now_ms = lease.seen_at_ms
+            since = moment(lease.acquired_at)
+            process = f"{lease.host}:{lease.pid}" if lease.pid else f"{lease.host} " + said("(detached)", "(独立)")
+            lines.append(
+                [
+                    str(lease.port),
+                    str(wan_idx),
+                    until(lease.expires_at_ms, now_ms, absolute=options.absolute),
+                    "-" if since is None else until(since, now_ms, absolute=options.absolute),
+                    one_line(process),
+                    one_line(lease.label) or "-",
+                    one_line(lease.network),
+                ]
+            )
+        count += len(page)
+        print("".join(f"{line_of(cells, widths)}\n" for cells in lines), end="", flush=True)
+    print(
+        said(
+            f"{counted(count, 'lease')} (namespace {pool.namespace!r})",
+            f"共 {count} 个租约（命名空间 {pool.namespace!r}）",
+        )
+    )
+
+
+def line_of(cells: list[str], widths: list[int]) -> str:
+    """Cells in columns of these widths; a longer cell pushes the others on."""
+    return "  ".join(padded(cell, size) for cell, size in zip(cells, widths, strict=True)).rstrip()

@@ -1,0 +1,157 @@
+"""`wanpool run`: holds leases while a command runs, and does not let it outlive them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from redis_wanpool import ANY, Lease, WanPortPool
+from redis_wanpool.cli import NO
+from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.cli.texts import one_line, seconds_of
+from redis_wanpool.errors import InvalidValue, LeaseLost
+from redis_wanpool.language import said
+from redis_wanpool.lease import LeaseState, margin
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""exit codes of a shell for a command that it cannot run"""
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from redis_wanpool.cli import add_verb
+
+    parser = add_verb(
+        verbs,
+        "run",
+        run,
+        "Runs a command with leased ports, and answers with its exit code. It gets WANPOOL_PORT, and WANPOOL_PORTS "
+        "(several, separated by commas); {port} and {ports} in its arguments are replaced.",
+        "  wanpool run --wan 0 -- curl --local-port {port} https://example.com/\n"
+        "  wanpool run --wan 0 --count 8 --wait 30s -- ./crawl --ports {ports}",
+    )
+    parser.add_argument("--wan", metavar="K", type=int, action="append", help="(default: any) repeat it for several")
+    parser.add_argument("--count", metavar="N", type=int, default=1, help="how many ports, of one WAN (default: 1)")
+    parser.add_argument("--wait", metavar="SPAN", default="0", help="how long to wait for them (default: not at all)")
+    parser.add_argument("--ttl", metavar="SPAN", help="how long a lease lasts that nobody renews (default: the WAN's)")
+    parser.add_argument("--label", metavar="L", default="", help="for people")
+    parser.add_argument("words", metavar="-- CMD", nargs=argparse.REMAINDER, help="the command and its arguments")
+
+
+def run(options: argparse.Namespace) -> int:
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    if not words:
+        raise InvalidValue("no command: say it behind --, like: wanpool run --wan 0 -- curl --local-port {port} URL")
+    if options.json:
+        raise InvalidValue("--json: what run prints is the command's own")
+    path = shutil.which(words[0])
+    if path is None:
+        known = Path(words[0]).exists()
+        why = said("is not executable", "不可执行") if known else said("not found", "未找到")
+        print(f"wanpool: {one_line(words[0])}: {why}", file=sys.stderr)
+        return NOT_EXECUTABLE if known else NOT_FOUND
+    command = Command()
+    with operators_pool(options) as pool, command.hearing():
+        pool._on_lost = command.end_soon
+        leases = _acquire(pool, options)
+        try:
+            code = command.run(path, words, [lease.port for lease in leases])
+        except OSError as error:  # no program for this machine, no interpreter, too many arguments
+            for lease in leases:
+                lease.release(used=False)
+            why = said("does not start", "无法启动")
+            print(f"wanpool: {one_line(words[0])}: {why}: {error.strerror}", file=sys.stderr)
+            return NOT_EXECUTABLE
+        for lease in leases:
+            try:
+                lease.check()
+            except LeaseLost as error:
+                print(f"wanpool: {error}; " + said("the command was ended", "命令已被终止"), file=sys.stderr)
+                return NO
+    return code
+
+
+def _acquire(pool: WanPortPool, options: argparse.Namespace) -> list[Lease]:
+    wait = seconds_of("--wait", options.wait)
+    ttl = None if options.ttl is None else seconds_of("--ttl", options.ttl)
+    if options.count == 1:
+        return [pool.acquire(options.wan or ANY, wait=wait, label=options.label, ttl=ttl)]
+    if options.wan is None or len(options.wan) != 1:
+        raise InvalidValue(f"--count {options.count}: say one --wan, of which all of them are")
+    return pool.acquire_many(options.wan[0], options.count, wait=wait, label=options.label, ttl=ttl)
+
+
+class Command:
+    """A process that gets the signals that this one gets, and ends when a lease is lost."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lost: LeaseState | None = None
+
+    def run(self, path: str, words: list[str], ports: list[int]) -> int:
+        """Runs it to its end; its exit code, or 128 and the number of the signal that ended it."""
+        names = {"{port}": str(ports[0]), "{ports}": ",".join(map(str, ports))}
+        arguments = [_filled(word, names) for word in words]
+        environment = {**os.environ, "WANPOOL_PORT": names["{port}"], "WANPOOL_PORTS": names["{ports}"]}
+        self._process = subprocess.Popen(arguments, executable=path, env=environment)
+        if self._lost is not None:
+            self.end_soon(self._lost)
+        code = self._process.wait()
+        return code if code >= 0 else 128 - code
+
+    @contextmanager
+    def hearing(self) -> Iterator[None]:
+        """Passes signals on while it runs; before that they end this process as Ctrl-C does."""
+        before = {number: signal.getsignal(number) for number in _PASSED_ON}
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN:  # as nohup leaves it, and the command inherits it
+                signal.signal(number, self._pass_on)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _pass_on(self, number: int, _: object) -> None:
+        if self._process is None:
+            raise KeyboardInterrupt
+        if not _from_terminal(number):
+            self._process.send_signal(number)
+
+    def end_soon(self, lease: LeaseState) -> None:
+        """Asks it to end, and ends it before the port may be in other hands."""
+        self._lost = lease
+        if self._process is not None:
+            self._process.terminate()
+            killing = threading.Timer(margin(lease.ttl) / 2, self._process.kill)
+            killing.daemon = True
+            killing.start()
+
+
+def _from_terminal(number: int) -> bool:
+    """Whether the signal comes from the keyboard, as far as one can tell: then the command has got it, too."""
+    if os.name != "posix":
+        return number != signal.SIGTERM
+    return number in (signal.SIGINT, signal.SIGQUIT) and any(
+        os.isatty(fd) and os.tcgetpgrp(fd) == os.getpgrp() for fd in (0, 1, 2)
+    )
+
+
+def _filled(word: str, names: dict[str, str]) -> str:
+    for name, value in names.items():
+        word = word.replace(name, value)
+    return word
+
+
+_PASSED_ON = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGBREAK")
+    if hasattr(signal, name)
+]

@@ -1,0 +1,221 @@
+"""The least rights: everything works under them, and each of them is needed. And how a missing one is said."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from conftest import Server, age_wan, wait_for
+
+from redis_wanpool import BackendUnavailable, PoolExhausted, PortNotInRange, WanPortPool
+from redis_wanpool.cli import main
+from redis_wanpool.cli.acl import commands
+from redis_wanpool.protocol import Request
+
+SERVERS = ["redis-6.2", "redis-8.2", "valkey-9.1"]
+NAMESPACE = "prod.a-b_1"
+HANDSHAKE = {"auth", "select", "hello", "client|setinfo", "client", "ping", "acl|log", "command"}
+
+
+@pytest.fixture(params=SERVERS)
+def guarded(request: Any, tmp_path: Any) -> Iterator[Server]:
+    """A server with the three users that `wanpool acl` prints."""
+    server = Server(request.param, tmp_path)
+    yield server
+    server.close()
+
+
+def users(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    assert main(["acl", "--namespace", NAMESPACE, "--json", *words]) == 0
+    told: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["users"]
+    return told
+
+
+def let_in(server: Server, user: dict[str, Any]) -> str:
+    """Makes the user, as it is to be pasted; the URL with which it comes."""
+    words = user["setuser"].replace(">PASSWORD", ">sesame").split(" ")
+    assert server.admin.execute_command(*words) in (True, "OK", b"OK")
+    return f"unix://{user['user']}:sesame@{server.socket}"
+
+
+def lease(url: str, server: Server) -> None:
+    """All that a holder does."""
+    with WanPortPool(url, namespace=NAMESPACE, network="n", rest=0) as pool:
+        pool.define_wan(0, "20000-20009", cooldown=5, max_per_network=8)
+        pool.define_wan(1, "21000-21009")
+        leases = pool.acquire_many(0, 8)
+        with pytest.raises(PoolExhausted):
+            pool.acquire(0, wait=0.05)
+        leases[0].renew()
+        pool._run(pool.protocol.release([leases.pop()], "rejected", "no"))
+        for one in leases:
+            one.release()
+        pool.acquire(0, port=one.port).release(used=False)
+        with pytest.raises(PortNotInRange):
+            pool.acquire(0, port=19999)
+        pool._run(pool.protocol.acquire(Request.of(0, count=8, at_least=1, avoid=[20001, 20002])))
+        assert pool.acquire(wait=1).release()
+        pool.get_port_usage_info()
+        pool.acquire(1)
+        age_wan(server.admin, 500, wan_idx=1, namespace=NAMESPACE)
+        pool._heartbeat.due(0)
+        pool.reap()
+        pool.release_port(0, 20009)
+        pool.drain(0)
+        pool.open(0)
+        pool._run(pool.protocol.leases_of(pool.holder))
+    with WanPortPool(url, namespace=NAMESPACE, network="m", rest=0) as pool, ThreadPoolExecutor() as threads:
+        held = pool.acquire_many(1, 10)
+        waiting = threads.submit(pool.acquire, 1, wait=20)
+        wait_for(lambda: server.admin.zcard(f"wanpool:{{{NAMESPACE}:1}}:waiting"))
+        held[0].release()
+        assert waiting.result(20)
+        pool._run(pool.protocol.lease_page(1, None))
+        with pytest.raises(PoolExhausted):
+            pool.acquire(1, wait=0.05)
+        wait_for(lambda: not pool.protocol.abandoned)
+        pool._run(pool.protocol.neighbours("", 9))
+
+
+def script(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All verbs of a shell script that leases."""
+    monkeypatch.setenv("WANPOOL_URL", url)
+
+    def do(verb: str, *words: str) -> str:
+        capsys.readouterr()
+        assert main([verb, "--namespace", NAMESPACE, *words]) == 0, (verb, capsys.readouterr())
+        return capsys.readouterr().out
+
+    do("init", "--wan", "2=22000-22009")
+    port, lease_id = do("acquire", "--wan", "2", "--ttl", "30").split()
+    do("renew", port, lease_id, "--ttl", "60")
+    do("release", port, lease_id)
+    do("run", "--wan", "2", "--", "true")
+
+
+def operate(url: str, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All verbs of an operator."""
+    monkeypatch.setenv("WANPOOL_URL", url)
+
+    def do(*words: str, code: int = 0) -> str:
+        capsys.readouterr()
+        assert main([words[0], "--namespace", NAMESPACE, *words[1:]]) == code, capsys.readouterr()
+        return capsys.readouterr().out
+
+    do("init", "--wan", "5=25000-25009")
+    port, lease_id = do("acquire", "--wan", "5", "--ttl", "30").split()
+    for words in (["renew", port, lease_id, "--ttl", "60"], ["status"], ["leases"], ["explain", port]):
+        do(*words)
+    do("withhold", port)
+    do("release", port, lease_id)
+    do("restore", port)
+    other, _ = do("acquire", "--wan", "5", "--ttl", "30").split()
+    do("revoke", other)
+    for words in (["drain", "5"], ["open", "5"], ["resize", "5", "25000-25010"], ["reap"], ["init", "--show"]):
+        do(*words)
+    do("run", "--wan", "5", "--", "true")
+    do("acquire", "--wan", "5", "--ttl", "30")
+    do("remove", "5", code=1)
+    do("remove", "5", "--force")
+
+
+def look(url: str, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that a viewer sees."""
+    monkeypatch.setenv("WANPOOL_URL", url)
+    for words in (["status"], ["status", "--json"], ["leases"], ["explain", "20000"], ["init", "--show"]):
+        assert main([words[0], "--namespace", NAMESPACE, *words[1:]]) == 0, (words, capsys.readouterr())
+    for words in (["drain", "0"], ["acquire", "--wan", "0", "--ttl", "9"], ["withhold", "20000"]):
+        capsys.readouterr()
+        assert main([words[0], "--namespace", NAMESPACE, *words[1:]]) == 3, words
+        told = capsys.readouterr().err
+        assert "does not let this user run " in told and "wanpool acl" in told and told.count("\n") == 1, told
+
+
+def denied(server: Server) -> list[Any]:
+    return [(entry["username"], entry["object"]) for entry in server.admin.acl_log()]
+
+
+def test_everything_works_and_nothing_is_to_spare(
+    guarded: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder, operator, viewer = users(capsys)
+    for user, act in ((holder, lease), (operator, operate)):
+        url = let_in(guarded, user)
+        guarded.admin.config_resetstat()
+        guarded.admin.acl_log_reset()
+        act(url, guarded, *(() if act is lease else (capsys, monkeypatch)))  # type: ignore[operator]
+        if user is holder:
+            script(url, capsys, monkeypatch)
+        used = {name.removeprefix("cmdstat_") for name in guarded.admin.info("commandstats")}
+        assert not denied(guarded)
+        if user is holder:
+            assert set(user["commands"]) <= used, set(user["commands"]) - used
+        assert "select" not in user["commands"]
+    url = let_in(guarded, viewer)
+    guarded.admin.acl_log_reset()
+    look(url, guarded, capsys, monkeypatch)
+    assert {user for user, _ in denied(guarded)} == {viewer["user"]}, "of what it must not do, and nothing else"
+
+
+def test_another_namespace_is_closed(guarded: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    url = let_in(guarded, users(capsys, "holder")[0])
+    with (
+        WanPortPool(url, namespace="prod") as pool,
+        pytest.raises(BackendUnavailable, match=r"use keys like wanpool:\{"),
+    ):
+        pool.define_wan(0, "20000-20009")
+
+
+def test_who_may_not_even_look_is_told_what_to_permit(own_server: Server) -> None:
+    own_server.admin.execute_command(
+        "ACL", "SETUSER", "poor", "on", ">sesame", "~*", "+info", "+hget", "+evalsha", "+eval"
+    )
+    url = f"unix://poor:sesame@{own_server.socket}"
+    with WanPortPool(url) as pool, pytest.raises(BackendUnavailable, match="does not let this user run HGETALL"):
+        pool.define_wan(0, "20000-20009")
+
+
+class TestText:
+    """What is printed."""
+
+    def test_is_ready_to_paste(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["acl", "viewer", "--namespace", "prod"]) == 0
+        told = capsys.readouterr().out
+        line = next(line for line in told.splitlines() if line.startswith("ACL SETUSER"))
+        assert line == (
+            "ACL SETUSER wanpool-prod-viewer reset on >PASSWORD resetchannels ~wanpool:{prod}:* ~wanpool:{prod:* "
+            + " ".join(f"+{name}" for name in commands("viewer"))
+        )
+        assert f"\nuser wanpool-prod-viewer {line.partition('reset ')[2]}\n" in told and "ACL GENPASS" in told
+        assert not re.search(r"\+(set|del|hset|zadd|sadd|config|acl|flush\w*)\b", told)
+
+    @pytest.mark.parametrize("words", [["--user", "x"], ["holder", "--user", "default"], ["holder", "--user", "a b"]])
+    def test_of_a_bad_name_is_an_error(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["acl", *words]) == 2
+        assert "--user" in capsys.readouterr().err
+
+
+class TestLua:
+    """The scripts as Redis has them."""
+
+    def test_with_the_line_numbers_of_errors(self, own_server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["lua", "acquire"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        source = own_server.admin.script_load("\n".join(re.sub(r"^ *\d+ ? ?", "", line) for line in lines[1:]))
+        assert lines[0].startswith("acquire  SHA1 ") and re.match(r" *1  -- Leases ports", lines[1]) and source
+
+    def test_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["lua", "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)["scripts"]
+        assert {"name", "sha1", "what"} == set(rows[0]) and len(rows) == 25 and all(row["what"] for row in rows)
+        assert main(["lua"]) == 0
+        assert "acquire" in capsys.readouterr().out
+
+    def test_that_are_none_are_said(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["lua", "nothing"]) == 2
+        assert "acquire" in capsys.readouterr().err
