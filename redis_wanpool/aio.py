@@ -40,7 +40,8 @@ class AsyncWanPortPool(Face):
     def _begin(self) -> None:
         super()._begin()
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
-        self._told: list[asyncio.Future[None]] = []
+        self._told: set[asyncio.Future[None]] = set()
+        """of those who wait for a loss"""
 
     async def __aenter__(self) -> AsyncWanPortPool:
         return self
@@ -146,16 +147,14 @@ class AsyncWanPortPool(Face):
         close_on_loss: bool = False,
     ) -> Streams:
         """The streams of a TCP connection from a leased port; closing them releases it (`writer.lease`)."""
-        request, dial = Request.of(wan, wait=wait), Dial.of(address, timeout, attempts, source_address)
-        sock = await self._connect(request, dial, close_on_loss)
+        dial = Dial.of(address, timeout, attempts, source_address, close_on_loss)
+        sock = await self._connect(Request.of(wan, wait=wait), dial)
         reader, writer = await asyncio.open_connection(sock=sock)
         writer.lease = sock.lease  # type: ignore[attr-defined]
         return reader, writer
 
-    async def _connect(self, request: Request, dial: Dial, close_on_loss: bool) -> sockets.LeasedSocket:
-        lease, sock = await self._run(self.protocol.connect(request, dial))
-        self._leased([lease])
-        return self._tied(sock, lease, close_on_loss, lambda closed: self._let_go(lease, closed))
+    async def _connect(self, request: Request, dial: Dial) -> sockets.LeasedSocket:
+        return await self._run(self.protocol.connect(request, dial))
 
     async def allocate_port(self, wan_idx: int) -> int:
         """The old name of `acquire`: leases a port of the WAN until `release_port`."""
@@ -182,15 +181,9 @@ class AsyncWanPortPool(Face):
     def _make_lease(self, grant: Grant) -> AsyncLease:
         return AsyncLease(self, grant)
 
-    def _next_loss(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-        told = loop.create_future()
-        self._told = [future for future in self._told if not future.done()] + [told]
-        return told
-
     def _tell_loss(self, lease: LeaseState) -> None:
         assert isinstance(lease, AsyncLease)
-        waiting, self._told = self._told, []
-        for future in waiting:
+        for future in self._told.copy():
             on_loop(future.get_loop(), partial(settle, future, None))
         if self._on_lost is not None and not on_loop(lease._loop, lambda: self._on_lost and self._on_lost(lease)):
             logger.warning("%r is lost, and its loop has closed: on_lost was not called", lease)
@@ -240,8 +233,9 @@ class AsyncWanPortPool(Face):
         if isinstance(step, Try):
             return Answer(sockets.try_port(step.lease.port, step.source_address), boottime())
         if isinstance(step, Connect):
+            self._leased([step.lease])
             result = await sockets.connect_async(step.lease.port, step.targets, step.timeout, step.source_address)
-            return Answer(result, boottime())
+            return Answer(self._joined(step, result, partial(self._let_go, step.lease)), boottime())
         try:
             return await self._talk_async(step)
         except BackendUnavailable as error:
@@ -258,7 +252,7 @@ class AsyncWanPortPool(Face):
             else:
                 reply, sent = await wire.run_async(client, step, self._boot_clock)
         except (redis.RedisError, OSError) as error:
-            raise self._backend.translated(error) from error
+            raise self._backend.translated(error, step.keys) from error
         return Answer(plain(reply), sent)
 
     async def _sleep(self, step: Sleep) -> Answer:

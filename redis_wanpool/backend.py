@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -13,7 +14,9 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from redis_wanpool.connections import strict
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, public_url
+from redis_wanpool.permission import denied
 
 SCHEMES = ("redis", "rediss", "unix", "fake")
 _fakes: dict[str, Any] = {}
@@ -62,6 +65,11 @@ class Backend:
         return "the embedded server" if self._url is None else public_url(self._url)
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether it is the server that the package starts by itself."""
+        return self._embedded
+
+    @property
     def given(self) -> bool:
         """Whether the user made the client, and so closes it."""
         return self._given is not None
@@ -84,7 +92,9 @@ class Backend:
             import fakeredis
 
             return fakeredis.FakeRedis(server=_fake_server(self.url), decode_responses=True)
-        return redis.Redis.from_url(self.url, **self._options(Retry(NoBackoff(), 0)))
+        pool: Any = redis.ConnectionPool.from_url(self.url, **self._options(Retry(NoBackoff(), 0)))
+        pool.connection_class = strict(pool.connection_class, blocking=True)
+        return redis.Redis(connection_pool=pool)
 
     def async_client(self) -> Any:
         """An asyncio client; it belongs to the loop in which it is used first."""
@@ -94,7 +104,9 @@ class Backend:
             import fakeredis
 
             return fakeredis.FakeAsyncRedis(server=_fake_server(self.url), decode_responses=True)
-        return redis.asyncio.Redis.from_url(self.url, **self._options(AsyncRetry(NoBackoff(), 0)))
+        pool: Any = redis.asyncio.ConnectionPool.from_url(self.url, **self._options(AsyncRetry(NoBackoff(), 0)))
+        pool.connection_class = strict(pool.connection_class, blocking=False)
+        return redis.asyncio.Redis.from_pool(pool)
 
     def _options(self, retry: Any) -> dict[str, Any]:
         return {
@@ -103,6 +115,7 @@ class Backend:
             "socket_timeout": self.timeout,
             "retry": retry,
             "max_connections": 10_000,
+            "protocol": 2,  # with 3, redis-py 8 asks for more at each connect, for which users would need rights
         }
 
     def worth_another_try(self, error: BackendUnavailable) -> bool:
@@ -118,14 +131,18 @@ class Backend:
         timed_out = isinstance(error.__cause__, TimeoutError)
         return (broken and not timed_out) | self.revived()
 
-    def translated(self, error: Exception) -> BackendUnavailable:
-        """What redis-py raises in our words."""
+    def translated(self, error: Exception, keys: Sequence[str] = ()) -> BackendUnavailable:
+        """What redis-py raises in our words, for a request with these keys."""
         if isinstance(error, redis.exceptions.OutOfMemoryError) or "-OOM " in str(error):  # the latter from Redis 6.2
             return BackendUnavailable(
                 f"Redis ({self.name}) is out of memory and takes nothing new; leases are renewed and released as ever. "
                 "Free memory there, or raise maxmemory"
             )
         if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
+            if may_not := denied(error, keys):
+                return BackendUnavailable(
+                    f"Redis ({self.name}) does not let this user {may_not}; see what it should, with: wanpool acl"
+                )
             return BackendUnavailable(f"Redis ({self.name}) refused: {public_url(error)}")
         wrapped = error.__cause__ if type(error) is redis.ConnectionError else None  # by redis.asyncio
         if isinstance(wrapped or error, redis.exceptions.AuthenticationError):
@@ -203,7 +220,7 @@ def _blocking_twin(client: Any) -> Any:
         redis.asyncio.SSLConnection: redis.SSLConnection,
         redis.asyncio.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
     }
-    kind = blocking.get(pool.connection_class, redis.Connection)
+    kind = strict(blocking.get(pool.connection_class, redis.Connection), blocking=True)
     return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **kwargs))
 
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
+from redis_wanpool import signals
 from redis_wanpool.clock import boottime
 
 logger = logging.getLogger("redis_wanpool")
 
 
 class Background:
-    """Calls `tick` when it said it wants to be called, or earlier when somebody asks; outlives every error."""
+    """Calls `tick` when it said it wants to be called, or earlier when somebody asks; outlives every error.
+
+    Who asks may be interrupted anywhere, and may be a finalizer: there is no lock that could stay taken, and only the
+    thread itself writes down when it will wake.
+    """
 
     AFTER_ERROR = 1.0
     LOOK = 5.0
@@ -22,8 +30,10 @@ class Background:
     def __init__(self, name: str, tick: Callable[[], float | None]) -> None:
         self._name = name
         self._tick = tick
-        self._changed = threading.Condition()
+        self._asked: SimpleQueue[float] = SimpleQueue()
+        """local times at which somebody wants a tick"""
         self._wakes_at = math.inf
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
         self._last: Callable[[], object] | None = None
@@ -35,46 +45,71 @@ class Background:
 
     def due(self, at: float) -> None:
         """Sees to it that `tick` runs at that local time or earlier."""
-        if at >= self._wakes_at:
+        if at >= self._wakes_at or self._stopped:
             return
-        with self._changed:
-            if self._stopped:
-                return
-            self._wakes_at = min(at, self._wakes_at)
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
-            self._changed.notify()
+        self._asked.put(at)
+        if self._thread is None:
+            self._start()
 
     def stop(self, last: Callable[[], object] | None = None) -> None:
         """Has the thread end, after it has called `last`; does not wait for it."""
-        with self._changed:
-            self._stopped = True
-            self._last = last
-            self._changed.notify()
+        self._last = last
+        self._stopped = True
+        self._asked.put(0.0)
 
     def join(self, seconds: float | None = None) -> bool:
         """Waits for the end of the thread; False if it never ran."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(None if seconds is None else max(0.0, seconds))
-        return self.runs
+        thread, patience = self._thread, boottime() + self.AFTER_ERROR
+        if thread is None or thread is threading.current_thread():
+            return self.runs
+        while True:
+            try:
+                thread.join(None if seconds is None else max(0.0, seconds))
+            except RuntimeError:  # somebody is just starting it
+                if boottime() > patience:
+                    return False
+                time.sleep(0.001)
+            else:
+                return True
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is not None or self._stopped:
+                return
+            self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except BaseException:
+                if thread.ident is None:  # else it runs, and only the waiting for it was interrupted
+                    self._thread = None
+                raise
 
     def _run(self) -> None:
+        signals.deaf()
+        if self._thread is not threading.current_thread():
+            return
+        wakes_at = math.inf
         while True:
-            with self._changed:
-                while not self._stopped and (left := self._wakes_at - boottime()) > 0:
-                    self._changed.wait(None if left == math.inf else min(left, self.LOOK))
-                if self._stopped:
-                    break
-                self._wakes_at = math.inf
+            while not self._stopped and (left := wakes_at - boottime()) > 0:
+                wakes_at = min(wakes_at, self._heard(None if left == math.inf else min(left, self.LOOK)))
+                self._wakes_at = wakes_at
+            if self._stopped:
+                break
+            self._wakes_at = math.inf
             try:
                 pause = self._tick()
             except Exception:
                 logger.exception("%s: going on after an error", self._name)
                 pause = self.AFTER_ERROR
-            if pause is not None:
-                with self._changed:
-                    self._wakes_at = min(self._wakes_at, boottime() + pause)
+            wakes_at = math.inf if pause is None else boottime() + pause
         if self._last is not None:
             self._last()
+
+    def _heard(self, seconds: float | None) -> float:
+        """The earliest time that was asked for, once something was or the seconds have passed."""
+        earliest = math.inf
+        with suppress(Empty):
+            earliest = self._asked.get(timeout=seconds)
+            while True:
+                earliest = min(earliest, self._asked.get_nowait())
+        return earliest

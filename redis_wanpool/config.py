@@ -8,6 +8,7 @@ import stat
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,8 @@ from redis_wanpool.definition import (
     checked_ttl,
 )
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.holder import default_rest, this_network
+from redis_wanpool.holder import this_network
+from redis_wanpool.rest import default_rest
 
 FILE = "wanpool.toml"
 _TOP = {"url", "namespace", "network", "rest", "lease_ttl", "wan"}
@@ -104,7 +106,17 @@ def find(named: str | os.PathLike[str] | None = None) -> Path | None:
         if not path.is_file():
             raise InvalidValue(f"{path}: no such file; correct --config or WANPOOL_CONFIG")
         return path
-    return next((path for path in (Path(FILE), user_folder() / FILE) if path.is_file()), None)
+    places = [Path(FILE)]
+    with suppress(RuntimeError):  # a user without a home folder
+        places.append(user_folder() / FILE)
+    return next(filter(_is_there, places), None)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder into which this user may not look, such as the home that sudo left in HOME
+        return False
 
 
 def _read(path: Path) -> dict[str, Any]:

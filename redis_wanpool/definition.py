@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +89,27 @@ def ports_text(ports: object) -> str:
             joined[-1] = (joined[-1][0], last)
         else:
             joined.append((first, last))
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in joined)
+    return _spelled(joined)
+
+
+def _spelled(ranges: Iterable[tuple[int, int]]) -> str:
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def port_ranges(ports: Iterable[int]) -> list[tuple[int, int]]:
+    """Ports as ranges, first and last of each, ascending."""
+    found: list[tuple[int, int]] = []
+    for port in sorted(set(ports)):
+        if found and port == found[-1][1] + 1:
+            found[-1] = (found[-1][0], port)
+        else:
+            found.append((port, port))
+    return found
+
+
+def port_list(ports: Iterable[int]) -> str:
+    """Ports as a list in its canonical form; "" for none."""
+    return _spelled(port_ranges(ports))
 
 
 def port_numbers(ports: str) -> list[int]:

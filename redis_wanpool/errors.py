@@ -55,6 +55,13 @@ class WanDraining(WanpoolError):
     wan_idx: int
 
 
+class WanInUse(WanpoolError):
+    """The WAN has live leases."""
+
+    wan_idx: int
+    leased: int
+
+
 class PoolExhausted(WanpoolError):
     """No port is to be had now."""
 
@@ -83,7 +90,7 @@ class PortUnavailable(WanpoolError):
 class PortRejected(WanpoolError):
     """The operating system refused every port that was tried, or so many of late that there are no more for a while."""
 
-    wan_idx: int
+    wan_idx: int | tuple[int, ...]
     ports: tuple[int, ...]
     free_in: float | None
     """seconds until this network may have free ports of the WAN again, if it may not now"""

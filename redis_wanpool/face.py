@@ -21,7 +21,8 @@ from redis_wanpool.errors import BackendUnavailable, InvalidValue, PoolClosed
 from redis_wanpool.handovers import Handovers
 from redis_wanpool.holder import boot_clock, this_holder
 from redis_wanpool.lease import Grant, LeaseState
-from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Protocol, Step
+from redis_wanpool.netsh import kept_ports
+from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Protocol, Step
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.reaper import HolderSeen, Reaper
 from redis_wanpool.sockets import Failure, LeasedSocket, Tie
@@ -78,6 +79,7 @@ class Face:
             holder=this_holder(reaps=self._reaps),
             network=self._settings.network,
             rest=self._settings.rest,
+            kept=kept_ports(),
             lease_ttl=self._settings.lease_ttl,
             make_lease=self._make_lease,
         )
@@ -88,7 +90,7 @@ class Face:
         self._handovers = Handovers()
         self._dropped: deque[tuple[LeaseState, str]] = deque()
         self._wakeups = Wakeups(
-            self._blocking_client, lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.holder)
+            self._blocking_client, lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.holder), self._hang_up
         )
 
     def __repr__(self) -> str:
@@ -206,14 +208,19 @@ class Face:
             else:
                 reply, sent = wire.run(client, step, self._boot_clock)
         except (redis.RedisError, OSError) as error:
-            raise self._backend.translated(error) from error
+            raise self._backend.translated(error, step.keys) from error
         return Answer(plain(reply), sent)
 
     # -- in the background
 
     def _beat(self) -> float | None:
         while self._dropped:
-            self._let_go(*self._dropped.popleft())
+            lease, closed = self._dropped.popleft()
+            if lease.ended is None:
+                self.protocol.leave_to_upkeep(lease, self._how(True, closed))
+        for lease in list(self.protocol.leases.values()):
+            if lease.connections is not None and not lease.is_connected():
+                self.protocol.leave_to_upkeep(lease, "released")
         if not self.protocol.has_work():
             return None
         pause = self._run_blocking(self.protocol.beat(boottime()))
@@ -222,8 +229,7 @@ class Face:
 
     def _watch(self) -> float | None:
         for lease in self.protocol.losses():
-            for connection in list(lease.closed_when_lost or ()):
-                sockets.hang_up(connection)
+            sockets.hang_up_all(lease)
             try:
                 self._tell_loss(lease)
             except Exception:
@@ -238,10 +244,12 @@ class Face:
             self._losswatch.due(boottime())
 
     def _leased(self, leases: Sequence[LeaseState]) -> list[Any]:
-        """The new leases, as `_make_lease` made them; the heartbeat and the loss watch know of them in time."""
-        if leases:
-            self._heartbeat.due(min(lease.renew_at for lease in leases))
-            self._losswatch.due(min(lease.deadline for lease in leases))
+        """The new leases, as `_make_lease` made them, kept from now on."""
+        self._heartbeat.due(min(lease.renew_at for lease in leases))
+        self._losswatch.due(min(lease.deadline for lease in leases))
+        self.protocol.keep(leases)  # last, for who is interrupted before has no lease
+        if self._closed:
+            self._clear_up_soon()
         return list(leases)
 
     # -- sockets
@@ -257,27 +265,25 @@ class Face:
             raise result.error
         return self._tied(result, lease, close_on_loss, None)
 
+    def _joined(
+        self, step: Connect, result: LeasedSocket | Failure, release: Callable[[str], object]
+    ) -> LeasedSocket | Failure:
+        """A connection for which a port was leased, so that its end is the lease's."""
+        if isinstance(result, Failure):
+            return result
+        if self._closed:
+            result.close()
+            self._check_open()
+        return self._tied(result, step.lease, step.close_on_loss, release)
+
     def _tied(
         self, sock: LeasedSocket, lease: LeaseState, close_on_loss: bool, release: Callable[[str], object] | None
     ) -> LeasedSocket:
         """The socket, whose last close gives its port back by `release`, and whose end is the lease's if so wanted."""
-        sock.lease = lease
-        if release is not None or close_on_loss:
-            sock._tie = Tie(lease, close_on_loss, release, self._drop, self._handovers.watch)
-        if close_on_loss:
-            lease.close_when_lost(sock)
-            if lease.lost:
-                sockets.hang_up(sock)
-        return sock
+        return sock.tied(Tie(lease, close_on_loss, release, self._let_go, self._handovers.watch))
 
-    def _let_go(self, lease: LeaseState, closed: str = "fin") -> None:
-        """Gives a port back from where nothing may block."""
-        if lease.ended is None:
-            self.protocol.leave_to_upkeep(lease, self._how(True, closed))
-            self._clear_up_soon()
-
-    def _drop(self, lease: LeaseState, closed: str) -> None:
-        """The same from anywhere: the garbage collector calls in the middle of whatever it interrupts."""
+    def _let_go(self, lease: LeaseState, closed: str) -> None:
+        """Gives a port back soon, from anywhere: the garbage collector calls in the middle of what it interrupts."""
         if lease.ended is None:
             self._dropped.append((lease, closed))
             self._heartbeat.due(boottime())
@@ -302,6 +308,9 @@ class Face:
         """Has the threads end, and the heartbeat's give everything back; waits for nothing."""
         if not self._closed:
             self._closed = True
+            for lease in list(self.protocol.leases.values()):
+                if not lease.detached:
+                    sockets.hang_up_all(lease)
             self._losswatch.stop()
             self._reaping.stop()
             self._handovers.stop()
@@ -322,8 +331,12 @@ class Face:
     def _give_back(self) -> None:
         if self.protocol.has_work() or self.protocol.registered:
             self._run_blocking(self.protocol.give_back())
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Closes the connections that nobody uses just now: others are of calls that the pool's end met."""
         if self._client is not None and not self._backend.is_given(self._client):
-            self._client.connection_pool.disconnect(inuse_connections=False)  # others: calls that the closing met
+            self._client.connection_pool.disconnect(inuse_connections=False)
 
     def _begin_anew(self) -> None:
         """In a forked child: the parent's leases are not ours, nor are its threads, locks and connections."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
 
 from redis_wanpool.background import Background
 from redis_wanpool.clock import boottime
@@ -24,18 +23,21 @@ class Handover:
         self._fd = fd
         self._inode = os.fstat(fd).st_ino
 
-    def is_open(self) -> bool:
-        """Whether the file descriptor still is this connection, and not closed, or another one by now."""
+    def fileno(self) -> int:
+        """The file descriptor, while it is this connection; -1 when it was closed, or is another one by now."""
         try:
-            return os.fstat(self._fd).st_ino == self._inode
+            return self._fd if os.fstat(self._fd).st_ino == self._inode else -1
         except OSError:
-            return False
+            return -1
 
     def shutdown(self, how: int) -> None:
         fd = os.dup(self._fd)
-        with socket.socket(fileno=fd) as copy:
+        try:
             if os.fstat(fd).st_ino == self._inode:
-                copy.shutdown(how)
+                with socket.socket(fileno=os.dup(fd)) as copy:
+                    copy.shutdown(how)
+        finally:
+            os.close(fd)
 
 
 class Handovers:
@@ -51,20 +53,21 @@ class Handovers:
         Where a file descriptor cannot be told from a later one of the same number (Windows), the lease lasts as long
         as the pool object.
         """
-        with suppress(OSError):
+        try:
             handover = Handover(fd, tie, closed)
-            self._open.append(handover)
-            if tie.close_on_loss:
-                tie.lease.close_when_lost(handover)
-            self._looking.due(boottime() + SOONEST)
+        except OSError:
+            tie.lease.connections = None
+            return
+        self._open.append(handover)
+        tie.begun(handover)
+        self._looking.due(boottime() + SOONEST)
 
     def stop(self) -> None:
         self._looking.stop()
 
     def _look(self) -> float | None:
         for handover in list(self._open):
-            if not handover.is_open():
+            if handover.fileno() < 0:
                 self._open.remove(handover)
-                if handover.tie.release is not None:
-                    handover.tie.let_go(handover.tie.lease, handover.closed)
+                handover.tie.ended(handover, handover.closed)
         return max(SOONEST, PER_CONNECTION * len(self._open)) if self._open else None

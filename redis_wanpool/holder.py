@@ -87,7 +87,7 @@ def _machine_and_boot() -> str:
     """Whose pids these are. Without a boot id by the kernel it is the machine: start times tell its boots apart."""
     if sys.platform.startswith("linux"):
         return _boot_id()
-    return "machine-" + hashlib.sha256(_machine_id().encode()).hexdigest()[:12]
+    return "machine-" + hashlib.sha256(machine_id().encode()).hexdigest()[:12]
 
 
 @cache
@@ -129,7 +129,7 @@ def this_network() -> str:
 
 def _network_facts() -> tuple[str, ...]:
     if not sys.platform.startswith("linux"):
-        return _machine_id(), _boot_id()
+        return machine_id(), _boot_id()
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             cookie = struct.unpack("Q", probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[0]
@@ -148,7 +148,8 @@ def _default_route_address() -> str:
         return str(probe.getsockname()[0])
 
 
-def _machine_id() -> str:
+def machine_id() -> str:
+    """What tells this machine from others, and lasts; without a machine id it is that of a network card."""
     if sys.platform == "win32":
         import winreg
 
@@ -159,14 +160,3 @@ def _machine_id() -> str:
     import uuid
 
     return f"{uuid.getnode():x}"
-
-
-def default_rest() -> float:
-    """Seconds before this platform's own TCP stack has surely let go of a port.
-
-    Linux reconnects a tuple in TIME_WAIT after one round trip when both ends send timestamps. Windows keeps it for
-    TcpTimedWaitDelay, documented as 120 s when not set; macOS for twice net.inet.tcp.msl, 15 s by default.
-    """
-    if sys.platform == "win32":
-        return 120.0
-    return 30.0 if sys.platform == "darwin" else 1.0

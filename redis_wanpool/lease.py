@@ -57,6 +57,8 @@ class LeaseState:
         """how a release was asked for that has no answer"""
         self.closed_when_lost: WeakSet[Any] | None = None
         """the connections that end with the lease"""
+        self.connections: WeakSet[Any] | None = None
+        """who has the connection open with whose end the lease ends; None: it has a life of its own"""
 
     def __repr__(self) -> str:
         state = self.ended or f"{self.remaining():.1f} s left"
@@ -92,7 +94,7 @@ class LeaseState:
         """The error that says that the lease ended, and how."""
         ago = f" {boottime() - self.deadline:.1f} s ago" if reason == "expired" and boottime() > self.deadline else ""
         return LeaseLost(
-            f"port {self.port} of WAN {self.wan_idx} (namespace {self.namespace!r}): {_SAID[reason]}{ago}; "
+            f"port {self.port} of WAN {self.wan_idx} (namespace {self.namespace!r}): {SAID[reason]}{ago}; "
             "stop using it, and acquire another",
             port=self.port,
             wan_idx=self.wan_idx,
@@ -112,6 +114,10 @@ class LeaseState:
             self.closed_when_lost = WeakSet()
         self.closed_when_lost.add(connection)
 
+    def is_connected(self) -> bool:
+        """Whether anybody has the connection open with whose end the lease ends."""
+        return any(connection.fileno() >= 0 for connection in members(self.connections))
+
     def extend(self, expires_at: float, deadline: float) -> None:
         """Notes a renewal."""
         self.expires_at = max(self.expires_at, expires_at)  # a reply may be overtaken by a later one
@@ -119,7 +125,16 @@ class LeaseState:
         self.unreachable = False
 
 
-_SAID = {
+def members(connections: WeakSet[Any] | None) -> list[Any]:
+    """Those that are there now, whatever other threads do meanwhile."""
+    while True:
+        try:
+            return list(connections or ())
+        except RuntimeError:  # it changed its size under the iteration
+            continue
+
+
+SAID = {
     "expired": "the lease expired",
     "unreachable": "Redis could not be reached in time to renew the lease",
     "revoked": "an operator revoked the lease",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Generator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from redis_wanpool import sockets
 from redis_wanpool.clock import boottime
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.lease import Grant, LeaseState
+from redis_wanpool.protocol import Dial
 from redis_wanpool.sockets import Address, LeasedSocket
 
 if TYPE_CHECKING:
@@ -66,19 +69,22 @@ class Lease(LeaseState):
         Returns:
             True when this holder ended the lease, now or before; False when it had expired or been revoked.
         """
-        pool = self._pool
-        return pool._run(pool.protocol.release_one(self, pool._how(used, closed)), also_closed=True)
+        pool, how = self._pool, self._pool._how(used, closed)
+        sockets.hang_up_all(self)
+        return pool._run(pool.protocol.release_one(self, how), also_closed=True)
 
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Waits until the lease is lost, `timeout` seconds at most; tells whether it is."""
         until = None if timeout is None else boottime() + timeout
-        told = self._pool._told
-        with told:
-            while not self.lost and self.ended is None:
+        told: SimpleQueue[None] = SimpleQueue()
+        self._pool._told.add(told)
+        try:
+            while not self.lost and self.ended is None and (until is None or boottime() < until):
                 left = self.remaining() if until is None else min(self.remaining(), until - boottime())
-                if until is not None and boottime() >= until:
-                    break
-                told.wait(max(0.001, left))
+                with suppress(Empty):
+                    told.get(timeout=max(0.001, left))
+        finally:
+            self._pool._told.discard(told)
         return self.lost
 
     def socket(self, *, source_address: str | None = None, close_on_loss: bool = False) -> LeasedSocket:
@@ -86,7 +92,7 @@ class Lease(LeaseState):
 
         Args:
             source_address: the IPv4 address to bind to, where this host has several; default: that of the route.
-            close_on_loss: whether its connection ends when the lease is lost: reads find the end, writes fail.
+            close_on_loss: whether its connection ends when the lease does: reads find the end, writes fail.
 
         Raises:
             OSError: the system refuses the port.
@@ -116,8 +122,8 @@ class Lease(LeaseState):
             OSError: it failed.
         """
         self.check()
-        source = sockets.checked_source(source_address)
-        result = sockets.connect(self.port, sockets.resolve(address), timeout, source)
+        dial = Dial.of(address, timeout, 1, source_address, close_on_loss)
+        result = sockets.connect(self.port, sockets.resolve(dial.address), timeout, dial.source_address)
         return self._pool._connected(self, result, close_on_loss)
 
 
@@ -149,16 +155,21 @@ class AsyncLease(LeaseState):
 
     async def release(self, *, used: bool = True, closed: str = "fin") -> bool:
         """As `Lease.release`."""
-        pool = self._pool
-        return await pool._run(pool.protocol.release_one(self, pool._how(used, closed)), also_closed=True)
+        pool, how = self._pool, self._pool._how(used, closed)
+        sockets.hang_up_all(self)
+        return await pool._run(pool.protocol.release_one(self, how), also_closed=True)
 
     async def wait_lost(self, timeout: float | None = None) -> bool:
         """As `Lease.wait_lost`."""
         until = None if timeout is None else boottime() + timeout
         while not self.lost and self.ended is None and (until is None or boottime() < until):
-            told = self._pool._next_loss(self._loop)
-            left = self.remaining() if until is None else min(self.remaining(), until - boottime())
-            await asyncio.wait([told], timeout=max(0.001, left))
+            told = asyncio.get_running_loop().create_future()
+            self._pool._told.add(told)
+            try:
+                left = self.remaining() if until is None else min(self.remaining(), until - boottime())
+                await asyncio.wait([told], timeout=max(0.001, left))
+            finally:
+                self._pool._told.discard(told)
         return self.lost
 
     def socket(self, *, source_address: str | None = None, close_on_loss: bool = False) -> LeasedSocket:
@@ -178,8 +189,9 @@ class AsyncLease(LeaseState):
     ) -> Streams:
         """As `Lease.connect`; the streams of the connection."""
         self.check()
-        source = sockets.checked_source(source_address)
-        result = await sockets.connect_async(self.port, await sockets.resolve_async(address), timeout, source)
+        dial = Dial.of(address, timeout, 1, source_address, close_on_loss)
+        targets = await sockets.resolve_async(dial.address)
+        result = await sockets.connect_async(self.port, targets, timeout, dial.source_address)
         return await asyncio.open_connection(sock=self._pool._connected(self, result, close_on_loss))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from redis_wanpool import life, sockets
+from redis_wanpool import life, signals, sockets
 from redis_wanpool.clock import boottime
 from redis_wanpool.definition import WanDefinition, checked_wan
 from redis_wanpool.face import Face
@@ -43,7 +44,8 @@ class WanPortPool(Face):
 
     def _begin(self) -> None:
         super()._begin()
-        self._told = threading.Condition()
+        self._told: set[SimpleQueue[None]] = set()
+        """of those who wait for a loss"""
 
     @classmethod
     def get_instance(cls) -> WanPortPool:
@@ -193,16 +195,14 @@ class WanPortPool(Face):
             timeout: seconds to wait for each address of the host, and the socket's timeout then; None: the system's.
             attempts: how often to take ports when the system refuses one: 1 at first, then 4, 16, 64, and so on.
             source_address: the IPv4 address to bind to, where this host has several; default: that of the route.
-            close_on_loss: whether the connection ends when the lease is lost: reads find the end, writes fail.
+            close_on_loss: whether the connection ends when the lease does: reads find the end, writes fail.
 
         Raises:
             PortRejected: the system refused every port that was tried, or too many of late.
             OSError: the connection failed; errors of `acquire`.
         """
-        request, dial = Request.of(wan, wait=wait), Dial.of(address, timeout, attempts, source_address)
-        granted, sock = self._run(self.protocol.connect(request, dial))
-        lease: Lease = self._leased([granted])[0]
-        return self._tied(sock, lease, close_on_loss, lease._close)
+        dial = Dial.of(address, timeout, attempts, source_address, close_on_loss)
+        return self._run(self.protocol.connect(Request.of(wan, wait=wait), dial))
 
     def allocate_port(self, wan_idx: int) -> int:
         """The old name of `acquire`: leases a port of the WAN until `release_port`."""
@@ -234,10 +234,11 @@ class WanPortPool(Face):
         return Lease(self, grant)
 
     def _tell_loss(self, lease: LeaseState) -> None:
-        with self._told:
-            self._told.notify_all()
+        for waiting in self._told.copy():
+            waiting.put(None)
         if self._on_lost is not None:
-            self._on_lost(lease)
+            with signals.hearing():  # it may start programs
+                self._on_lost(lease)
 
     def _run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
         if not also_closed:
@@ -258,22 +259,19 @@ class WanPortPool(Face):
         if isinstance(step, Try):
             return Answer(sockets.try_port(step.lease.port, step.source_address), boottime())
         if isinstance(step, Connect):
-            result = sockets.connect(step.lease.port, step.targets, step.timeout, step.source_address)
-            return Answer(result, boottime())
+            lease: Lease = self._leased([step.lease])[0]
+            result = sockets.connect(lease.port, step.targets, step.timeout, step.source_address)
+            return Answer(self._joined(step, result, lease._close), boottime())
         return super()._perform(step)
 
     def _sleep(self, step: Sleep) -> Answer:
-        called = threading.Event()
-        told: list[float] = []
-
-        def heard(seconds: float) -> None:
-            told.append(seconds)
-            called.set()
-
-        self._wakeups.listen(step.ticket, step.wans, heard)
+        calls: SimpleQueue[float] = SimpleQueue()
+        called: float | None = None
+        self._wakeups.listen(step.ticket, step.wans, calls.put)
         try:
-            called.wait(step.seconds)
+            with suppress(Empty):
+                called = calls.get(timeout=step.seconds)
         finally:
             self._wakeups.forget(step.ticket)
         self._check_open()
-        return Answer(told[0] if told else None, boottime())
+        return Answer(called, boottime())

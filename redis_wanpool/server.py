@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from redis_wanpool import signals
 from redis_wanpool.errors import BackendUnavailable, UnsafeRedis
 
 if sys.platform != "win32":
@@ -49,6 +50,7 @@ REMEDIES = (
     "on PATH, or name one with WANPOOL_SERVER; or use a Redis elsewhere (set WANPOOL_URL=redis://host:6379/0; "
     "docker-compose.yml starts one), on Windows also inside WSL"
 )
+ELSEWHERE = "Set WANPOOL_HOME to a folder of your own, or use a Redis elsewhere (WANPOOL_URL=redis://host:6379/0)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,39 +64,53 @@ class Status:
 
 
 def state_folder() -> Path:
-    """Where the server keeps its data, private to this user and this machine."""
+    """Where the server keeps its data, private to this user and this machine.
+
+    Raises:
+        BackendUnavailable: this user has no home folder.
+    """
     home = os.environ.get("WANPOOL_HOME")
     if home:
-        folder = Path(home)
-    elif sys.platform == "darwin":
-        folder = Path.home() / "Library" / "Application Support" / "redis-wanpool"
-    else:
-        folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "redis-wanpool"
-    return folder.absolute() if home else folder / socket.gethostname()  # a home folder may be shared between machines
+        return Path(home).absolute()
+    try:
+        if sys.platform == "darwin":
+            folder = Path.home() / "Library" / "Application Support" / "redis-wanpool"
+        else:
+            folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "redis-wanpool"
+    except RuntimeError as error:
+        raise BackendUnavailable(f"the embedded server cannot keep its data: {error} {ELSEWHERE}") from error
+    return folder / socket.gethostname()  # a home folder may be shared between machines
 
 
 def ensure() -> str:
     """The URL of the running server, which is started if need be; any number of processes may ask at once.
 
     Raises:
-        BackendUnavailable: no server binary is to be had, or it does not start or answer.
+        BackendUnavailable: no server binary is to be had, or it does not start or answer, or nothing can be kept.
         UnsafeRedis: the binary would not see the data that an other one wrote.
     """
     if sys.platform == "win32":
         raise BackendUnavailable(f"there is no embedded server on Windows; {REMEDIES}")
     folder = state_folder()
-    path = _socket_path(folder)
-    if _answers(path):
-        return f"unix://{path}"
-    _make_private(folder)
-    with _locked(folder / "start.lock"):
-        if not _answers(path):
-            _start(folder, path)
+    try:
+        path = _socket_path(folder)
+        if _answers(path):
+            return f"unix://{path}"
+        _make_private(folder)
+        with _locked(folder / "start.lock"):
+            if not _answers(path):
+                _start(folder, path)
+    except OSError as error:
+        raise BackendUnavailable(
+            f"the embedded server cannot keep its data in {folder}: {error.strerror}. {ELSEWHERE}"
+        ) from error
     return f"unix://{path}"
 
 
 def stop(timeout: float = 10.0) -> bool:
     """Ends the server; its log is on disk. False if none ran."""
+    if sys.platform == "win32":
+        return False
     folder = state_folder()
     path = _socket_path(folder)
     if not _answers(path):
@@ -113,6 +129,8 @@ def stop(timeout: float = 10.0) -> bool:
 def status() -> Status:
     """Looks, and starts nothing."""
     folder = state_folder()
+    if sys.platform == "win32":
+        return Status(False, "", folder, None)
     path = _socket_path(folder)
     running = _answers(path)
     version = None
@@ -185,15 +203,16 @@ def _start(folder: Path, path: Path) -> None:
         (folder / "server.log").unlink(missing_ok=True)
         # The server inherits the lock: while it, or its child that rewrites the log, lives, nobody starts another.
         try:
-            subprocess.run(
-                [binary, str(conf)],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                pass_fds=[alive],
-                cwd=folder,
-                timeout=START_WITHIN,
-                check=False,  # whether it lives is seen below
-            )
+            with signals.hearing():
+                subprocess.run(
+                    [binary, str(conf)],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    pass_fds=[alive],
+                    cwd=folder,
+                    timeout=START_WITHIN,
+                    check=False,  # whether it lives is seen below
+                )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise BackendUnavailable(f"the embedded server {binary} does not start: {error}") from error
     finally:

@@ -12,8 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
+from weakref import WeakSet
 
 from redis_wanpool.errors import InvalidValue
+from redis_wanpool.lease import LeaseState, members
 
 _WINDOWS = sys.platform == "win32"
 _ABORT = struct.pack("ii", 1, 0)
@@ -45,44 +47,88 @@ class Tie:
     release: Callable[[str], object] | None
     """gives the port back, now; is told how the connection ended; None: the lease outlives it"""
     let_go: Callable[[Any, str], object]
-    """gives a lease back later, from where nothing may block"""
+    """gives a lease back soon, from where nothing may block"""
     watch: Callable[[int, Tie, str], object]
     """looks after a file descriptor that goes to another object; is told how its connection would end now"""
 
+    def begun(self, connection: object) -> None:
+        """One more has it open."""
+        if self.release is not None:
+            self.lease.connections = self.lease.connections or WeakSet()
+            self.lease.connections.add(connection)
+        if self.close_on_loss:
+            self.lease.close_when_lost(connection)
+            if self.lease.lost:
+                hang_up(connection)
+
+    def ended(self, connection: object, closed: str, *, at_once: bool = False) -> None:
+        """One has closed it: if it was the last, the port is given back."""
+        if self.release is None or self.lease.connections is None:
+            return
+        self.lease.connections.discard(connection)
+        if not self.lease.is_connected():
+            if at_once:
+                self.release(closed)
+            else:
+                self.let_go(self.lease, closed)
+
 
 class LeasedSocket(socket.socket):
-    """A socket from a leased port, `lease`. If a pool made it, its last close gives the port back."""
+    """A socket from a leased port, `lease`. If a pool made it, its last close gives the port back.
+
+    What an interrupt leaves undone here, the heartbeat does: it looks which leases have no connection any more.
+    """
 
     lease: Any = None
     _tie: Tie | None = None
+    at_once = True
+    """whether closing it tells Redis then and there; else the heartbeat does, a moment later"""
     _said_end = False
+
+    def tied(self, tie: Tie) -> LeasedSocket:
+        """This socket, which is the lease's from now on."""
+        self.lease, self._tie = tie.lease, tie
+        tie.begun(self)
+        return self
 
     def shutdown(self, how: int) -> None:
         super().shutdown(how)
         self._said_end = self._said_end or how != socket.SHUT_RD
 
+    def dup(self) -> LeasedSocket:
+        """The same connection once more; the port is given back when both are closed."""
+        copy = super().dup()
+        copy.lease, copy.at_once, copy._said_end = self.lease, self.at_once, self._said_end
+        if self._tie is not None:
+            copy.tied(self._tie)
+        return copy
+
     def detach(self) -> int:
         """Gives the file descriptor away, as ssl has it done; the port is given back when that is closed."""
-        tie, self._tie = self._tie, None
-        closed = how_it_ends(self, self._said_end) if tie is not None else ""
-        fd = super().detach()
-        if tie is not None and fd >= 0:
-            tie.watch(fd, tie, closed)
-        return fd
+        tie = self._tie
+        if tie is not None and tie.lease.ended is None and self.fileno() >= 0:
+            tie.watch(self.fileno(), tie, how_it_ends(self, self._said_end))
+        self._tie = None
+        return super().detach()
+
+    def _decref_socketios(self) -> None:
+        at_once, self.at_once = self.at_once, False  # a file's end may be a finalizer, in whatever thread
+        super()._decref_socketios()  # type: ignore[misc]  # as in _real_close
+        self.at_once = at_once
 
     def _real_close(self, *args: Any, **kwargs: Any) -> None:
-        tie, self._tie = self._tie, None
-        release = None if tie is None else tie.release
-        closed = how_it_ends(self, self._said_end) if release is not None else ""
+        tie = self._tie
+        closed = how_it_ends(self, self._said_end) if tie is not None else ""
         super()._real_close(*args, **kwargs)  # type: ignore[misc]  # as ssl.SSLSocket does; typeshed leaves it out
-        if release is not None:
-            release(closed)
+        if tie is not None:
+            tie.ended(self, closed, at_once=self.at_once)
+            self._tie = None
 
     def __del__(self) -> None:
         tie, self._tie = self._tie, None
-        if tie is not None and tie.release is not None:
-            tie.let_go(tie.lease, "fin")
         super().__del__()  # type: ignore[misc]  # closes it, and warns
+        if tie is not None:
+            tie.ended(self, "fin")
 
 
 def how_it_ends(sock: socket.socket, said_end: bool) -> str:
@@ -114,6 +160,12 @@ def hang_up(connection: Any) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
+def hang_up_all(lease: LeaseState) -> None:
+    """The same of all that end with the lease."""
+    for connection in members(lease.closed_when_lost):
+        hang_up(connection)
+
+
 def checked_source(source_address: object) -> str:
     """An IPv4 address of this host, or "" for the one that the route takes, if it is None."""
     if source_address is None:
@@ -127,6 +179,15 @@ def checked_source(source_address: object) -> str:
         f"source_address {source_address!r}: must be an IPv4 address of this host, like '192.0.2.1'; "
         "the port is the lease's"
     )
+
+
+def checked_address(address: object) -> Address:
+    """A host and a port, as they stand."""
+    if isinstance(address, (tuple, list)) and len(address) == 2:
+        host, port = address
+        if isinstance(host, str) and (isinstance(port, str) or (type(port) is int and 0 < port < 65_536)):
+            return host, port  # type: ignore[return-value]  # the system knows some ports by name
+    raise InvalidValue(f"address {address!r}: must be a host and a port, like ('example.com', 443)")
 
 
 def new_socket(port: int, source_address: str = "") -> LeasedSocket:
@@ -239,7 +300,8 @@ async def connect_async(
             return _after(failure, bind_failure(error, source))
         sock.setblocking(False)
         try:
-            await asyncio.wait_for(loop.sock_connect(sock, target), timeout)
+            async with asyncio.timeout(timeout):  # wait_for of Python 3.11 swallows a cancellation that comes late
+                await loop.sock_connect(sock, target)
         except OSError as error:  # TimeoutError is one
             sock.close()
             failure = _after(failure, connect_failure(error))

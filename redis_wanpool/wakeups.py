@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from redis_wanpool import signals
+
 logger = logging.getLogger("redis_wanpool")
 
 Heard = Callable[[float], None]
@@ -19,9 +21,10 @@ class Wakeups:
     SLICE = 1.0
     UNHEARD = 1_000
 
-    def __init__(self, client: Callable[[], Any], list_name: Callable[[int], str]) -> None:
+    def __init__(self, client: Callable[[], Any], list_name: Callable[[int], str], hang_up: Callable[[], None]) -> None:
         self._client = client
         self._list_name = list_name
+        self._hang_up = hang_up
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[tuple[int, ...], Heard]] = {}
         self._unheard: dict[str, float] = {}
@@ -56,6 +59,7 @@ class Wakeups:
             heard(0.0)
 
     def _run(self, wan_idx: int) -> None:
+        signals.deaf()
         client = self._client()
         timeout = client.connection_pool.connection_kwargs.get("socket_timeout")
         slice_ = self.SLICE if timeout is None else min(self.SLICE, timeout / 2)
@@ -74,6 +78,7 @@ class Wakeups:
                 call = popped[1].decode() if isinstance(popped[1], bytes) else popped[1]
                 ticket, _, ms = call.rpartition(" ")
                 self._hand_over(ticket, int(ms) / 1000)
+        self._hang_up()  # the pool's end did not wait for this one
 
     def _hand_over(self, ticket: str, seconds: float) -> None:
         with self._lock:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -76,6 +78,45 @@ def test_a_revoked_lease_is_noticed_at_the_next_heartbeat(pools: Any, backends: 
     wait_for(lambda: told)
     assert [gone.lease_id for gone in told] == [lease.lease_id]
     assert lease.release() is False
+
+
+def test_who_waited_for_a_loss_in_vain_leaves_nothing_behind(pool: Any) -> None:
+    lease = pool.acquire(0)
+    assert not any(lease.wait_lost(0.001) for _ in range(3))
+    assert not pool._told
+
+
+def test_a_loss_is_told_to_all_who_wait_on_several_loops(server: Any) -> None:
+    waiting = threading.Barrier(3)
+
+    async def story(pool: AsyncWanPortPool) -> None:
+        async with pool.acquire(0) as lease:
+            waiting.wait(20)
+            waits = [asyncio.ensure_future(lease.wait_lost()) for _ in range(1000)]
+            await asyncio.sleep(0)  # they do
+            waiting.wait(20)
+            assert all(await asyncio.wait_for(asyncio.gather(*waits), 20))
+        await pool._loop_client().aclose()  # its loop ends before the pool
+
+    with WanPortPool(server.url, namespace="test") as other:
+        other.define_wan(0, "20000-20009", lease_ttl=60)
+        pool = AsyncWanPortPool(server.url, namespace="test")
+        switching = sys.getswitchinterval()
+        with ThreadPoolExecutor(2) as threads:
+            told = [threads.submit(asyncio.run, story(pool)) for _ in range(2)]
+            try:
+                waiting.wait(20)
+                sys.setswitchinterval(1e-6)
+                waiting.wait(20)
+            finally:
+                sys.setswitchinterval(switching)
+            for lease in list(pool.protocol.leases.values()):
+                run_script(server.admin, "revoke", lease.port, lease.lease_id)
+                lease.end("revoked")
+            pool._losswatch.due(boottime())
+            for each in told:
+                each.result()
+        asyncio.run(pool.close())
 
 
 def test_loss_is_told_once_on_the_loop_of_the_async_face(server: Any) -> None:
@@ -251,7 +292,9 @@ class TestIdempotence:
     def test_of_reject(self, pool: Any, backends: Any, age: Any) -> None:
         lease = pool.acquire(0)
         for _ in range(2):
-            assert run_script(backends.admin, "reject", "n", "h", "why", lease.port, lease.lease_id)[2] == "rejected"
+            assert (
+                run_script(backends.admin, "reject", "n", "h", "why", "", lease.port, lease.lease_id)[2] == "rejected"
+            )
         assert pool.snapshot(0).cooling == 1
         age(64)
         assert pool.snapshot(0).cooling == 1
@@ -265,7 +308,7 @@ class TestIdempotence:
 
     def test_a_stranger_can_end_nothing(self, pool: Any, backends: Any) -> None:
         lease = pool.acquire(0)
-        for name, args in (("release", ("released",)), ("reject", ("n", "h", "why")), ("revoke", ())):
+        for name, args in (("release", ("released",)), ("reject", ("n", "h", "why", "")), ("revoke", ())):
             assert run_script(backends.admin, name, *args, lease.port, "x:1:y/guess")[2] == "gone"
             assert run_script(backends.admin, name, *args, "", "x:1:y/guess")[2] == "gone"
         lease.renew()

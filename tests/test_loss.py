@@ -245,6 +245,22 @@ print(json.dumps(said | {"told": len(told)}), flush=True)
 """
 
 
+def test_a_program_that_on_lost_starts_hears_signals(own_server: Any) -> None:
+    blocked: list[str] = []
+
+    def start(lease: Any) -> None:
+        done = subprocess.run(["grep", "SigBlk", "/proc/self/status"], capture_output=True, text=True, check=True)
+        blocked.append(done.stdout.split()[1])
+
+    with WanPortPool(own_server.url, namespace="test", on_lost=start) as pool:
+        pool.define_wan(0, "20000-20009", lease_ttl=0.5)
+        pool.acquire(0)
+        own_server.process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: blocked)
+        own_server.process.send_signal(signal.SIGCONT)
+    assert int(blocked[0], 16) == 0
+
+
 def test_a_paused_holder_uses_nothing_after_its_pause(own_server: Any, face: str) -> None:
     with WanPortPool(own_server.url, namespace="test", rest=0) as pool:
         pool.define_wan(0, "20000-20003", cooldown=0, lease_ttl=TTL)

@@ -6,11 +6,13 @@ import asyncio
 import errno
 import gc
 import os
+import signal
 import socket
 import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -19,12 +21,15 @@ import trustme
 from conftest import run_script, wait_for
 
 from redis_wanpool import (
+    ANY,
     AsyncWanPortPool,
     InvalidValue,
     LeaseLost,
+    PoolClosed,
     PoolExhausted,
     PortRejected,
     WanPortPool,
+    handovers,
     sockets,
 )
 
@@ -138,8 +143,28 @@ def test_closing_the_connection_of_the_pool_releases_its_lease(pool: WanPortPool
     sock.close()
     assert pool.snapshot(0).leased == 1, "somebody still reads from it"
     file.close()
-    assert (pool.snapshot(0).leased, pool.snapshot(0).cooling) == (0, 1)
+    wait_for(lambda: (pool.snapshot(0).leased, pool.snapshot(0).cooling) == (0, 1))
     sock.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "timeout"),
+    [(wrong, 5) for wrong in ("localhost:80", ("localhost",), ("::1", 80, 0, 0), (7, 80), ("localhost", 70_000))]
+    + [(("localhost", 80), wrong) for wrong in (-1, "soon")],
+)
+def test_a_wrong_address_or_timeout_is_said_as_such(pool: WanPortPool, server: Any, address: Any, timeout: Any) -> None:
+    said = "timeout" if timeout != 5 else "must be a host and a port"
+    with pytest.raises(InvalidValue, match=said):
+        pool.connect(0, address, timeout=timeout)
+    with pool.acquire(0) as lease, pytest.raises(InvalidValue, match=said):
+        lease.connect(address, timeout)
+
+    async def story(pool: AsyncWanPortPool) -> None:
+        async with pool.acquire(0) as lease:
+            with pytest.raises(InvalidValue, match=said):
+                await lease.connect(address, timeout)
+
+    async_story(story, server.url)
 
 
 class TestSource:
@@ -187,11 +212,10 @@ class TestRefusal:
             assert ended(server, port) == "rejected" and server.admin.zscore(PREFIX + "cooling", port)
 
     def test_of_half_a_range_stops_no_connect(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
-        pool.define_wan(1, "24200-24279", cooldown=50)
-        with squatting(*range(24200, 24280, 2)):
-            for _ in range(20):
-                with pool.connect(1, echo, timeout=5) as sock:
-                    assert sock.lease.port % 2
+        pool.define_wan(1, "24200-24499", cooldown=50)
+        with squatting(*range(24200, 24500, 2)), ExitStack() as open_ones:
+            for _ in range(145):
+                assert open_ones.enter_context(pool.connect(1, echo, timeout=5)).lease.port % 2
         assert pool.snapshot(1).leased == 0
 
     def test_of_every_port_is_said(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
@@ -200,7 +224,31 @@ class TestRefusal:
         assert "24100-24109" in str(caught.value)
         assert sorted(caught.value.ports) == list(range(24100, 24110))
         assert isinstance(caught.value.__cause__, OSError) and caught.value.__cause__.errno == errno.EADDRINUSE
-        assert (pool.snapshot(0).cooling, pool.snapshot(0).rested) == (10, 0)
+        assert (pool.snapshot(0).cooling, pool.snapshot(0).rested) == (5, 0), "one network takes no more than half"
+
+    def test_of_several_wans_names_them(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
+        pool.define_wan(1, "24200", cooldown=50)
+        pool.define_wan(2, "24201", cooldown=50)
+        with (
+            squatting(24200, 24201),
+            pytest.raises(PortRejected, match=r"2 ports of WANs 1, 2 .*24200-24201") as caught,
+        ):
+            pool.connect((1, 2), echo, timeout=5)
+        assert caught.value.wan_idx == (1, 2) and sorted(caught.value.ports) == [24200, 24201]
+
+    def test_of_too_many_ports_of_several_wans_is_said(self, pool: WanPortPool) -> None:
+        pool.define_wan(1, "24200-24203", cooldown=50)
+        pool._run(pool.protocol.release(pool.acquire_many(0, 6), "rejected", "no"))
+        lease = pool.acquire((0, 1))
+        assert lease.wan_idx == 1 and lease.release(used=False)
+        pool._run(pool.protocol.release(pool.acquire_many(1, 3), "rejected", "no"))
+        with pytest.raises(PortRejected, match=r"WANs 0, 1 .* so many of its ports of late") as caught:
+            pool.acquire((0, 1))
+        assert caught.value.wan_idx == (0, 1) and 0 < caught.value.free_in <= 65
+        pool.define_wan(2, "24210")
+        with pool.acquire(2), pytest.raises(PoolExhausted, match="of WAN 0, 1 none for this network") as exhausted:
+            pool.acquire(ANY)
+        assert exhausted.value.wan_idx == (0, 1, 2)
 
     def test_attempts_bound_it(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
         with squatting(*range(24100, 24110)), pytest.raises(PortRejected) as caught:
@@ -245,28 +293,76 @@ class TestRefusal:
         ):
             bad.define_wan(0, "20000-20999", cooldown=50, quarantine=65)
             own = bad.acquire(0)
-            refused = bad.acquire_many(0, 101)
-            for lease in refused[:100]:
+            refused = bad.acquire_many(0, 501)
+            for lease in refused[:500]:
                 assert bad._run(bad.protocol.release_one(lease, "rejected"))
-            assert bad.snapshot(0).cooling == 100, "a tenth"
-            words = bad._run(bad.protocol.release(refused[100:], "rejected"))
-            assert list(words.values()) == ["unused"] and bad.snapshot(0).free == 1000 - 100 - 1
-            with pytest.raises(PortRejected, match="so many ports within a minute") as caught:
+            assert bad.snapshot(0).cooling == 500, "half"
+            words = bad._run(bad.protocol.release(refused[500:], "rejected"))
+            assert list(words.values()) == ["unused"] and bad.snapshot(0).free == 1000 - 500 - 1
+            with pytest.raises(PortRejected, match="so many of its ports of late") as caught:
                 bad.acquire(0)
-            assert caught.value.wan_idx == 0 and 0 < caught.value.free_in <= 60
+            assert caught.value.wan_idx == 0 and 0 < caught.value.free_in <= 65
             assert own.release()
             assert bad.acquire(0).port == own.port, "what was its own and good"
             assert good.acquire(0).release()
             with pytest.raises(PortRejected):
                 bad.connect(0, ("127.0.0.1", 9))
             for port in server.admin.zrange(PREFIX + "rejected:bad", 0, -1):
-                server.admin.zincrby(PREFIX + "rejected:bad", -60_001, port)
-            assert bad.acquire(0).release(), "a minute later"
+                server.admin.zincrby(PREFIX + "rejected:bad", -65_001, port)
+            assert bad.acquire(0).release(), "when its quarantine is over"
 
-    def test_of_few_ports_of_a_small_wan_stops_nobody(self, pool: WanPortPool) -> None:
-        for lease in pool.acquire_many(0, 9):
-            assert pool._run(pool.protocol.release_one(lease, "rejected"))
-        assert pool.acquire(0).release()
+    def test_of_half_a_small_wan_stops_nobody_and_of_more_the_network_only(
+        self, pool: WanPortPool, server: Any
+    ) -> None:
+        leases = pool.acquire_many(0, 8)
+        words = pool._run(pool.protocol.release(leases[:5], "rejected", "no"))
+        assert list(words.values()) == ["rejected"] * 5
+        pool.acquire(0).release(used=False)
+        words = pool._run(pool.protocol.release(leases[5:], "rejected", "no"))
+        assert list(words.values()) == ["unused"] * 3 and pool.snapshot(0).free == 5
+        with pytest.raises(PortRejected):
+            pool.acquire(0)
+        with WanPortPool(server.url, namespace="test", network="other") as other:
+            assert len(other.acquire_many(0, 5)) == 5
+
+    def test_of_many_networks_leaves_the_others_a_quarter(self, server: Any) -> None:
+        with ExitStack() as pools:
+            one, two, three = (
+                pools.enter_context(WanPortPool(server.url, namespace="test", network=name)) for name in "abc"
+            )
+            one.define_wan(0, "20000-20399")
+            for pool, most in ((one, 200), (two, 100), (three, 0)):
+                words = pool._run(pool.protocol.release(pool.acquire_many(0, 100 + most // 2), "rejected", "no"))
+                assert [*words.values()].count("rejected") == most
+            assert three.snapshot(0).free == 100
+            three.acquire(0).release()
+
+    def test_of_withheld_ports_does_not_count(self, pool: WanPortPool, server: Any) -> None:
+        run_script(server.admin, "withhold", *range(24100, 24104))
+        words = pool._run(pool.protocol.release(pool.acquire_many(0, 6), "rejected", "no"))
+        assert [*words.values()].count("rejected") == 3
+
+    def test_of_a_batch_is_decided_port_by_port(self, pool: WanPortPool) -> None:
+        words = pool._run(pool.protocol.release(pool.acquire_many(0, 8), "rejected", "no"))
+        assert list(words.values()) == ["rejected"] * 5 + ["unused"] * 3
+
+    def test_of_the_only_port_is_a_quarantine(self, pool: WanPortPool) -> None:
+        pool.define_wan(1, "24110")
+        assert pool._run(pool.protocol.release_one(pool.acquire(1), "rejected"))
+        assert pool.snapshot(1).cooling == 1
+
+    def test_after_a_use_cools_as_a_use_does(self, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A SYN that nobody answered went through the router; then the second address of the host was refused."""
+        failure = sockets.Failure(OSError(errno.EADDRNOTAVAIL, "no"), port_at_fault=True, used=True, why="no")
+        monkeypatch.setattr(sockets, "connect", lambda *_: failure)
+        with WanPortPool(server.url, namespace="test", rest=0) as pool:
+            pool.define_wan(0, RANGE, cooldown=125)
+            with pytest.raises(PortRejected) as caught:
+                pool.connect(0, ("127.0.0.1", 9), attempts=1)
+            (port,) = caught.value.ports
+            left = int(server.admin.zscore(PREFIX + "cooling", port)) - pool.snapshot(0).now_ms
+            assert 120_000 < left <= 125_000 and not server.admin.keys(PREFIX + "resting:*")
+            assert server.admin.zcard(PREFIX + "quarantined") == 1
 
 
 class TestFailure:
@@ -276,6 +372,21 @@ class TestFailure:
         with pytest.raises(ConnectionRefusedError):
             pool.connect(0, nobody, timeout=5)
         assert pool.snapshot(0).free == 10
+
+    def test_is_what_is_told_though_redis_answers_no_more(
+        self, own_server: Any, nobody: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def connect(*_: Any) -> Any:
+            own_server.process.send_signal(signal.SIGSTOP)
+            return sockets.Failure(ConnectionRefusedError("as it was"))
+
+        with WanPortPool(own_server.url, namespace="test", rest=0, connect_timeout=0.2) as pool:
+            pool.define_wan(0, RANGE, cooldown=0)
+            monkeypatch.setattr(sockets, "connect", connect)
+            with pytest.raises(ConnectionRefusedError, match="as it was"):
+                pool.connect(0, nobody, timeout=5)
+            own_server.process.send_signal(signal.SIGCONT)
+            wait_for(lambda: pool.snapshot(0).free == 10)
 
     def test_a_name_that_does_not_resolve_costs_no_port(self, pool: WanPortPool, server: Any) -> None:
         with pytest.raises(OSError):
@@ -401,6 +512,134 @@ class TestTls:
                 wait_for(lambda: no_lease(server))
 
 
+def test_a_duplicate_keeps_the_lease_until_both_are_closed(pool: WanPortPool, echo: Any, server: Any) -> None:
+    sock = pool.connect(0, echo, timeout=5)
+    with sock.dup() as copy:
+        assert copy.lease is sock.lease
+        sock.close()
+        pool._beat()
+        assert copy.recv(30) and pool.snapshot(0).leased == 1
+    assert no_lease(server)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_forgotten_file_gives_the_port_back_and_waits_for_nobody(pool: WanPortPool, echo: Any, server: Any) -> None:
+    sock = pool.connect(0, echo, timeout=5)
+    file: Any = sock.makefile("rb")
+    sock.close()
+    talked: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        talk, here = pool._talk, threading.get_ident()
+        patch.setattr(pool, "_talk", lambda step: (talked.append(threading.get_ident()), talk(step))[1])
+        del file
+        gc.collect()
+        wait_for(lambda: no_lease(server))
+    assert talked and here not in talked
+
+
+def test_where_nobody_can_tell_when_a_descriptor_is_closed_the_lease_stays(
+    pool: WanPortPool, echo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, whose descriptors of sockets are none of the C library's."""
+
+    def unknown(*_: Any) -> Any:
+        raise OSError(errno.EBADF, "no")
+
+    monkeypatch.setattr(handovers, "Handover", unknown)
+    sock = pool.connect(0, echo, timeout=5)
+    lease = sock.lease
+    with socket.socket(fileno=sock.detach()):
+        pool._beat()
+        lease.check()
+    pool._beat()
+    lease.check()
+
+
+def test_a_forked_child_closes_and_gives_away_what_it_inherited_without_a_word(
+    pool: WanPortPool, echo: Any, server: Any
+) -> None:
+    with pool.connect(0, echo, timeout=5) as sock, pool.connect(0, echo, timeout=5) as other:
+        with pool._handovers._looking._starting:  # as another thread of the parent may have at the moment of the fork
+            child = os.fork()
+            if child == 0:
+                try:
+                    sock.close()
+                    os.close(other.detach())
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        pool._beat()
+        assert pool.snapshot(0).leased == 2
+        assert sock.recv(30) and other.recv(30)
+
+
+def test_many_refusals_end_with_what_was_refused_before(
+    server: Any, echo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that finds its network stopped says which ports were refused until then."""
+    with WanPortPool(server.url, namespace="test", rest=0) as pool:
+        pool.define_wan(0, RANGE, cooldown=0)
+        acquire = pool.protocol.acquire
+
+        def stopped(request: Any) -> Any:
+            if request.count > 1:
+                raise PortRejected("so many of late", wan_idx=0, ports=(), free_in=12.5)
+            return (yield from acquire(request))
+
+        monkeypatch.setattr(pool.protocol, "acquire", stopped)
+        with squatting(*range(24100, 24110)), pytest.raises(PortRejected) as caught:
+            pool.connect(0, echo, timeout=5)
+        assert len(caught.value.ports) == 1 and caught.value.free_in == 12.5
+
+
+class TestClosingThePool:
+    """It gives everything back, and so ends what may not outlive its lease."""
+
+    def test_ends_connections_that_end_with_their_lease(self, server: Any, echo: Any) -> None:
+        with WanPortPool(server.url, namespace="test", rest=0) as pool:
+            pool.define_wan(0, RANGE, cooldown=0)
+            ending = pool.connect(0, echo, timeout=5, close_on_loss=True)
+            staying = pool.connect(0, echo, timeout=5)
+            ending.recv(30), staying.recv(30)
+        with ending, staying:
+            assert ending.recv(30) == b""
+            staying.settimeout(0.05)
+            with pytest.raises(TimeoutError):
+                staying.recv(30)
+        assert no_lease(server)
+
+    def test_meets_a_connection_that_is_being_made(self, server: Any) -> None:
+        with socket.socket() as full, ExitStack() as stack:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            stack.enter_context(socket.create_connection(full.getsockname()))
+            pool = WanPortPool(server.url, namespace="test", rest=0)
+            pool.define_wan(0, RANGE, cooldown=0)
+            outcome: list[Any] = []
+
+            def connect() -> None:
+                try:
+                    outcome.append(pool.connect(0, full.getsockname(), timeout=20))
+                except PoolClosed as error:
+                    outcome.append(error)
+
+            connecting = threading.Thread(target=connect)
+            connecting.start()
+            wait_for(lambda: not no_lease(server))
+            pool.close()
+            stack.enter_context(full.accept()[0])  # there is room for it now
+            connecting.join(20)
+            assert isinstance(outcome[0], PoolClosed)
+            wait_for(lambda: no_lease(server))
+
+    def test_release_by_hand_ends_them_too(self, pool: WanPortPool, echo: Any) -> None:
+        with pool.connect(0, echo, timeout=5, close_on_loss=True) as sock:
+            sock.recv(30)
+            assert sock.lease.release()
+            assert sock.recv(30) == b""
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_forgotten_connection_gives_its_port_back(pool: WanPortPool, echo: Any, server: Any) -> None:
     pool.connect(0, echo, timeout=5)
@@ -439,6 +678,34 @@ class TestLoss:
             with suppress(ssl.SSLError):  # an end without a goodbye
                 assert sock.recv(30) == b""
             assert lease.lost
+
+    def test_is_told_of_all_though_connections_come_meanwhile(self, pool: WanPortPool, server: Any) -> None:
+        leases = [pool.acquire(0) for _ in range(3)]
+        told: list[Any] = []
+        pool._on_lost = told.append
+        lost, stop = leases[0], threading.Event()
+
+        def keep_adding() -> None:
+            while not stop.is_set():
+                kept = [Connection() for _ in range(50)]
+                for connection in kept:
+                    lost.close_when_lost(connection)
+
+        class Connection:
+            def shutdown(self, how: int) -> None:
+                pass
+
+        with ThreadPoolExecutor(2) as threads:
+            adding = [threads.submit(keep_adding) for _ in range(2)]
+            for lease in leases:
+                lease.end("revoked")
+            for _ in range(200):
+                sockets.hang_up_all(lost)
+            pool._watch()
+            stop.set()
+            for each in adding:
+                each.result()
+        wait_for(lambda: len(told) == 3)
 
     def test_leaves_them_alone_otherwise(self, pool: WanPortPool, echo: Any, server: Any) -> None:
         with pool.connect(0, echo, timeout=5) as sock:
@@ -521,7 +788,7 @@ class TestAsync:
             assert (await pool.snapshot(0)).free == 10
             with squatting(*range(24100, 24110)), pytest.raises(PortRejected):
                 await pool.connect(0, echo, timeout=5)
-            assert (await pool.snapshot(0)).cooling == 10
+            assert (await pool.snapshot(0)).cooling == 5
 
         async_story(story, server.url)
 
@@ -551,5 +818,29 @@ class TestAsync:
                 with pytest.raises(asyncio.CancelledError):
                     await connecting
                 await asyncio.to_thread(wait_for, lambda: no_lease(server))
+
+        async_story(story, server.url)
+
+    @pytest.mark.parametrize("of", ["lease", "pool"])
+    def test_cancelled_when_it_is_connected_it_closes_the_connection(
+        self, server: Any, echo: tuple[str, int], of: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def story(pool: AsyncWanPortPool) -> None:
+            loop = asyncio.get_running_loop()
+            real, lease = loop.sock_connect, await pool.acquire(0)
+
+            async def connect(sock: socket.socket, target: Any) -> None:
+                await real(sock, target)
+                loop.call_soon(connecting.cancel)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(loop, "sock_connect", connect)
+                opening = lease.connect(echo, 5) if of == "lease" else pool.connect(0, echo, timeout=5)
+                connecting = asyncio.ensure_future(opening)
+                with pytest.raises(asyncio.CancelledError):
+                    await connecting
+            await lease.release()
+            gc.collect()  # which would warn of what nobody closed
+            await asyncio.to_thread(wait_for, lambda: no_lease(server))
 
         async_story(story, server.url)

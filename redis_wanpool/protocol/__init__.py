@@ -11,6 +11,7 @@ from redis_wanpool.protocol.reaping import HeldLease, Reaping
 from redis_wanpool.protocol.request import ANY, Request
 from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.upkeep import Upkeep
+from redis_wanpool.snapshot import LeasePage
 
 __all__ = [
     "ANY",
@@ -21,6 +22,7 @@ __all__ = [
     "Conversation",
     "Dial",
     "HeldLease",
+    "LeasePage",
     "Protocol",
     "Request",
     "Resolve",

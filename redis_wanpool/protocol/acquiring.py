@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis_wanpool.definition import milliseconds
+from redis_wanpool.definition import MOST_PORTS_A_CALL, milliseconds, port_numbers
 from redis_wanpool.errors import (
     BackendUnavailable,
     InvalidValue,
@@ -22,6 +22,7 @@ from redis_wanpool.errors import (
 from redis_wanpool.keys import namespace_keys
 from redis_wanpool.lease import Grant, LeaseState, margin
 from redis_wanpool.protocol.request import Request
+from redis_wanpool.protocol.session import Ids, logger
 from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
 from redis_wanpool.protocol.wans import Wans
 from redis_wanpool.snapshot import WanSnapshot
@@ -41,8 +42,8 @@ class Refusals:
     free_in: dict[int, float | None] = field(default_factory=dict)
     back: list[float] = field(default_factory=list)
     caps: dict[int, int] = field(default_factory=dict)
-    rejecting: float | None = None
-    """seconds for which this network gets no free port, for its systems refused so many"""
+    rejecting: dict[int, float] = field(default_factory=dict)
+    """seconds for which this network gets no free port of a WAN, for its systems refused so many"""
     port_is: str = ""
 
 
@@ -53,7 +54,7 @@ class Acquiring(Wans):
     """seconds after which a waiter asks again though nothing called it: calls are hints, and may be lost"""
 
     def acquire(self, request: Request) -> Conversation[list[LeaseState]]:
-        """Leases ports of one of the wanted WANs, waiting as long as the request allows."""
+        """Leases ports of one of the wanted WANs, waiting as long as the request allows; nobody keeps them yet."""
         ids = self._new_ids(request)
         asked: set[int] = set()
         queued: set[int] = set()
@@ -76,7 +77,7 @@ class Acquiring(Wans):
                         if len(leases) >= request.least:
                             done = True
                             return leases
-                        self._give_up(asked, ids, leases)
+                        self._give_up(asked, ids)
                         ids = self._new_ids(request)
                         refusals.back.append(0.01)
                         break
@@ -93,9 +94,9 @@ class Acquiring(Wans):
             raise
         finally:
             if not done:
-                self._give_up(asked, ids, [])
+                self._give_up(asked, ids)
             self.abandoned.update((wan_idx, ids[0]) for wan_idx in (queued if done else asked))
-            self.in_flight.difference_update(ids)
+            self._answered(ids)
 
     def _pause(
         self, seconds: float, ticket: str, wans: tuple[int, ...], until: float | None
@@ -106,16 +107,18 @@ class Acquiring(Wans):
             answer = yield Sleep(min(answer.reply, seconds), ticket, wans)
         return None if until is None else max(0.0, until - answer.sent)
 
-    def _give_up(self, asked: set[int], ids: list[str], leases: list[LeaseState]) -> None:
+    def _give_up(self, asked: set[int], ids: Ids) -> None:
         """Leaves it to upkeep to give back whatever came, or may yet come, of these ids."""
-        for lease in leases:
-            self.leases.pop(lease.lease_id, None)
         self.doubts.update({(wan_idx, lease_id): ("", "unused") for wan_idx in asked for lease_id in ids})
-        self.in_flight.difference_update(ids)
+        self._answered(ids)
 
-    def _new_ids(self, request: Request) -> list[str]:
-        ids = [self.holder.new_lease_id(request.detached) for _ in range(request.count)]
-        self.in_flight.update(ids)
+    def _answered(self, ids: Ids) -> None:
+        for lease_id in ids:
+            self.in_flight.pop(lease_id, None)
+
+    def _new_ids(self, request: Request) -> Ids:
+        ids = Ids(self.holder.new_lease_id(request.detached) for _ in range(request.count))
+        self.in_flight.update(dict.fromkeys(ids, ids))
         return ids
 
     def _order(self, request: Request) -> Conversation[tuple[Sequence[int], float | None]]:
@@ -136,7 +139,7 @@ class Acquiring(Wans):
         for wan_idx in wans:
             at, chance = self._chances.get(wan_idx, (0.0, 0.0))
             if answer is None or answer.sent - at > CHANCES_LAST:
-                answer = yield self.call("snapshot", wan_idx, self.network, 0, 0)
+                answer = yield self.call("snapshot", wan_idx, self.network, 0)
                 if answer.reply[0] != "SNAPSHOT":
                     raise (yield from self.refused(wan_idx, answer.reply))
                 chance = self._chance(wan_idx, answer)
@@ -152,9 +155,10 @@ class Acquiring(Wans):
             return 0.0
         return seen.weight * (seen.free + seen.rested) / seen.total
 
-    def _ask_for(self, wan_idx: int, request: Request, ids: list[str], patience: float) -> Conversation[Answer]:
+    def _ask_for(self, wan_idx: int, request: Request, ids: Ids, patience: float) -> Conversation[Answer]:
         ttl_ms = self.ttl_ms if request.ttl is None else milliseconds(request.ttl)
         who = self.holder
+        avoid = (*request.avoid, *(yield from self._of_no_use(wan_idx)))
         arguments: list[str | int] = [
             who.detached_id if request.detached else who.id,
             self.network,
@@ -165,7 +169,7 @@ class Acquiring(Wans):
             "" if ttl_ms is None else ttl_ms,
             milliseconds(patience) if patience > 0 and request.port is None else "",
             "" if request.port is None else request.port,
-            ",".join(map(str, request.avoid)),
+            ",".join(map(str, avoid)),
             request.least,
         ]
         settle = SETTLE_FIRST
@@ -175,7 +179,26 @@ class Acquiring(Wans):
                 return answer
             settle = SETTLE_MORE
 
-    def _granted(self, wan_idx: int, request: Request, ids: list[str], answer: Answer) -> list[LeaseState]:
+    def _of_no_use(self, wan_idx: int) -> Conversation[tuple[int, ...]]:
+        """The WAN's ports that this system lets no program use, as many as an acquire can avoid."""
+        if self.kept and wan_idx not in self._of_no_use_in:
+            claim = (yield Ask(("HGET", namespace_keys(self.namespace)[0], str(wan_idx)))).reply
+            found = [port for port in port_numbers(claim.split(" ")[0]) if self._is_kept(port)] if claim else []
+            if len(found) > MOST_PORTS_A_CALL:
+                logger.warning(
+                    "this system keeps %d ports of WAN %d (namespace %r) for itself; it is granted more than it can "
+                    "use. See whose they are with: wanpool tune show",
+                    len(found),
+                    wan_idx,
+                    self.namespace,
+                )
+            self._of_no_use_in[wan_idx] = tuple(found[:MOST_PORTS_A_CALL])
+        return self._of_no_use_in.get(wan_idx, ())
+
+    def _is_kept(self, port: int) -> bool:
+        return any(first <= port <= last for first, last in self.kept)
+
+    def _granted(self, wan_idx: int, request: Request, ids: Ids, answer: Answer) -> list[LeaseState]:
         now_ms, expires_ms, max_ttl_ms, lease_ttl_ms, *pairs = answer.reply[1:]
         ttl = lease_ttl_ms / 1000
         if request.ttl is not None:
@@ -202,9 +225,11 @@ class Acquiring(Wans):
             if port and expires_ms > now_ms
         ]
         self.known.add(wan_idx)
+        if any(self._is_kept(lease.port) for lease in leases):
+            self._of_no_use_in.pop(wan_idx, None)  # the WAN has other ports than before
         for lease in leases:
             lease.renew_at = answer.sent + ttl / 3
-            self.leases[lease.lease_id] = lease
+            self.fresh[lease.lease_id] = lease
         return leases
 
     def _note_refusal(
@@ -220,7 +245,7 @@ class Acquiring(Wans):
             if word == "CAPPED":
                 refusals.caps[wan_idx] = reply[3]
         elif word == "REJECTING":
-            refusals.rejecting = refusals.free_in[wan_idx] = reply[1] / 1000
+            refusals.rejecting[wan_idx] = refusals.free_in[wan_idx] = reply[1] / 1000
             refusals.back.append(max(reply[2], 10) / 1000)
         elif word == "UNAVAILABLE":
             free_in = None if reply[2] < 0 else reply[2] / 1000
@@ -229,7 +254,7 @@ class Acquiring(Wans):
             refusals.back.append(min(0.25, max(0.01, free_in or 0.25)))
         elif word == "NOT_IN_RANGE":
             raise PortNotInRange(
-                f"port {request.port} does not belong to {at}; see its ports with: wanpool status",
+                f"port {request.port} does not belong to {at}; see its ports with: wanpool init --show",
                 port=request.port,
                 wan_idx=wan_idx,
             )
@@ -250,7 +275,7 @@ class Acquiring(Wans):
                 wan_idx=None,
                 namespace=self.namespace,
             )
-        at = f"WAN{'s' if len(tried) > 1 else ''} {', '.join(map(str, sorted(tried)))} (namespace {self.namespace!r})"
+        at = self.at(tried)
         if not refusals.free_in:
             return WanDraining(
                 f"{at}: draining, nothing new is granted; use another WAN, or end the drain with: "
@@ -267,21 +292,29 @@ class Acquiring(Wans):
                 state=refusals.port_is,
                 free_in=free_in,
             )
-        if refusals.rejecting is not None and len(tried) == 1:
+        barred = sorted(refusals.rejecting)
+        if barred and len(barred) == len(refusals.free_in):
             return PortRejected(
-                f"{at}: the systems of this network refused so many ports within a minute that it gets no free one for "
-                f"{refusals.rejecting:.0f} s; see what else uses the WAN's ports there (ss -tanp), and keep the kernel "
-                "out of them (net.ipv4.ip_local_reserved_ports)",
-                wan_idx=tried[0],
+                f"{self.at(barred)}: the systems of this network refused so many of its ports of late that it gets no "
+                f"free one for {free_in:.0f} s; see what else uses the WAN's ports there (ss -tanp), and keep the "
+                "kernel out of them (net.ipv4.ip_local_reserved_ports)",
+                wan_idx=one_or_all(barred),
                 ports=(),
-                free_in=refusals.rejecting,
+                free_in=free_in,
             )
         need = "no port is free" if request.count == 1 else f"fewer than {request.least} ports are free"
+        if barred:
+            need += f" (of WAN {', '.join(map(str, barred))} none for this network, whose systems refused too many)"
         if refusals.caps:
             need = f"this network holds as many ports as it may ({max(refusals.caps.values())}, max_per_network)"
         when = "" if free_in is None else f"; the next one is free in {free_in:.1f} s at the latest"
         return PoolExhausted(
             f"{at}: {need}{when}. Wait (wait=seconds), release sooner, or give the WAN more ports",
-            wan_idx=tried[0] if len(tried) == 1 else tuple(sorted(tried)),
+            wan_idx=one_or_all(tried),
             free_in=free_in,
         )
+
+
+def one_or_all(wans: Sequence[int]) -> int | tuple[int, ...]:
+    """The WANs of an error, as its attribute has them."""
+    return wans[0] if len(wans) == 1 else tuple(sorted(wans))

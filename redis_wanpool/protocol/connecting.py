@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from redis_wanpool.definition import checked_integer, checked_seconds, ports_text
-from redis_wanpool.errors import PoolExhausted, PortRejected
+from redis_wanpool.definition import checked_integer, checked_seconds, port_list
+from redis_wanpool.errors import BackendUnavailable, PoolExhausted, PortRejected
 from redis_wanpool.lease import LeaseState
-from redis_wanpool.protocol.acquiring import Acquiring
+from redis_wanpool.protocol.acquiring import Acquiring, one_or_all
 from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.request import Request
 from redis_wanpool.protocol.steps import Connect, Conversation, Resolve, Try
-from redis_wanpool.sockets import Address, Failure, LeasedSocket, checked_source
+from redis_wanpool.sockets import Address, Failure, LeasedSocket, checked_address, checked_source
 
 FACTOR, MOST = 4, 64
 """how many more ports each attempt takes than the one before, and the most: where the system refuses one port, another
@@ -26,80 +27,96 @@ class Dial:
     timeout: float | None
     attempts: int = 3
     source_address: str = ""
+    close_on_loss: bool = False
 
     @staticmethod
-    def of(address: Address, timeout: float | None, attempts: int, source_address: str | None) -> Dial:
+    def of(
+        address: Address, timeout: float | None, attempts: int, source_address: str | None, close_on_loss: bool
+    ) -> Dial:
         if timeout is not None:
             checked_seconds("timeout", timeout)
-        return Dial(address, timeout, checked_integer("attempts", attempts, 1, 100), checked_source(source_address))
+        checked_integer("attempts", attempts, 1, 100)
+        source = checked_source(source_address)
+        return Dial(checked_address(address), timeout, attempts, source, bool(close_on_loss))
 
 
 class Connecting(Acquiring, Keeping):
     """The part of the conversation that opens connections."""
 
-    def connect(self, request: Request, dial: Dial) -> Conversation[tuple[LeaseState, LeasedSocket]]:
-        """A lease, and a socket connected from its port; a port that the system refuses goes into quarantine.
+    def connect(self, request: Request, dial: Dial) -> Conversation[LeasedSocket]:
+        """A socket connected from a leased port; a port that the system refuses goes into quarantine.
 
         Raises:
             PortRejected: the system refused every port at each attempt, or too many of late.
             OSError: the name has no address, or the connection failed, and not because of the port.
         """
-        targets = (yield Resolve(dial.address)).reply
+        resolved = yield Resolve(dial.address)
+        wait = request.wait or 0.0
         refused: list[LeaseState] = []
+        failure, too_many = Failure(OSError()), None
         for attempt in range(dial.attempts):
             count, avoid = min(FACTOR**attempt, MOST), tuple(lease.port for lease in refused[-MOST:])
             try:
                 leases = yield from self.acquire(replace(request, count=count, least=1, avoid=avoid))
-            except PoolExhausted:
-                if refused:
-                    break
-                raise
+            except (PoolExhausted, PortRejected) as error:
+                if not refused:
+                    raise
+                too_many = error if isinstance(error, PortRejected) else None
+                break
             how, words = "unused", {}
             try:
-                rejected, failure = yield from self._refused_among(leases, dial.source_address)
+                self.keep(leases)
+                rejected, failure, seen = yield from self._refused_among(leases, dial.source_address)
                 good = next((lease for lease in leases if lease not in rejected), None)
                 yield from self.release([lease for lease in leases if lease not in (good, *rejected)], how)
                 words = yield from self.release(rejected, "rejected", failure.why)
                 if good is not None:
                     how = "released"
-                    result = (yield Connect(good, tuple(targets), dial.timeout, dial.source_address)).reply
+                    connected = yield Connect(
+                        good, tuple(resolved.reply), dial.timeout, dial.source_address, dial.close_on_loss
+                    )
+                    if isinstance(connected.reply, LeasedSocket):
+                        return connected.reply
+                    failure, seen = connected.reply, connected.sent
+                    if not failure.port_at_fault:
+                        with suppress(BackendUnavailable):  # upkeep goes on trying; what failed here matters more
+                            yield from self.release([good], "released" if failure.used else "unused")
+                        raise failure.error
+                    how = "rejected after use" if failure.used else "rejected"
+                    words |= yield from self.release([good], how, failure.why)
+                    rejected.append(good)
             except BaseException:
                 for lease in leases:
                     if lease.lease_id in self.leases:
                         self.leave_to_upkeep(lease, how)
                 raise
-            if good is not None:
-                if isinstance(result, LeasedSocket):
-                    return good, result
-                failure = result
-                if not failure.port_at_fault:
-                    yield from self.release([good], "released" if failure.used else "unused")
-                    raise failure.error
-                words |= yield from self.release([good], "rejected", failure.why)
-                rejected.append(good)
             refused += rejected
-            if "unused" in words.values():
+            if request.wait is not None:
+                request = replace(request, wait=max(0.0, resolved.sent + wait - seen))
+            if words and "rejected" not in words.values():
                 break  # so many of late that no more go into quarantine
         ports = tuple(lease.port for lease in refused)
+        wans = tuple({lease.wan_idx for lease in refused})
         raise PortRejected(
-            f"the system refused {len(ports)} ports of WAN {refused[0].wan_idx} (namespace {self.namespace!r}), "
-            f"{ports_text(','.join(map(str, ports)))}: {failure.error}; they are in quarantine. See what else uses "
+            f"the system refused {len(ports)} ports of {self.at(wans)}, {port_list(ports)}: "
+            f"{failure.error}; nobody gets them for a while, unless there are too many of them. See what else uses "
             "them (ss -tanp), and keep the kernel out of the WAN's range (net.ipv4.ip_local_reserved_ports)",
-            wan_idx=refused[0].wan_idx,
+            wan_idx=one_or_all(wans),
             ports=ports,
-            free_in=None,
+            free_in=None if too_many is None else too_many.free_in,
         ) from failure.error
 
     def _refused_among(
         self, leases: list[LeaseState], source_address: str
-    ) -> Conversation[tuple[list[LeaseState], Failure]]:
+    ) -> Conversation[tuple[list[LeaseState], Failure, float]]:
         """Of several leases those whose ports the system refuses, up to the first that it does not; its last word."""
         rejected: list[LeaseState] = []
-        failure = Failure(OSError())
+        failure, seen = Failure(OSError()), 0.0
         for lease in leases if len(leases) > 1 else ():
-            refusal: Failure | None = (yield Try(lease, source_address)).reply
-            if refusal is None or not refusal.port_at_fault:
+            answer = yield Try(lease, source_address)
+            seen = answer.sent
+            if answer.reply is None or not answer.reply.port_at_fault:
                 break
             rejected.append(lease)
-            failure = refusal
-        return rejected, failure
+            failure = answer.reply
+        return rejected, failure, seen

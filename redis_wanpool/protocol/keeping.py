@@ -9,6 +9,14 @@ from redis_wanpool.lease import OURS, LeaseState, margin
 from redis_wanpool.protocol.session import LEASES_A_CALL, Session
 from redis_wanpool.protocol.steps import Answer, Call, Conversation
 
+REJECTS = {"rejected": "", "rejected after use": "used"}
+"""ways to give back what the system refused -> what lua/reject.lua is told of it"""
+
+
+def _word(how: str) -> str:
+    """How a lease ends that is given back so."""
+    return "rejected" if how in REJECTS else how
+
 
 class Keeping(Session):
     """The part of the conversation that renews and releases."""
@@ -23,14 +31,14 @@ class Keeping(Session):
             for lease in batch:  # first the doubt: a lease in neither would look like one that we know nothing of
                 self.doubts[wan_idx, lease.lease_id] = str(lease.port), how
                 self.leases.pop(lease.lease_id, None)
-            asked_before = [lease.asked_to_end for lease in batch]
+            asked_before, wanted = [lease.asked_to_end for lease in batch], _word(how)
             for lease in batch:
-                lease.asked_to_end = how
+                lease.asked_to_end = wanted
             answer = yield self.ending(wan_idx, how, pairs, why)
             if answer.reply[0] not in ("RELEASED", "REJECTED"):
                 raise (yield from self.refused(wan_idx, answer.reply))
             for lease, told, asked in zip(batch, answer.reply[2:], asked_before, strict=True):
-                word = _how_gone(lease, answer, how if answer.repeated else asked) if told == "gone" else told
+                word = _how_gone(lease, answer, wanted if answer.repeated else asked) if told == "gone" else told
                 self.doubts.pop((wan_idx, lease.lease_id), None)
                 lease.end(word)
                 lease.asked_to_end = None
@@ -41,13 +49,13 @@ class Keeping(Session):
         """Ends a lease here and now; upkeep tells Redis."""
         self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), how
         self.leases.pop(lease.lease_id, None)
-        lease.end(how)
+        lease.end(_word(how))
 
     def ending(self, wan_idx: int, how: str, pairs: Sequence[str | int], why: str = "") -> Call:
         """The call that ends leases, given as port or "", lease_id and so on."""
-        if how == "rejected":
+        if how in REJECTS:
             why = why or "refused by the operating system"
-            return self.call("reject", wan_idx, self.network, self.holder.host, why, *pairs)
+            return self.call("reject", wan_idx, self.network, self.holder.host, why, REJECTS[how], *pairs)
         return self.call("release", wan_idx, how, *pairs)
 
     def release_one(self, lease: LeaseState, how: str) -> Conversation[bool]:
@@ -57,7 +65,7 @@ class Keeping(Session):
         if lease.ended == "forked":
             return False
         words = yield from self.release([lease], how)
-        return words[lease.lease_id] in OURS or words[lease.lease_id] == "rejected" == how
+        return words[lease.lease_id] in OURS or words[lease.lease_id] == "rejected" == _word(how)
 
     def held(self, wan_idx: int, holder: str) -> Conversation[list[tuple[int, str, str]]]:
         """What a holder holds in a WAN: port, lease_id and expires_at of each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from redis_wanpool.definition import milliseconds
 from redis_wanpool.errors import WanMismatch, WanNotDefined, WanpoolError
@@ -15,6 +16,11 @@ from redis_wanpool.protocol.steps import Ask, Call, Conversation
 from redis_wanpool.scripts import script
 
 LEASES_A_CALL = 500
+
+
+class Ids(list[str]):
+    """The lease_ids of one call."""
+
 
 logger = logging.getLogger("redis_wanpool")
 
@@ -31,6 +37,7 @@ class Session:
         rest: float,
         lease_ttl: float | None,
         make_lease: Callable[[Grant], LeaseState],
+        kept: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.namespace = namespace
         self.holder = holder
@@ -38,8 +45,13 @@ class Session:
         self.rest_ms = milliseconds(rest)
         self.ttl_ms = None if lease_ttl is None else milliseconds(lease_ttl)
         self.make_lease = make_lease
+        self.kept = kept
+        """ranges of ports, first and last, that this system lets no program use"""
         self.leases: dict[str, LeaseState] = {}
-        self.in_flight: set[str] = set()
+        self.fresh: WeakValueDictionary[str, LeaseState] = WeakValueDictionary()
+        """granted, and on their way to the caller: gone with the stack of a call that is interrupted"""
+        self.in_flight: WeakValueDictionary[str, Ids] = WeakValueDictionary()
+        """lease_id -> those of one call that is asking for leases, and holds them"""
         self.doubts: dict[tuple[int, str], tuple[str, str]] = {}
         """(wan_idx, lease_id) -> (port or "", how to end it): calls that have no answer yet, or never got one"""
         self.abandoned: set[tuple[int, str]] = set()
@@ -52,7 +64,15 @@ class Session:
         self._outage = False
         self._chances: dict[int, tuple[float, float]] = {}
         """wan_idx -> (local time, chance in the choice among several)"""
+        self._of_no_use_in: dict[int, tuple[int, ...]] = {}
+        """wan_idx -> its ports that are kept so"""
         self._keys: dict[int, WanKeys] = {}
+
+    def keep(self, leases: Iterable[LeaseState]) -> None:
+        """Keeps new leases alive from now on, until they end."""
+        for lease in leases:
+            self.leases[lease.lease_id] = lease
+            self.fresh.pop(lease.lease_id, None)
 
     def wan_keys(self, wan_idx: int) -> WanKeys:
         if wan_idx not in self._keys:
@@ -81,12 +101,16 @@ class Session:
         )
         self.registered = True
 
+    def at(self, wans: Iterable[int]) -> str:
+        """These WANs, in a message."""
+        numbers = sorted(set(wans))
+        return f"WAN{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} (namespace {self.namespace!r})"
+
     def gone(self, wan_idx: int) -> WanNotDefined:
         return WanNotDefined(
             f"WAN {wan_idx} (namespace {self.namespace!r}) was defined, and Redis knows it no longer: the data is "
             "gone, and granting its ports anew could give them out twice. Restore the data; or, when no lease can be "
-            "alive any more, remove its field from the hash "
-            f"{namespace_keys(self.namespace)[0]!r} and define it again from a new process",
+            f"alive any more, say: wanpool remove {wan_idx} --force, and define it again from a new process",
             wan_idx=wan_idx,
             namespace=self.namespace,
         )

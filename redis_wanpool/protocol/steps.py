@@ -35,6 +35,10 @@ class Ask:
 
     words: tuple[str, ...]
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.words[1:2]
+
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
@@ -77,12 +81,13 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Connect from this source port, to the first of the targets that answers."""
+    """Connect from this source port, to the first of the targets that answers; the socket's end is the lease's."""
 
     lease: LeaseState
     targets: tuple[Address, ...]
     timeout: float | None
     source_address: str
+    close_on_loss: bool
 
 
 Step = Call | Ask | Sleep | Resolve | Try | Connect

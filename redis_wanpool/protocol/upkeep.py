@@ -102,8 +102,8 @@ class Upkeep(Keeping):
     def _compare(self, wan_idx: int) -> Conversation[None]:
         """Gives back what we hold and know nothing of: what a duplicate took that came after the lease's end."""
         for port, lease_id, _ in (yield from self.held(wan_idx, self.holder.id)):
-            # In the order in which another thread moves an id on: from in_flight to leases, from leases to doubts.
-            if lease_id in self.in_flight:
+            # In the order in which another thread moves an id on: in flight, fresh, kept, in doubt.
+            if lease_id in self.in_flight or lease_id in self.fresh:
                 continue
             known = self.leases.get(lease_id)
             expected = known is not None and (known.wan_idx, known.port) == (wan_idx, port)

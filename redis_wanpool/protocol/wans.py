@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis_wanpool.definition import MOST_PORTS_A_CALL, WanDefinition
-from redis_wanpool.errors import WanMismatch
+from redis_wanpool.errors import WanMismatch, WanpoolError
 from redis_wanpool.keys import namespace_keys
 from redis_wanpool.protocol.session import Session
 from redis_wanpool.protocol.steps import Ask, Conversation
 from redis_wanpool.safety import check_server
-from redis_wanpool.snapshot import WanSnapshot
+from redis_wanpool.snapshot import LeasePage, ListedLease, WanSnapshot
 
 
 class Wans(Session):
@@ -97,21 +97,47 @@ class Wans(Session):
     def wan_indexes(self) -> Conversation[tuple[int, ...]]:
         """All WANs of the namespace, ascending."""
         answer = yield Ask(("HKEYS", namespace_keys(self.namespace)[0]))
-        return tuple(sorted(int(wan_idx) for wan_idx in answer.reply))
+        try:
+            return tuple(sorted(int(wan_idx) for wan_idx in answer.reply))
+        except ValueError:
+            raise self.unreadable() from None
+
+    def unreadable(self) -> WanpoolError:
+        """The error for claims that this version did not write."""
+        return WanpoolError(
+            f"what stands in {namespace_keys(self.namespace)[0]} is not of this version of redis-wanpool; use the same "
+            "version on all machines, and see: wanpool doctor"
+        )
 
     def snapshot(self, wan_idx: int, *, leases: bool = False) -> Conversation[WanSnapshot]:
         """The counts of a WAN at one moment; with `leases`, who holds what: at that moment for the first thousand."""
-        taken: WanSnapshot | None = None
-        while True:
-            listed = 0 if taken is None else len(taken.leases)
-            answer = yield self.call("snapshot", wan_idx, self.network, listed, MOST_PORTS_A_CALL if leases else 0)
-            if answer.reply[0] != "SNAPSHOT":
-                raise (yield from self.refused(wan_idx, answer.reply))
-            page = WanSnapshot.parse(wan_idx, answer.reply)
-            self.known.add(wan_idx)
-            taken = page if taken is None else taken.with_more(page)
-            if len(page.leases) < MOST_PORTS_A_CALL:
-                return taken
+        answer = yield self.call("snapshot", wan_idx, self.network, MOST_PORTS_A_CALL if leases else 0)
+        if answer.reply[0] != "SNAPSHOT":
+            raise (yield from self.refused(wan_idx, answer.reply))
+        taken = WanSnapshot.parse(wan_idx, answer.reply)
+        self.known.add(wan_idx)
+        page = LeasePage(taken.leases, len(taken.leases) < MOST_PORTS_A_CALL)
+        while leases and not page.is_last:
+            page = yield from self.lease_page(wan_idx, page)
+            taken = taken.with_more(page.leases)
+        return taken
+
+    def lease_page(
+        self, wan_idx: int, before: LeasePage | None, *, within_ms: int | None = None
+    ) -> Conversation[LeasePage]:
+        """Up to 1,000 live leases by expiry, from where the page before ended.
+
+        Args:
+            within_ms: only those that end within so many milliseconds, unless they are renewed.
+        """
+        end = ("", "") if before is None else before.end
+        within = "" if within_ms is None else within_ms
+        answer = yield self.call("leases", wan_idx, *end, MOST_PORTS_A_CALL, within)
+        if answer.reply[0] != "LEASES":
+            raise (yield from self.refused(wan_idx, answer.reply))
+        _, now_ms, ahead_ms, *flat = answer.reply
+        rows = tuple(ListedLease.parse(row, now_ms, ahead_ms) for row in zip(*[iter(flat)] * 5, strict=True))
+        return LeasePage(rows, len(rows) < MOST_PORTS_A_CALL)
 
     def server_facts(self, *, look: bool) -> Conversation[dict[str, str]]:
         """What Redis says of itself that an operator wants to know."""

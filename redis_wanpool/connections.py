@@ -1,0 +1,78 @@
+"""Connections of redis-py that say no more than they need, and begin anew where an interrupt left something unfinished.
+
+redis-py puts a connection back into its pool when an interrupt or a cancellation ends its handshake, or comes between a
+request and its reply: what arrives then would be taken for the answer to the next request.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import redis
+
+
+class _Quiet:
+    """Does not tell the name of its library: Redis 7.0 has no way to permit that alone, and logs each refusal."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lib_name = self.lib_version = self.driver_info = None  # the latter in redis-py 8
+
+
+class _Strict(_Quiet):
+    """Counts the replies that it is owed; `_whole` is the stream whose handshake came to its end."""
+
+    _whole: Any = None
+    _owed = 0
+
+    def connect(self) -> None:
+        if self._owed or self._whole is not self._sock:  # type: ignore[attr-defined]
+            self.disconnect()  # type: ignore[attr-defined]
+        super().connect()  # type: ignore[misc]
+        self._whole, self._owed = self._sock, 0  # type: ignore[attr-defined]
+
+    def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        self._owed += 1
+        super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            reply = super().read_response(*args, **kwargs)  # type: ignore[misc]
+        except redis.ResponseError:
+            self._owed -= 1
+            raise
+        self._owed -= 1
+        return reply
+
+
+class _AsyncStrict(_Quiet):
+    """The same for asyncio."""
+
+    _whole: Any = None
+    _owed = 0
+
+    async def connect(self) -> None:
+        if self._owed or self._whole is not self._writer:  # type: ignore[attr-defined]
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
+        await super().connect()  # type: ignore[misc]
+        self._whole, self._owed = self._writer, 0  # type: ignore[attr-defined]
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        self._owed += 1
+        await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            reply = await super().read_response(*args, **kwargs)  # type: ignore[misc]
+        except redis.ResponseError:
+            self._owed -= 1
+            raise
+        self._owed -= 1
+        return reply
+
+
+@lru_cache
+def strict(kind: type, *, blocking: bool) -> type:
+    """That class of connections, made strict."""
+    return type(kind.__name__, (_Strict if blocking else _AsyncStrict, kind), {})
