@@ -17,7 +17,7 @@ from typing import Any
 
 import redis
 
-from bench import chart, cycles, latency, memory, portlocks, processes, report, server_time
+from bench import chart, cycles, latency, memory, operators, portlocks, processes, report, server_time
 from bench.results import FULL, QUICK, Row
 from bench.servers import private_server
 from redis_wanpool import __version__
@@ -29,6 +29,7 @@ PARTS = {
     "processes": processes,
     "portlocks": portlocks,
     "memory": memory,
+    "operators": operators,
 }
 BEGIN, END = "<!-- made by make bench -->", "<!-- end -->"
 ROOT = Path(__file__).resolve().parent.parent

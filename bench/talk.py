@@ -56,7 +56,9 @@ def acquire(
 ) -> list[LeaseState]:
     """So many leases by so many calls, unknown to the pool's threads."""
     asked = [pool.protocol.acquire(Request.of(wan_idx, **request)) for _ in range(times)]
-    return [lease for leases in lead(client, asked, busy=busy) for lease in leases]
+    leases = [lease for some in lead(client, asked, busy=busy) for lease in some]
+    pool.protocol.keep(leases)
+    return leases
 
 
 def release(client: Any, pool: WanPortPool, leases: Sequence[LeaseState], *, busy: bool = True) -> None:

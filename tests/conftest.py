@@ -27,13 +27,30 @@ from redis_wanpool.scripts import script
 SERVERS = os.environ.get("WANPOOL_TEST_SERVERS", "valkey-9.1").split(",")
 collect_ignore = [] if os.environ.get("WANPOOL_LABS") else ["labs"]  # they need root: see the Makefile
 SEED = int(os.environ.get("WANPOOL_SEED", "0")) or random.randrange(1, 2**31)
+os.environ["WANPOOL_SEED"] = str(SEED)  # workers beside each other make the same choices
 LONG = float(os.environ.get("WANPOOL_LONG", "1"))
 """how many times as long the randomised tests last"""
+os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, whatever their user speaks
+CONNECT = {"test_cli", "test_docs", "test_doctor", "test_doctor_machine", "test_doctor_redis", "test_embedded"}
+CONNECT |= {"test_http", "test_http_edges", "test_interrupts", "test_legacy", "test_operator", "test_sockets"}
+"""tests that connect from their leases' ports, or look at this machine's: they run in one worker, whatever others do"""
 SETTINGS = ("WANPOOL_URL", "WANPOOL_NAMESPACE", "WANPOOL_NETWORK", "WANPOOL_CONFIG", "WANPOOL_SERVER")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(f"random choices: WANPOOL_SEED={SEED} WANPOOL_LONG={LONG:g}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Who gets which tests, where there are several workers."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "ports" if Path(nodeid.partition("::")[0]).stem in CONNECT else nodeid
+
+    return Scheduling(config, log)
 
 
 def wait_for(condition: Callable[[], Any], within: float = 20.0) -> Any:
@@ -96,6 +113,13 @@ class Fake:
     def close(self) -> None:
         self.admin.close()
         backend._fakes.pop(self.url, None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hears_interrupts() -> None:
+    """Who runs the tests in the background has SIGINT ignored, and so would all programs that they start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +242,7 @@ def age_wan(admin: Any, seconds: float, wan_idx: int = 0, namespace: str = "test
     prefix = f"wanpool:{{{namespace}:{wan_idx}}}:"
     ms = round(seconds * 1000)
     scored = [name for kind in ("resting", "rejected") for name in admin.scan_iter(f"{prefix}{kind}:*")]
-    for name in [prefix + "leased", prefix + "cooling", *scored]:
+    for name in [prefix + "leased", prefix + "cooling", prefix + "quarantined", *scored]:
         for port, _ in admin.zrange(name, 0, -1, withscores=True):
             admin.zincrby(name, -ms, port)
     for port, grant in admin.hgetall(prefix + "grants").items():
@@ -242,7 +266,7 @@ def heard(admin: Any, action: Callable[[], Any], by: str = "scripts") -> list[li
         return commands
 
 
-NAMESPACE_SCRIPTS = ("claim", "register", "unregister", "neighbours")
+NAMESPACE_SCRIPTS = ("claim", "unclaim", "register", "unregister", "neighbours")
 UNTIMED = (*NAMESPACE_SCRIPTS, "define")
 """scripts that do not want to know the caller's boot clock"""
 
@@ -282,7 +306,11 @@ def check_invariant(admin: Any) -> None:
             assert grants[port].endswith(" live") and ids[grants[port].split(" ")[0]] == port
         for port in set(grants) - leased:
             assert not grants[port].endswith(" live"), (prefix, port)
-        assert int(admin.hget(config, "waiting")) == admin.zcard(prefix + "waiting") == admin.hlen(prefix + "waiters")
+        queued, capped = admin.zrange(prefix + "waiting", 0, -1), admin.zrange(prefix + "capped", 0, -1)
+        assert sorted(queued + capped) == sorted(admin.hkeys(prefix + "waiters")), prefix
+        assert int(admin.hget(config, "waiting")) == len(queued + capped), prefix
+        by_network = [one for name in admin.scan_iter(prefix + "capped:*") for one in admin.zrange(name, 0, -1)]
+        assert sorted(by_network) == sorted(capped), prefix
         if int(admin.hget(config, "max_per_network")):
             counts: dict[str, int] = {}
             for port in leased:

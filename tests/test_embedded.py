@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,9 @@ from typing import Any
 import pytest
 import redis
 import servers
-from conftest import wait_for
+from conftest import wait_for, wanpool
 
-from redis_wanpool import BackendUnavailable, UnsafeRedis, WanPortPool, server
+from redis_wanpool import BackendUnavailable, UnsafeRedis, WanPortPool, server, signals
 
 USE = """
 import sys
@@ -80,6 +82,20 @@ def test_kill_and_restart_lose_no_acknowledged_lease(home: Path) -> None:
     assert row[1] not in grants
 
 
+def test_one_that_a_thread_of_the_pool_starts_hears_signals_as_any_other(home: Path) -> None:
+    with WanPortPool() as pool:
+        pool.define_wan(0, "20000-20009")
+        pool.acquire(0)
+        process = pid()
+        os.kill(process, signal.SIGKILL)
+        wait_for(lambda: not server.status().running)
+        starter = threading.Thread(target=lambda: (signals.deaf(), server.ensure()))
+        starter.start()
+        starter.join(20)
+        blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{pid()}/status").read_text())
+        assert blocked is not None and int(blocked[1], 16) == 0
+
+
 def test_a_hanging_server_is_an_error_and_not_a_second_server(home: Path) -> None:
     server.ensure()
     process = pid()
@@ -141,6 +157,16 @@ def test_a_binary_that_does_not_start_is_quoted(home: Path, monkeypatch: pytest.
     with pytest.raises(BackendUnavailable, match=r"does not start; see .*server\.log"):
         server.ensure()
     (home / "appendonlydir").unlink()
+
+
+def test_a_folder_that_cannot_be_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.write_text("not a folder")
+    monkeypatch.setenv("WANPOOL_HOME", str(home / "below"))
+    with pytest.raises(BackendUnavailable, match=r"cannot keep its data in .*below: Not a directory. Set WANPOOL_HOME"):
+        server.ensure()
+    home.unlink()
+    done = wanpool("status", "--namespace", "x", WANPOOL_HOME="/dev/null")
+    assert done.returncode == 3 and done.stderr.count("\n") == 1 and "WANPOOL_URL" in done.stderr
 
 
 def test_an_old_binary_that_would_not_see_the_data_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,15 +13,16 @@ import redis_wanpool
 
 PACKAGE = Path(redis_wanpool.__file__).parent
 FLOORS = [
-    {"cli", "legacy", "http", "doctor"},
+    {"cli", "legacy", "http", "doctor", "routers"},
+    {"tuning"},
     {"pool", "aio", "leases"},
     {"face"},
     {"wire", "life", "reaper"},
     {"protocol", "wakeups", "background", "config", "loops", "handovers"},
     {"backend", "server"},
-    {"snapshot", "safety"},
+    {"snapshot", "safety", "connections", "permission"},
     {"lease", "sockets", "scripts", "keys", "definition"},
-    {"holder", "verdict", "errors", "clock"},
+    {"holder", "rest", "netsh", "verdict", "errors", "clock", "language", "signals"},
 ]
 """Callers above; a module imports from its own floor or below."""
 

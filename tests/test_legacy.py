@@ -20,7 +20,6 @@ from redis_wanpool import PoolClosed, WanDraining, WanNotDefined, WanPortPool
 from redis_wanpool.legacy import port_allocator, wan_port_pool
 
 # Each as the documentation has it
-# ruff: noqa: RUF001
 WAN_PORT_POOL = """
 from core.wan_manager import wan_port_pool
 
@@ -220,6 +219,14 @@ def test_importing_the_adopted_folder_reads_and_connects_to_nothing(adopted: Any
     assert not adopted.status().running
 
 
+SUGGESTIONS = """
+import json
+from core.wan_manager.win_socket_optimizer import generate_optimization_suggestions, print_optimization_guide
+print(json.dumps(generate_optimization_suggestions()))
+print_optimization_guide()
+"""
+
+
 class TestAdopt:
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path) -> Path:
@@ -231,7 +238,21 @@ class TestAdopt:
         assert '[wan.1]\nports = "22000-23999"' in Path("wanpool.toml").read_text()
         again = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
         assert again.returncode == 0 and "kept, the same, core/wan_manager/__init__.py" in again.stdout
-        assert sorted(path.name for path in folder.iterdir()) == ["__init__.py"]
+        assert sorted(path.name for path in folder.iterdir()) == ["__init__.py", "win_socket_optimizer.py"]
+
+    def test_the_optimizer_shows_and_advises_as_before(self) -> None:
+        wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
+        running = subprocess.run(
+            [sys.executable, "-m", "core.wan_manager.win_socket_optimizer"], capture_output=True, text=True, check=True
+        )
+        assert "net.ipv4.tcp_timestamps" in running.stdout and "wanpool tune undo" in running.stdout
+        assert "netsh int ip reset" in running.stdout and "no way back" in running.stdout
+        told = subprocess.run(
+            [sys.executable, "-c", SUGGESTIONS], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        by_name = {one["setting"]: one for one in json.loads(told[0])}
+        assert "20000-21999" in by_name["net.ipv4.ip_local_reserved_ports"]["recommended"], "of wanpool.toml"
+        assert told[1:] == running.stdout.splitlines()
 
     @pytest.mark.parametrize("how", ["foreign", "changed"])
     def test_overwrites_nothing_of_somebody_elses_without_force(self, folder: Path, how: str) -> None:
@@ -264,7 +285,7 @@ class TestAdopt:
         assert "would write core/wan_manager/__init__.py" in done.stdout and "port_allocator" in done.stdout
         assert 'ports = "20000-21999"' in done.stdout
         told = json.loads(wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--dry-run", "--json").stdout)
-        assert [one["action"] for one in told["files"]] == ["write", "write"]
+        assert [one["action"] for one in told["files"]] == ["write", "write", "write"]
         assert not folder.exists() and not Path("wanpool.toml").exists()
 
     def test_settings_that_are_there_stay_as_they_are(self) -> None:
@@ -343,7 +364,7 @@ def test_an_operator_drains_opens_resizes_and_reaps(server: Any) -> None:
         pool.define_wan(0, "20000-20009", cooldown=0)
         lease = pool.acquire(0, port=20009)
         there = {"WANPOOL_URL": server.url, "WANPOOL_NAMESPACE": "test"}
-        assert "draining, 1 leases run" in wanpool("drain", "0", **there).stdout
+        assert "draining, 1 lease live" in wanpool("drain", "0", **there).stdout
         assert json.loads(wanpool("open", "0", "--json", **there).stdout)["wans"][0]["state"] == "open"
         assert (
             "to leave yet, when lease and cool-down are over: 1"

@@ -243,7 +243,7 @@ class Storm:
                 break
             except BackendUnavailable:
                 self.unanswered += 1
-        assert words[lease.lease_id] == "rejected"
+        assert words[lease.lease_id] in ("rejected", "unused"), "unused, where too many are in quarantine"
         self.leases.remove((pool, lease))
 
 

@@ -18,14 +18,23 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from redis_wanpool import LeaseLost, PoolExhausted, PortNotInRange, PortUnavailable, WanDraining, WanMismatch
+from redis_wanpool import (
+    LeaseLost,
+    PoolExhausted,
+    PortNotInRange,
+    PortRejected,
+    PortUnavailable,
+    WanDraining,
+    WanMismatch,
+)
 
 MINUTE = 60
 AGE = 20 * MINUTE
 TTL, COOLDOWN, QUARANTINE = 53 * MINUTE, 103 * MINUTE, 71 * MINUTE
 RESTS = {"near": 9 * MINUTE, "far": 9 * MINUTE, "restless": 0}
 RESET = 15
-PHASES = (Phase.generate, Phase.shrink) if LONG > 1 else (Phase.generate,)
+PHASES = (Phase.generate,)
+"""no shrinking: which port is granted is Redis's choice, so a shorter example behaves otherwise"""
 FIRST, COUNT = 20000, 8
 PICK = st.integers(0, 99)
 PORTS = st.integers(FIRST, FIRST + COUNT + 1)
@@ -57,6 +66,11 @@ class Model:
         self.ports = {FIRST + n: Port() for n in range(COUNT)}
         self.ended: list[tuple[Any, str]] = []
         """leases that ended, and how"""
+        self.rejects: dict[str, dict[int, float]] = {network: {} for network in RESTS}
+        """the ports that each network rejected, and when"""
+        self.quarantine: dict[int, float] = {}
+        """the ports that were put there, and until when"""
+        self.stopped_until = 0.0
 
     def settled(self) -> Model:
         """What it would be if everything due were settled."""
@@ -65,6 +79,31 @@ class Model:
         twin.ended = []
         twin.settle()
         return twin
+
+    def in_service(self) -> int:
+        return sum(port.leaving != "removed" and port.place != "withheld" for port in self.ports.values())
+
+    def share(self) -> int:
+        """How many ports one network may have in quarantine."""
+        return max(1, self.in_service() // 2)
+
+    def rejected_by(self, network: str) -> int:
+        """How many ports its systems refused of late."""
+        return sum(at > self.now - QUARANTINE for at in self.rejects[network].values())
+
+    def reject(self, network: str, number: int) -> str:
+        """Notes a rejection; how the lease ends."""
+        there = sum(until > self.now for until in self.quarantine.values())
+        has_room = self.rejected_by(network) < self.share() and there < max(1, self.in_service() * 3 // 4)
+        self.rejects[network][number] = self.now
+        if has_room and self.ports[number].leaving != "withheld":  # else it is out of service, and in nobody's way
+            self.quarantine[number] = max(self.now + QUARANTINE, self.ports[number].earlier)
+        if self.too_many(network):
+            self.stopped_until = self.now + QUARANTINE
+        return "rejected" if has_room else "unused"
+
+    def too_many(self, network: str) -> bool:
+        return self.rejected_by(network) > self.share()
 
     def settle(self) -> None:
         for number, port in list(self.ports.items()):
@@ -164,12 +203,14 @@ class Wan(RuleBasedStateMachine):
         self.model.settle()
         rested, free = self.model.rested(network), self.model.counts()["free"]
         room = min(count, self.model.room(network))
-        expected = min(room, len(rested) + free)
+        stopped = self.model.now < self.model.stopped_until and self.model.too_many(network)
+        stopped = stopped and free > 0 and len(rested) < room
+        expected = min(room, len(rested) + (0 if stopped else free))
         if not self.model.open:
             with pytest.raises(WanDraining):
                 self.pools[network].acquire_many(0, count, at_least=least)
         elif expected < least:
-            with pytest.raises(PoolExhausted):
+            with pytest.raises(PortRejected if stopped and room >= least else PoolExhausted):
                 self.pools[network].acquire_many(0, count, at_least=least)
         else:
             leases = self.pools[network].acquire_many(0, count, at_least=least)
@@ -248,14 +289,16 @@ class Wan(RuleBasedStateMachine):
         else:
             self.model.settle()
 
-    @rule(pick=PICK, verb=st.sampled_from(["revoke", "reject"]))
-    def end_otherwise(self, pick: int, verb: str) -> None:
+    @rule(pick=PICK, verb=st.sampled_from(["revoke", "reject"]), by=st.sampled_from(sorted(RESTS)))
+    def end_otherwise(self, pick: int, verb: str, by: str) -> None:
         if (found := self.live(pick)) is None:
             return
         number, port = found
         lease, live = port.lease, port.until > self.model.now
-        how = {"revoke": "revoked", "reject": "rejected"}[verb] if live else "expired"
-        why = ("near", "h", "why") if verb == "reject" else ()
+        how = "expired"
+        if live:
+            how = "revoked" if verb == "revoke" else self.model.reject(by, number)
+        why = (by, "h", "why", "") if verb == "reject" else ()
         assert run_script(self.server.admin, verb, *why, number, lease.lease_id)[2] == how
         if live:
             self.model.end(number, how, self.model.now)

@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from conftest import wait_for
+from conftest import run_script, wait_for
 
 from redis_wanpool import AsyncWanPortPool, PoolClosed, PoolExhausted, PortUnavailable, WanPortPool
 from redis_wanpool.protocol import Protocol
+from redis_wanpool.wakeups import Wakeups
 
-WAITING = "wanpool:{test:0}:waiting"
+WAITING, WAITERS, CAPPED = (f"wanpool:{{test:0}}:{name}" for name in ("waiting", "waiters", "capped"))
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +57,7 @@ class Waiter(threading.Thread):
 
 
 def queue_of(admin: Any, length: int) -> None:
-    wait_for(lambda: admin.zcard(WAITING) == length)
+    wait_for(lambda: admin.hlen(WAITERS) == length)
 
 
 def test_a_release_calls_the_waiter(one_port: Any, backends: Any) -> None:
@@ -167,6 +169,129 @@ class TestCapped:
         assert second.outcome().port == theirs.port, "the first may not have it"
         lease.release()
         assert first.outcome().port == lease.port
+
+    def test_are_called_though_one_of_another_network_stands_first(
+        self, capped: Any, pools: Any, backends: Any
+    ) -> None:
+        lease, other = capped.acquire(0), pools(network="other")
+        theirs = other.acquire(0)
+        first = Waiter(pools(network="third"))
+        queue_of(backends.admin, 1)
+        second = Waiter(capped)
+        queue_of(backends.admin, 2)
+        lease.release()
+        assert first.outcome().port == lease.port
+        wait_for(lambda: backends.admin.zcard(WAITING) == 1)  # the second was called, and is capped no more
+        theirs.release()
+        assert second.outcome().port == theirs.port
+
+    def test_many_of_them_are_in_nobodys_way(self, pools: Any, backends: Any) -> None:
+        other = pools(network="other")
+        other.define_wan(0, "20000-20001", cooldown=0, max_per_network=1)
+        ask(backends.admin, "capped", 0)
+        for number in range(1, 80):
+            assert ask(backends.admin, "capped", number)[0] == "CAPPED"
+        theirs = other.acquire(0)
+        waiter = Waiter(pools(network="third"))
+        queue_of(backends.admin, 80)
+        theirs.release()
+        assert waiter.outcome().port == theirs.port
+
+    def test_keep_their_place_when_they_are_capped_no_more(self, pools: Any, backends: Any) -> None:
+        other = pools(network="other")
+        other.define_wan(0, "20000-20001", cooldown=0, max_per_network=1)
+        port = ask(backends.admin, "capped", 0)[5]
+        theirs = other.acquire(0)
+        assert ask(backends.admin, "capped", 1)[0] == "CAPPED"
+        waiter = Waiter(pools(network="third"))
+        queue_of(backends.admin, 2)
+        run_script(backends.admin, "withhold", port)
+        run_script(backends.admin, "release", "released", port, "capped:1:x/0")
+        assert ask(backends.admin, "capped", 1)[0] == "EXHAUSTED"
+        assert backends.admin.zrange(WAITING, 0, 0) == ["capped:1:x/1"]
+        theirs.release()
+        assert ask(backends.admin, "capped", 1)[0] == "GRANTED"
+        run_script(backends.admin, "release", "released", "", "capped:1:x/1")
+        assert waiter.outcome().port == theirs.port
+
+    def test_pass_their_call_on_when_they_leave(self, capped: Any, pools: Any, backends: Any) -> None:
+        lease = capped.acquire(0)
+        assert ask(backends.admin, "capped", 1)[0] == "CAPPED"
+        waiter = Waiter(capped)
+        queue_of(backends.admin, 2)
+        lease.release()  # calls the first, who does not come
+        run_script(backends.admin, "leave", "capped:1:x/1")
+        assert waiter.outcome().release()
+
+    def test_that_were_called_are_not_overtaken_by_their_own_network(self, capped: Any, backends: Any) -> None:
+        lease = capped.acquire(0)
+        assert ask(backends.admin, "capped", 1)[0] == "CAPPED"
+        lease.release()  # calls the first
+        assert ask(backends.admin, "capped", 2)[0] == "CAPPED"
+        assert ask(backends.admin, "capped", 1)[0] == "GRANTED"
+
+    def test_that_died_on_their_way_pass_their_call_on(self, capped: Any, pools: Any, backends: Any) -> None:
+        lease = capped.acquire(0)
+        assert ask(backends.admin, "capped", 1)[0] == "CAPPED"
+        waiter = Waiter(capped)
+        queue_of(backends.admin, 2)
+        lease.release()  # calls the first, who does not come
+        network, plan = backends.admin.hget(WAITERS, "capped:1:x/1").split()
+        backends.admin.hset(WAITERS, "capped:1:x/1", f"{network} {int(plan) - 2_001}")
+        with pools(network="other").acquire(0):
+            assert waiter.outcome().release()
+
+    def test_get_the_port_at_once_that_nobody_before_them_waits_for(
+        self, capped: Any, pools: Any, backends: Any
+    ) -> None:
+        lease, theirs = capped.acquire(0), pools(network="other").acquire(0)
+        assert ask(backends.admin, "capped", 1)[0] == "CAPPED"
+        assert ask(backends.admin, "third", 1)[0] == "EXHAUSTED"
+        lease.release()
+        assert ask(backends.admin, "capped", 1)[:1] == ["GRANTED"]
+        theirs.release()
+        assert ask(backends.admin, "third", 1)[0] == "GRANTED"
+
+    def test_that_want_more_than_they_may_let_the_next_have_it(self, pools: Any, backends: Any) -> None:
+        pool = pools(network="capped")
+        pool.define_wan(0, "20000-20003", cooldown=0, max_per_network=2)
+        leases = pool.acquire_many(0, 2)
+        assert ask(backends.admin, "capped", 1, count=2)[0] == "CAPPED"
+        waiter = Waiter(pool)
+        queue_of(backends.admin, 2)
+        leases[0].release()
+        assert ask(backends.admin, "capped", 1, count=2)[0] == "CAPPED"
+        got = waiter.outcome()
+        got.release()
+        leases[1].release()
+        assert ask(backends.admin, "capped", 1, count=2)[0] == "GRANTED"
+
+    def test_stay_in_order_when_they_ask_again(self, capped: Any, backends: Any) -> None:
+        with capped.acquire(0):
+            for number in (1, 2, 3, 1, 2):
+                assert ask(backends.admin, "capped", number)[0] == "CAPPED"
+            order = [f"capped:1:x/{number}" for number in (1, 2, 3)]
+            assert backends.admin.zrange(f"{CAPPED}:capped", 0, -1) == order
+            assert backends.admin.zcard(WAITING) == 0
+
+    def test_that_died_are_forgotten(self, pools: Any, backends: Any) -> None:
+        other = pools(network="other")
+        other.define_wan(0, "20000-20001", cooldown=0, max_per_network=1)
+        ask(backends.admin, "capped", 0)
+        for number in range(1, 20):
+            ask(backends.admin, "capped", number)
+        for ticket in backends.admin.zrange(CAPPED, 0, -1):
+            backends.admin.zincrby(CAPPED, -3_700_000, ticket)
+        for _ in range(3):
+            other.acquire(0).release()
+        assert not backends.admin.hlen(WAITERS) and not backends.admin.keys(CAPPED + "*")
+
+
+def ask(admin: Any, network: str, number: int, count: int = 1) -> list[Any]:
+    """An acquire of a network's holder, who would wait."""
+    ticket = f"{network}:1:x/{number}"
+    ids = [ticket, *(f"{ticket}.{more}" for more in range(1, count))]
+    return run_script(admin, "acquire", f"{network}:1:x", network, 0, "h", 1, "", "", 3_600_000, "", "", count, 8, *ids)
 
 
 def test_a_dead_waiter_is_in_nobodys_way_for_long(one_port: Any, backends: Any) -> None:
@@ -372,3 +497,23 @@ def test_a_cancellation_at_any_await_leaves_no_place_and_leaks_no_port(
             await asyncio.to_thread(queue_of, server.admin, 0)
 
     asyncio.run(story())
+
+
+def test_a_listener_that_ends_after_its_pool_hangs_up() -> None:
+    """The end of a pool waits for no listener, and closes only the connections that nobody uses just then."""
+    listens, goes_on, hung_up = threading.Event(), threading.Event(), threading.Event()
+
+    class Client:
+        connection_pool = SimpleNamespace(connection_kwargs={})
+
+        def blpop(self, names: list[str], timeout: float) -> None:
+            listens.set()
+            goes_on.wait(20)
+
+    wakeups = Wakeups(Client, lambda wan_idx: "a list", hung_up.set)
+    wakeups.listen("a ticket", (0,), lambda seconds: None)
+    assert listens.wait(20)
+    wakeups.close()
+    assert not hung_up.is_set()
+    goes_on.set()
+    assert hung_up.wait(20)

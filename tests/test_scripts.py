@@ -103,9 +103,9 @@ def test_no_script_touches_a_key_of_another_wan(wan: Wan) -> None:
         wan.admin.delete(f"{PREFIX}lease:{first}")
         wan.renew((first, "h:1:x/0"))
         wan("held", "h:1:x", 0, 10)
-        wan("snapshot", "n", 0, 10)
+        wan("snapshot", "n", 10)
         wan("release", "drained", first, "h:1:x/0")
-        wan("reject", "n", "h", "why", second, "h:1:x/1")
+        wan("reject", "n", "h", "why", "", second, "h:1:x/1")
         wan.acquire(*ids(9, first=2))
         wan.acquire("h:1:x/waiter", wait=60000)
         wan("revoke", "", "h:1:x/2")
@@ -115,6 +115,12 @@ def test_no_script_touches_a_key_of_another_wan(wan: Wan) -> None:
         wan("reap", first, "h:1:x/0", 1)
         wan("drain")
         wan("open")
+        wan("explain", first)
+        wan("outlook", 60000)
+        wan("census", "", "", 10, "")
+        wan("leases", "", "", 10, "")
+        while wan("remove", "force", 4) != ["REMOVED"]:
+            pass
 
     touched = set()
     for command in heard(wan.admin, everything):
@@ -133,6 +139,7 @@ def test_namespace_scripts_touch_the_keys_of_their_namespace_only(wan: Wan) -> N
         wan("register", "h:1:x", "h", "boot", "ns", 1, "1", "python", "-")
         wan("neighbours", "boot", "ns", "", 9)
         wan("unregister", "h:1:x", "boot", "ns")
+        wan("unclaim", 0, "g")
 
     touched = {command[1] for command in heard(wan.admin, everything) if command[0] != "TIME"}
     assert touched == {*namespace_keys("test"), f"{HOLDERS}:boot:ns"}
@@ -199,7 +206,12 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
 
     assert wan("held", "h:1:x", 0, 10) == ["HELD", "0", str(port), "h:1:x/0", str(expires)]
     assert wan("reap", port, "h:1:x/0", expires - 1, port, "h:1:x/nobody", expires)[2:] == ["live", "gone"]
-    assert wan("snapshot", "n", 0, 10)[:1] == ["SNAPSHOT"]
+    assert wan("snapshot", "n", 10)[:1] == ["SNAPSHOT"]
+    assert wan("explain", port)[0] == "EXPLAINED"
+    assert wan("outlook", 60000, 3600000) == ["OUTLOOK", 0, 0, 0]
+    assert wan("leases", "", "", 10, "")[0] == "LEASES"
+    assert wan("census", "", "", 10, "") == ["CENSUS", "", "", "h:1:x", "n", 1]
+    assert wan("remove", "", 100) == ["IN_USE", 1]
     assert wan.renew((port, "h:1:x/0"), (port, "h:1:x/1"))[4:][1] == "gone"
     assert wan("release", "released", port, "h:1:x/0")[2:] == ["released"]
     (expires, _, _, port) = wan.acquire("h:1:x/reap")[2:6]
@@ -207,7 +219,7 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan.renew((port, "h:1:x/reap"))[4:] == ["reaped"]
     for name, arg, how in (
         ("revoke", (), "revoked"),
-        ("reject", ("n", "h", "why"), "rejected"),
+        ("reject", ("n", "h", "why", ""), "rejected"),
         ("release", ("reset",), "reset"),
     ):
         (port,) = wan.acquire(f"h:1:x/{name}")[5:6]
@@ -228,7 +240,16 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan("claim", 0, "20000-20010", "", "resized") == ["CLAIMED", "g", "ready"]
     assert wan("resize", "20000-20009", 10, "lose", 20010) == ["RESIZED", 0]
 
-    server.admin.flushall()
+    wan.acquire("h:1:x/last")
+    assert wan("remove", "force", 100) == ["REMOVING"]
+    assert wan.define() == ["GONE"]
+    assert wan.acquire("h:1:x/later") == ["NOT_DEFINED"]
+    while (word := wan("remove", "force", 100)) != ["REMOVED"]:
+        assert word == ["REMOVING"]
+    assert wan("unclaim", 0, "other") == ["DIFFERENT"]
+    assert wan("unclaim", 0, "g") == ["UNCLAIMED", 0]
+    assert not [key for key in server.admin.scan_iter() if server.admin.ttl(key) == -1]
+
     wan.define(ports="20000-20009", cooldown_ms=3_600_000)
     wan.acquire(*ids(10))
     age_wan(server.admin, 61)
@@ -237,10 +258,10 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
 
     server.admin.flushall()
     wan.define(ports="20000-20099")
-    for number in range(50):
-        wan("reject", "n", "h", "why", "", wan.acquire(f"h:1:x/{number}") and f"h:1:x/{number}")
-    assert wan.acquire("h:1:x/50")[0] == "REJECTING"
-    assert wan.acquire("h:1:x/51", network="m")[0] == "GRANTED"
+    for number in range(51):
+        wan("reject", "n", "h", "why", "", "", wan.acquire(f"h:1:x/{number}") and f"h:1:x/{number}")
+    assert wan.acquire("h:1:x/51")[0] == "REJECTING"
+    assert wan.acquire("h:1:x/52", network="m")[0] == "GRANTED"
 
     step_server_clock(server.admin, HOUR_MS)
     for name in WAN_SCRIPTS:
@@ -268,7 +289,7 @@ def test_the_same_question_gets_the_same_answer(wan: Wan) -> None:
         ("release", ("released", port, "h:1:x/0"), "released"),
         ("release", ("unused", port, "h:1:x/0"), "released"),
         ("revoke", (port, "h:1:x/0"), "released"),
-        ("reject", ("n", "h", "why", port, "h:1:x/0"), "released"),
+        ("reject", ("n", "h", "why", "", port, "h:1:x/0"), "released"),
     ):
         before = wan.admin.hget(PREFIX + "grants", port)
         assert wan(name, *args)[2:] == wan(name, *args)[2:] == [how]
@@ -319,7 +340,7 @@ def test_a_step_of_the_servers_clock_ends_no_lease_and_no_cool_down(wan: Wan) ->
     wan("release", "released", cooling, "h:1:x/1")
     step_server_clock(wan.admin, HOUR_MS)
     _, now, *_ = wan.acquire("h:1:x/2", network="m")
-    _, _, free, leased, cool, *_ = wan("snapshot", "n", 0, 0)
+    _, _, free, leased, cool, *_ = wan("snapshot", "n", 0)
     assert (free, leased, cool) == (7, 2, 1)
     renewed = wan.renew((port, "h:1:x/0"))
     assert 59_000 < renewed[4] - now < 61_000

@@ -291,7 +291,7 @@ def test_errors_travel_between_processes() -> None:
 
 
 def test_every_script_is_assembled() -> None:
-    assert len(scripts.names()) == 19
+    assert len(scripts.names()) == 25
     for name in scripts.names():
         assert "@include" not in scripts.script(name).source
 
@@ -344,3 +344,28 @@ class TestIdentity:
         finally:
             process.kill()
             process.wait()
+
+
+def test_a_user_without_a_home_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "WANPOOL_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert config.settings(url="redis://127.0.0.1:1/0").url == "redis://127.0.0.1:1/0"
+    with pytest.raises(BackendUnavailable, match=r"home directory\. Set WANPOOL_HOME"):
+        WanPortPool().snapshot(0)
+
+
+def test_a_home_that_is_somebody_elses_holds_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after sudo -u, which may leave the caller's HOME."""
+    is_file = Path.is_file
+
+    def guarded(path: Path) -> bool:
+        if path.parent == config.user_folder():
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", guarded)
+    assert config.find() is None

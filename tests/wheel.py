@@ -30,15 +30,16 @@ def main() -> None:
         run(sys.executable, "-m", "venv", "--without-pip", away / "venv", cwd=away)
         python = away / "venv" / "bin" / "python"
         pip = [os.environ.get("PYTHON", "python3"), "-m", "pip", "--python", python, "install", "-q"]
-        extras, tools = "embedded,fake,urllib3,requests,aiohttp,httpx", ["pytest", "pytest-timeout", "hypothesis"]
-        run(*pip, f"{wheel}[{extras}]", *tools, "trustme", "pycurl", cwd=away)
+        extras = "embedded,fake,urllib3,requests,aiohttp,httpx"
+        tools = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "trustme", "pycurl")
+        run(*pip, f"{wheel}[{extras}]", *tools, cwd=away)
         for folder in ("tests", "docs"):
             shutil.copytree(ROOT / folder, away / folder, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", away)
         shutil.copytree(ROOT / ".servers", away / ".servers")
         run(python, "-c", f"import redis_wanpool; assert '{away}' in redis_wanpool.__file__", cwd=away)
         run(away / "venv" / "bin" / "wanpool", "demo", "--seconds", "3", cwd=away, WANPOOL_HOME=str(away / "home"))
-        run(python, "-m", "pytest", "-q", cwd=away, WANPOOL_TEST_SERVERS="valkey-9.1", WANPOOL_LONG="0.5")
+        run(python, "-m", "pytest", "-q", "-n", "2", cwd=away, WANPOOL_TEST_SERVERS="valkey-9.1", WANPOOL_LONG="0.5")
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def sysctl(namespace: str, *settings: str) -> None:
 
 
 @contextmanager
-def site(containers: int) -> Iterator[Site]:
-    """So many containers a host."""
+def site(containers: int, *, routed: bool = True) -> Iterator[Site]:
+    """So many containers a host; if not `routed`, the router forwards everything by WAN 0, as it is, and has no NAT."""
     assert os.geteuid() == 0, "this lab makes network namespaces: run it as root"
     made: list[str] = []
 
@@ -74,12 +74,14 @@ def site(containers: int) -> Iterator[Site]:
 
     try:
         router, server, users = namespace("router"), namespace("server"), []
-        translate(router, "wan*")
+        forward(router)
+        if routed:
+            inside(router, "nft", "-f", "-", text=NAT.format("wan*"))
         sysctl(router, "net.ipv4.icmp_ratelimit=0")  # says each time at once that there is no way
         ip(router, "link add br0 type bridge\n addr add 10.77.0.1/24 dev br0\n link set br0 up")
         ip(server, f"addr add {SERVER}/32 dev lo")
         for wan in range(WANS):
-            line(router, server, wan)
+            line(router, server, wan, routed)
         for n in range(HOSTS):
             host = namespace(f"host{n}")
             ip(router, f"link add to{n} type veth peer name eth0 netns {host}\n link set to{n} master br0 up")
@@ -102,18 +104,26 @@ def site(containers: int) -> Iterator[Site]:
 
 def translate(namespace: str, outside: str) -> None:
     """Forwards, and gives what leaves by these devices the address of the device."""
-    sysctl(namespace, "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
+    forward(namespace)
     inside(namespace, "nft", "-f", "-", text=NAT.format(outside))
+
+
+def forward(namespace: str) -> None:
+    sysctl(namespace, "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
+    inside(namespace, "nft", "list", "ruleset")  # loads connection tracking
     for state in ("time_wait", "close"):
         sysctl(namespace, f"net.netfilter.nf_conntrack_tcp_timeout_{state}={MEMORY}")
 
 
-def line(router: str, server: str, wan: int) -> None:
-    """A WAN: what comes from its ports leaves by it, or not at all."""
+def line(router: str, server: str, wan: int, routed: bool) -> None:
+    """A WAN: what comes from its ports leaves by it, or not at all, if that is the lab's to see to."""
     gateway, first, table = f"198.51.100.{4 * wan + 1}", first_port(wan), 100 + wan
     ip(router, f"link add wan{wan} type veth peer name isp{wan} netns {server}")
     ip(server, f"addr add {gateway}/30 dev isp{wan}\n link set isp{wan} up")
     ip(router, f"addr add {public_address(wan)}/30 dev wan{wan}\n link set wan{wan} up")
+    if not routed:
+        ip(router, f"route add default via {gateway} dev wan{wan} metric {1 + wan}")
+        return
     ip(router, f"route add default via {gateway} dev wan{wan} table {table}")
     ip(router, f"route add unreachable default metric 4000000 table {table}")
     ip(router, f"rule add pref {1000 + wan} iif br0 ipproto tcp sport {first}-{first + 1999} lookup {table}")

@@ -46,7 +46,9 @@ def doctor(site: Site, server: Server, *options: str) -> tuple[int, dict[str, An
 
 
 def codes(told: dict[str, Any]) -> dict[str, list[int]]:
-    return {finding["code"]: finding["wans"] for finding in told["findings"]}
+    """What is said of WANs as seen from beyond the router."""
+    ours = {"kept", "same-address", "rewritten", "unreachable"}
+    return {finding["code"]: finding["wans"] for finding in told["findings"] if finding["code"] in ours}
 
 
 def test_all_is_well(behind: Site, server: Server) -> None:

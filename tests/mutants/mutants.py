@@ -47,7 +47,7 @@ MUTANTS = [
     ),
     Mutant(
         *("exactly once", "a repeated release forgets that it was executed", "redis_wanpool/protocol/keeping.py"),
-        *("how if answer.repeated else asked)", "None)"),
+        *("wanted if answer.repeated else asked)", "None)"),
         *("tests/test_lost_replies.py", "went_on_before"),
     ),
     Mutant(
@@ -70,7 +70,7 @@ MUTANTS = [
     ),
     Mutant(
         *("comeback", "a clean end gives nothing back", "redis_wanpool/face.py"),
-        *("            self._run_blocking(self.protocol.give_back())\n        if", "            pass\n        if"),
+        *("self._run_blocking(self.protocol.give_back())\n        self._hang", "pass\n        self._hang"),
         *("tests/test_protocol.py tests/test_life.py", "clos or exit"),
     ),
     Mutant(
@@ -140,7 +140,7 @@ MUTANTS = [
     ),
     Mutant(
         *("shared Redis", "a full Redis changes something before it refuses", "lua/acquire.lua"),
-        *('saw("fence", fence + count - 1)\n', 'redis.call("HDEL", CONFIG, "x")\nsaw("fence", fence + count - 1)\n'),
+        *('saw("fence", fence', 'redis.call("HDEL", CONFIG, "x")\nsaw("fence", fence'),
         *("tests/test_memory.py", ""),
     ),
     Mutant(
@@ -160,23 +160,53 @@ MUTANTS = [
     ),
     Mutant(
         *("connections", "a close leaves the lease", "redis_wanpool/sockets.py"),
-        *("        if release is not None:\n            release(closed)", "        pass"),
-        *("tests/test_sockets.py", "closing_the_connection"),
+        *("                self.release(closed)", "                pass"),
+        *("tests/test_sockets.py", "TestHowItEnds"),
     ),
     Mutant(
         *("connections", "what ssl took over is forgotten", "redis_wanpool/sockets.py"),
-        *("            tie.watch(fd, tie, closed)", "            pass"),
+        *("            tie.watch(self.fileno(), tie, how_it_ends(self, self._said_end))", "            pass"),
         *("tests/test_sockets.py", "TestTls"),
     ),
     Mutant(
+        *("answers", "an old reply is the answer to a new call", "redis_wanpool/connections.py"),
+        *("if self._owed or self._whole is not self._writer:", "if False:"),
+        *("tests/test_interrupts.py", "Handshake"),
+    ),
+    Mutant(
+        *("connections", "an interrupted close keeps its lease for ever", "redis_wanpool/face.py"),
+        *("lease.connections is not None and not lease.is_connected()", "False"),
+        *("tests/test_interrupts.py", "leaves_no_lease and plain"),
+    ),
+    Mutant(
+        *("operators", "a lease that is renewed is left out of the list", "lua/lib/page.lua"),
+        *('start = upto("(" .. ARGV[3])', "start = upto(ARGV[3])"),
+        *("tests/test_operator.py", "renewed_meanwhile"),
+    ),
+    Mutant(
         *("connections", "a lost lease leaves its connections", "redis_wanpool/face.py"),
-        *("                sockets.hang_up(connection)", "                pass"),
+        *("            sockets.hang_up_all(lease)\n            try:", "            try:"),
         *("tests/test_sockets.py", "TestLoss and pool"),
     ),
     Mutant(
         *("connections", "refused ports count for nothing", "lua/reject.lua"),
-        *('redis.call("ZADD", rejected, now_ms, ports[i])', ""),
+        *('redis.call("ZADD", REJECTED .. by, now_ms, ports[i])', ""),
         *("tests/test_sockets.py", "too_many"),
+    ),
+    Mutant(
+        *("connections", "one network may have the whole WAN in quarantine", "lua/lib/rejecting.lua"),
+        *("math.floor(in_service / 2)", "in_service"),
+        *("tests/test_sockets.py", "half_a_small_wan"),
+    ),
+    Mutant(
+        *("connections", "the networks together may have the whole WAN in quarantine", "lua/reject.lua"),
+        *("math.floor(in_service * 3 / 4)", "in_service"),
+        *("tests/test_sockets.py", "many_networks"),
+    ),
+    Mutant(
+        *("connections", "a refused port that was used only waits out its quarantine", "lua/reject.lua"),
+        *("used and math.max(free_at, now_ms + math.max(cooldown_ms, rest_ms)) or free_at", "free_at"),
+        *("tests/test_sockets.py", "after_a_use"),
     ),
     Mutant(
         *("connections", "half a range refused stops a connect", "redis_wanpool/protocol/connecting.py"),
@@ -199,13 +229,23 @@ MUTANTS = [
         *("tests/test_queue.py", "newcomer or first_come"),
     ),
     Mutant(
-        *("waiting", "a free port is kept for who may not have it", "lua/lib/ahead.lua"),
-        *("elseif waiter.is_capped then", "elseif false then"),
+        *("waiting", "a free port is kept for who may not have it", "lua/lib/refuse.lua"),
+        *("  if is_capped then\n", "  if false then\n"),
+        *("tests/test_queue.py", "TestCapped"),
+    ),
+    Mutant(
+        *("waiting", "a called waiter is overtaken by its own network", "lua/acquire.lua"),
+        *("or 0) - mine)", "or 0))"),
+        *("tests/test_queue.py", "TestCapped"),
+    ),
+    Mutant(
+        *("waiting", "a waiter that died keeps its call", "lua/lib/ahead.lua"),
+        *("wake(its_network, now_ms, now_ms)", ""),
         *("tests/test_queue.py", "TestCapped"),
     ),
     Mutant(
         *("waiting", "the queue goes by the server's clock", "lua/lib/refuse.lua"),
-        *('"NX", fence, ticket', '"NX", time[1] * 1000000 + time[2], ticket'),
+        *("or int(fence)", "or int(time[1] * 1000000 + time[2])"),
         *("tests/test_steps.py", "came_first"),
     ),
     Mutant(
@@ -277,6 +317,81 @@ MUTANTS = [
         *("tests/test_life.py", "handler"),
     ),
     Mutant(
+        *("doctor", "eviction of any key is fine", "redis_wanpool/doctor/fitness.py"),
+        *('policy.startswith("allkeys-")', 'policy.startswith("nokeys-")'),
+        *("tests/test_doctor_redis.py", "evict or judged"),
+    ),
+    Mutant(
+        *("doctor", "a failover without a limit is fine", "redis_wanpool/doctor/durability.py"),
+        *("elif wanted or facts.enough_replicas is not None:", "elif True:"),
+        *("tests/test_doctor_redis.py", "replica or judged"),
+    ),
+    Mutant(
+        *("doctor", "a user who may not is not found out", "redis_wanpool/doctor/permission.py"),
+        *("return _DENIED.search(text) is not None", "return False"),
+        *("tests/test_doctor_redis.py", "may_not"),
+    ),
+    Mutant(
+        *("doctor", "some reserved ports are all of them", "redis_wanpool/doctor/linux.py"),
+        *("port <= last and port not in reserved", "port <= last and not reserved"),
+        *("tests/test_doctor_machine.py", "kernel"),
+    ),
+    Mutant(
+        *("doctor", "the line to add forgets what is reserved", "redis_wanpool/doctor/linux.py"),
+        *("port_list(reserved.union(ports))", "port_list(ports)"),
+        *("tests/test_doctor_machine.py", "line_to_add"),
+    ),
+    Mutant(
+        *("doctor", "a connection that just ended is a stranger's", "redis_wanpool/doctor/occupied.py"),
+        *("sorted(before & after,", "sorted(before,"),
+        *("tests/test_doctor_machine.py", "without_a_lease"),
+    ),
+    Mutant(
+        *("tuning", "a journal may not be on disk yet", "redis_wanpool/tuning/journal.py"),
+        *("            os.fsync(file.fileno())\n", ""),
+        *("tests/test_tuning.py", "on_disk"),
+    ),
+    Mutant(
+        *("tuning", "a write is believed", "redis_wanpool/tuning/engine.py"),
+        *("if (now := system.read(item)) != value:", "if (now := system.read(item)) is system:"),
+        *("tests/test_tuning.py", "does_nothing"),
+    ),
+    Mutant(
+        *("tuning", "undo takes back what somebody else set", "redis_wanpool/tuning/engine.py"),
+        *("if now[item] != change.after and not force:", "if False:"),
+        *("tests/test_tuning.py", "somebody_else"),
+    ),
+    Mutant(
+        *("tuning", "a journal may name anything", "redis_wanpool/tuning/engine.py"),
+        *("        _refuse_strangers(system, journal.changes)\n", ""),
+        *("tests/test_tuning.py", "other_items"),
+    ),
+    Mutant(
+        *("tuning", "MaxUserPort may be written", "redis_wanpool/tuning/windows_settings.py"),
+        *("known = (TIME_WAIT,", "known = (MAX_USER_PORT, TIME_WAIT,"),
+        *("tests/test_tuning.py", "other_items"),
+    ),
+    Mutant(
+        *("tuning", "what waits for a restart is in effect", "redis_wanpool/tuning/engine.py"),
+        *("        if changed == item:", "        if False:"),
+        *("tests/test_tuning.py", "restart"),
+    ),
+    Mutant(
+        *("tuning", "a silent netsh excludes nothing", "redis_wanpool/netsh.py"),
+        *("    if not _RULE.search(text):", "    if False:"),
+        *("tests/test_netsh.py tests/test_doctor_machine.py", "not_said or not_tell"),
+    ),
+    Mutant(
+        *("tuning", "a reserved list is written over", "redis_wanpool/tuning/linux.py"),
+        *("port_list(stands | set(self.ports))", "port_list(set(self.ports))"),
+        *("tests/test_tuning.py tests/test_tuning_linux.py", ""),
+    ),
+    Mutant(
+        *("tuning", "a host is leased what its system keeps", "redis_wanpool/protocol/acquiring.py"),
+        *("*(yield from self._of_no_use(wan_idx))", ""),
+        *("tests/test_protocol.py", "keeps_for_itself"),
+    ),
+    Mutant(
         *("legacy", "any trouble is None", "redis_wanpool/legacy.py"),
         *("except PoolExhausted as", "except Exception as"),
         *("tests/test_legacy.py", "adapter"),
@@ -293,7 +408,7 @@ MUTANTS = [
     ),
     Mutant(
         *("asyncio", "a cancelled acquire keeps its port", "redis_wanpool/protocol/acquiring.py"),
-        *("            if not done:\n                self._give_up(asked, ids, [])\n", ""),
+        *("            if not done:\n                self._give_up(asked, ids)\n", ""),
         *("tests/test_queue.py", "cancel"),
     ),
 ]
