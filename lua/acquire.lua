@@ -4,21 +4,23 @@
 --   9 ttl in ms, or "" for the WAN's
 --   10 "", or for how many ms at most the caller waits before it asks again: it then gets a place in the queue
 --   11 "" or the wanted port  12 ports to avoid, comma-separated, 1,000 at most  13 the least number of ports that will do
---   14 how many due ports to settle besides, 128 at most  15... a lease_id for each port
--- Reply {"GRANTED", now, expires_at, max_ttl_ms, lease_ttl_ms, port, fence, port, fence, ...} in the order of the
+--   14 how many due ports to settle besides, 128 at most  15 "" or the generation of the WAN that the caller knew
+--   16... a lease_id for each port
+-- Reply {"GRANTED", now, expires_at, max_ttl_ms, lease_ttl_ms, generation, port, fence, port, fence, ...} in the order of the
 --   lease_ids; the same again when they are known, with port 0 for each that was not granted or has ended
 --   {"EXHAUSTED", ms until a port is free by itself or -1, ms after which to ask again}
 --   {"CAPPED", -1, ms after which to ask again, max_per_network}
 --   {"REJECTING", ms until the network may have a free port again, ms after which to ask again}
 --   {"UNAVAILABLE", state of the wanted port, ms until it is free or -1}  {"NOT_IN_RANGE"}
 --   {"MORE"} due ports are left to settle: ask again at once  {"DRAINING"}  {"TTL", max_ttl_ms}
+--   {"GRACE", ms until something may be granted again, when that is}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
 local MOST_SETTLED, SOONEST_MS, MOST_AVOIDED = 128, 10, 1000
 local network, wait_ms, wanted, least = ARGV[4], tonumber(ARGV[10]), ARGV[11], tonumber(ARGV[13])
-local ids, ticket = {unpack(ARGV, 15)}, ARGV[15]
-local count, known = #ids, redis.call("HMGET", IDS, unpack(ARGV, 15))
+local ids, ticket = {unpack(ARGV, 16)}, ARGV[16]
+local count, known = #ids, redis.call("HMGET", IDS, unpack(ARGV, 16))
 for asked = 1, count do
   if known[asked] then
     -- @include "again"
@@ -27,6 +29,10 @@ end
 if state ~= "open" then return {"DRAINING"} end
 local ttl_ms = tonumber(ARGV[9]) or tonumber(config[10])
 if ttl_ms > max_ttl_ms then return {"TTL", max_ttl_ms} end
+if ARGV[15] ~= config[20] and ARGV[15] ~= "" then
+  -- @include "succeeds"
+end
+-- @include "grace"
 
 -- A full Redis refuses this write, and with it the call, before anything has changed.
 local fence = math.max(time[1] * 1000000 + time[2], config[6] + 1)

@@ -1,25 +1,33 @@
 -- Defines a WAN, a bounded number of ports a call: call again while it fills.
--- ARGV 1 its generation  2 "new" if it may be made  3 how many ports a call
---   4... name, value, ... of the definition; "ports" is a list like 20000-21999,23000
+-- ARGV 1 its generation  2 "new" if it may be made, "recovered" if it may with a grace to begin with
+--   3 how many ports a call  4 "grace" or "continue" after a failover, unless the definition says it
+--   5... name, value, ... of the definition; "ports" is a list like 20000-21999,23000
 -- Reply {"FILLING", made by this call or not (1, 0)}  {"DEFINED", the same, generation}
 --   {"DIFFERENT", {name, value, ...} of what stands}  {"GONE"} if it is not there and must not be made
 --   {"OTHER_PROTOCOL", version}
 -- @include "keys"
 -- @include "int"
-local PROTOCOL = "2"
+local PROTOCOL = "3"
 local made = 0
 local protocol = redis.call("HGET", CONFIG, "protocol")
 if protocol and protocol ~= PROTOCOL then return {"OTHER_PROTOCOL", protocol} end
 if not protocol then
-  if ARGV[2] ~= "new" then return {"GONE"} end
+  if ARGV[2] == "" then return {"GONE"} end
   local time = redis.call("TIME")
-  redis.call("HSET", CONFIG, "protocol", PROTOCOL, "state", "filling",
-    "seen_ms", int(time[1] * 1000 + math.floor(time[2] / 1000)), "ahead_ms", 0, "fence", 0,
-    "waiting", 0, "leaving", 0, "filled", 0, "generation", ARGV[1],
-    unpack(ARGV, 4))
+  local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  redis.call("HSET", CONFIG, "protocol", PROTOCOL, "state", "filling", "seen_ms", int(now_ms), "ahead_ms", 0, "fence", 0,
+    "waiting", 0, "leaving", 0, "filled", 0, "generation", ARGV[1], "on_failover", ARGV[4], "source", "",
+    "grace_until_ms", 0, unpack(ARGV, 5))
+  local rules = redis.call("HMGET", CONFIG, "on_failover", "max_ttl_ms", "failover_margin_ms")
+  if rules[1] == "grace" then
+    redis.call("HSET", CONFIG, "source", string.match(redis.call("INFO", "replication"), "master_replid:(%x+)"))
+  end
+  if ARGV[2] == "recovered" then
+    redis.call("HSET", CONFIG, "grace_until_ms", int(now_ms + rules[2] + rules[3]), "succeeds", 1)
+  end
   made = 1
 end
-for i = 4, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   if redis.call("HGET", CONFIG, ARGV[i]) ~= ARGV[i + 1] then
     return {"DIFFERENT", redis.call("HGETALL", CONFIG)}
   end

@@ -4,11 +4,12 @@
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
+local due_ms = grace_ms > 0 and 0 or now_ms
 local reply = {"OUTLOOK", redis.call("ZCOUNT", QUARANTINED, "(" .. int(now_ms), "+inf")}
 for i = 3, #ARGV do
   local till_ms = now_ms + ARGV[i]
   local since_ms, upto_ms = now_ms - cooldown_ms, math.min(now_ms, till_ms - cooldown_ms)
-  local expired = redis.call("ZCOUNT", LEASED, "(" .. int(since_ms), int(upto_ms))
-  reply[i] = redis.call("ZCOUNT", COOLING, "(" .. int(now_ms), int(till_ms)) + expired
+  local expired = redis.call("ZCOUNT", LEASED, "(" .. int(since_ms), int(math.min(due_ms, upto_ms)))
+  reply[i] = redis.call("ZCOUNT", COOLING, "(" .. int(due_ms), int(till_ms)) + expired
 end
 return reply

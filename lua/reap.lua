@@ -16,7 +16,7 @@ if waiting > 0 then
 end
 -- @include "clocks"
 -- @include "finish"
-local first, step, answer = 3, 3, {"REAPED", now_ms}
+local first, step, unknown, answer = 3, 3, "gone", {"REAPED", now_ms}
 local function how(_, _, free_at) return "reaped", free_at end
 -- @include "end_asked"
 if has_ended then saw() end

@@ -3,7 +3,8 @@
 -- end as others do.
 -- ARGV 1 boot clock  2 its time in ms  3 network  4 host  5 why, for people  6 "used" or ""
 --   then for each lease: port or "", lease_id
--- Reply {"REJECTED", now, for each lease how it ended, now or before, or "gone" when nothing is known of it any more}
+-- Reply {"REJECTED", now, for each lease how it ended, now or before, "gone" when nothing is known of it any more,
+--   or "unsure" when a grace lasts: its grant may be lost, and a renewal will tell}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
@@ -21,7 +22,8 @@ end
 local by, host, why, used = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == "used"
 -- @include "rejecting"
 -- @include "iso"
-local first, step, answer, ids, ended = 7, 2, {"REJECTED", now_ms}, {}, {}
+local first, step, unknown, answer = 7, 2, grace_ms > 0 and "unsure" or "gone", {"REJECTED", now_ms}
+local ids, ended = {}, {}
 for i = first + 1, #ARGV, step do ids[#ids + 1] = ARGV[i] end
 local ports = redis.call("HMGET", IDS, unpack(ids))
 redis.call("ZREMRANGEBYSCORE", REJECTED .. by, "-inf", now_ms - quarantine_ms)

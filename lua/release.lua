@@ -2,7 +2,8 @@
 -- ARGV 1 boot clock  2 its time in ms
 --   3 how: "released", "drained" (its connection was read to the end: no rest), "reset" (a short cool-down will do) or
 --   "unused" (never connected: no rest, no cool-down), then for each lease: port or "", lease_id
--- Reply {"RELEASED", now, for each lease how it ended, now or before, or "gone" when nothing is known of it any more}
+-- Reply {"RELEASED", now, for each lease how it ended, now or before, "gone" when nothing is known of it any more,
+--   or "unsure" when a grace lasts: its grant may be lost, and a renewal will tell}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
@@ -17,7 +18,7 @@ if waiting > 0 then
 end
 -- @include "clocks"
 -- @include "finish"
-local first, step, answer = 4, 2, {"RELEASED", now_ms}
+local first, step, unknown, answer = 4, 2, grace_ms > 0 and "unsure" or "gone", {"RELEASED", now_ms}
 local function how(_, _, free_at) return ARGV[3], free_at end
 -- @include "end_asked"
 if has_ended then saw() end

@@ -1,11 +1,15 @@
 -- Removes a WAN's data, a bounded number of ports a call: call again while it goes on. Nothing is granted from the first.
 -- ARGV 1 boot clock  2 its time in ms  3 "force" though leases live, or ""  4 how many ports a call
--- Reply {"IN_USE", how many leases live}  {"REMOVING"} call again  {"REMOVED"}
+-- Reply {"IN_USE", how many leases live}  {"GRACE", ms until it can be done, when that is}
+--   {"REMOVING"} call again  {"REMOVED"}
 -- @include "keys"
 -- @include "int"
 -- @include "grant"
 if redis.call("HGET", CONFIG, "state") ~= "removing" then
   -- @include "wan"
+  if ARGV[3] ~= "force" then
+    -- @include "grace"
+  end
   local live = redis.call("ZCOUNT", LEASED, "(" .. int(now_ms), "+inf")
   if live > 0 and ARGV[3] ~= "force" then return {"IN_USE", live} end
   saw("state", "removing")

@@ -1,5 +1,6 @@
--- Prolongs a holder's leases, and settles what is due. A lease never becomes shorter.
--- ARGV 1 boot clock  2 its time in ms  3 holder  4 network  5 host  6 pid
+-- Prolongs a holder's leases, and settles what is due. A lease never becomes shorter. One with a greater fence than the
+-- data knows of its port shows that the data is older than its grant: that begins a grace, and the lease is put back.
+-- ARGV 1 boot clock  2 its time in ms  3 holder  4 network  5 its rest in ms  6 host  7 pid
 --   then for each lease: port, lease_id, fence, ttl in ms, label
 -- Reply {"RENEWED", now, number of ports that the holder holds here, number of ports settled, then for each lease
 --   its new expires_at, or the word for how it ended, or "gone" when nothing is known of it any more}
@@ -8,7 +9,9 @@
 -- @include "wan"
 -- @include "grant"
 -- @include "iso"
-local SETTLE, FIRST, FIELDS = 64, 7, 5
+local SETTLE, FIRST, FIELDS = 64, 8, 5
+local network = ARGV[4]
+-- @include "reassert"
 local answer, leased, ports = {"RENEWED", now_ms, 0, 0}, {}, {}
 for i = FIRST, #ARGV, FIELDS do ports[#ports + 1] = ARGV[i] end
 local last, expires = {}, {}
@@ -17,13 +20,16 @@ if #ports > 0 then
 end
 for i, port in ipairs(ports) do
   local asked_id, fence, ttl_ms, label = unpack(ARGV, FIRST + FIELDS * (i - 1) + 1, FIRST + FIELDS * i - 1)
-  local how, expires_at = "gone", tonumber(expires[i] or 0)
-  if last[i] then
-    local lease_id, _, _, _, _, was = read_grant(last[i])
-    if lease_id == asked_id then how = was end
+  local how, expires_at, until_ms = "gone", tonumber(expires[i] or 0), now_ms + math.min(ttl_ms, max_ttl_ms)
+  local lease_id, last_fence, _, _, _, was = read_grant(last[i] or "")
+  if lease_id == asked_id then how = was end
+  if (grace_ms > 0 or config[16] == "grace") and tonumber(fence) > tonumber(last_fence or 0)
+    and reassert(port, asked_id, fence, ARGV[5], until_ms, last[i]) then
+    if grace_ms == 0 then begin_grace() end
+    how, expires_at = "live", until_ms
   end
-  if how == "live" and expires_at > now_ms then
-    expires_at = math.max(expires_at, now_ms + math.min(ttl_ms, max_ttl_ms))
+  if how == "live" and (expires_at > now_ms or grace_ms > 0) then
+    expires_at = math.max(expires_at, until_ms)
     leased[#leased + 1] = expires_at
     leased[#leased + 1] = port
     answer[4 + i] = expires_at
@@ -32,7 +38,7 @@ for i, port in ipairs(ports) do
       redis.call("HSET", lease, "expires_at", text)
     else -- it was evicted: write what its holder and the grant know
       redis.call("HSET", lease, "lease_id", asked_id, "fence", fence, "holder", ARGV[3], "network", ARGV[4],
-        "host", ARGV[5], "pid", ARGV[6], "label", label, "expires_at", text)
+        "host", ARGV[6], "pid", ARGV[7], "label", label, "expires_at", text)
       redis.call("PEXPIRE", lease, left_ms)
     end
   else

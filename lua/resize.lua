@@ -3,10 +3,11 @@
 -- ARGV 1 boot clock  2 its time in ms
 --   3 the WAN's ports from now on, a list like 20000-21999,23000  4 how many ports that is
 --   5 "have" or "lose", then up to 1,000 ports
--- Reply {"RESIZED", how many ports are still to leave}
+-- Reply {"RESIZED", how many ports are still to leave}  {"GRACE", ms until it can be done, when that is}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
+-- @include "grace"
 -- @include "grant"
 local depart, wake
 -- @include "depart"

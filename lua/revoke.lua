@@ -15,7 +15,7 @@ if waiting > 0 then
 end
 -- @include "clocks"
 -- @include "finish"
-local first, step, answer = 3, 2, {"REVOKED", now_ms}
+local first, step, unknown, answer = 3, 2, "gone", {"REVOKED", now_ms}
 local function how(_, _, free_at) return "revoked", free_at end
 -- @include "end_asked"
 if has_ended then saw() end

@@ -1,13 +1,13 @@
 -- Counts the ports of a WAN as what they are now, also before anybody settled them, and lists the first of its leases.
 -- ARGV 1 boot clock  2 its time in ms  3 network  4 how many leases to list at most
--- Reply {"SNAPSHOT", now, free, leased, cooling, withheld, how many cooling ports that network has rested,
---   {name, value, ...} of config, {port, lease_id, fence, network, expires_at, ...} by expiry}
+-- Reply {"SNAPSHOT", now, ms that a grace lasts yet, free, leased, cooling, withheld, how many cooling ports that network
+--   has rested, {name, value, ...} of config, {port, lease_id, fence, network, expires_at, ...} by expiry}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
 -- @include "grant"
 local LOOK = 1000
-local upto = int(now_ms)
+local upto = grace_ms > 0 and 0 or int(now_ms) -- what is due until then is settled, or as good as
 local function grants_of(page)
   local ports, grants = {}, {}
   for i = 1, #page, 2 do ports[#ports + 1] = page[i] end
@@ -56,5 +56,5 @@ for i, port in ipairs(ports) do
   listed[n + 1], listed[n + 2], listed[n + 3] = port, grants[i][1], grants[i][2]
   listed[n + 4], listed[n + 5] = grants[i][3], page[2 * i]
 end
-return {"SNAPSHOT", now_ms, total - leased - cooling - withheld, leased, cooling, withheld,
+return {"SNAPSHOT", now_ms, grace_ms, total - leased - cooling - withheld, leased, cooling, withheld,
   redis.call("ZCOUNT", RESTING .. ARGV[3], "-inf", upto), redis.call("HGETALL", CONFIG), listed}

@@ -1,10 +1,11 @@
 -- Takes ports out of service; a leased one when its lease ends.
 -- ARGV 1 boot clock  2 its time in ms, then up to 1,000 ports
 -- Reply {"WITHHELD", for each port where it was: "free", "cooling", "leased" or "withheld"
---   or "" for no port of the WAN}
+--   or "" for no port of the WAN}  {"GRACE", ms until it can be done, when that is}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
+-- @include "grace"
 local depart
 -- @include "depart"
 -- @include "places"

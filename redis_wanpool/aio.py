@@ -70,6 +70,9 @@ class AsyncWanPortPool(Face):
         weight: int = 1,
         name: str = "",
         max_per_network: int | None = None,
+        on_failover: str | None = None,
+        failover_margin: float = 10.0,
+        recover: bool = False,
     ) -> bool:
         """Defines a WAN; asking again for the same changes nothing."""
         definition = WanDefinition.of(
@@ -82,8 +85,10 @@ class AsyncWanPortPool(Face):
             weight=weight,
             name=name,
             max_per_network=max_per_network,
+            on_failover=on_failover,
+            failover_margin=failover_margin,
         )
-        return await self._run(self.protocol.define_wan(definition))
+        return await self._run(self.protocol.define_wan(definition, recover=recover))
 
     async def drain(self, wan_idx: int) -> None:
         """Grants nothing new on a WAN; running leases live on."""
@@ -241,6 +246,7 @@ class AsyncWanPortPool(Face):
         except BackendUnavailable as error:
             if self._closed or not await asyncio.to_thread(self._backend.worth_another_try, error):
                 raise
+            self.protocol.renew_soon()
             return replace(await self._talk_async(step), repeated=True)
 
     async def _talk_async(self, step: Call | Ask) -> Answer:

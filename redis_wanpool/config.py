@@ -19,6 +19,7 @@ from redis_wanpool.definition import (
     WanDefinition,
     checked_namespace,
     checked_network,
+    checked_on_failover,
     checked_seconds,
     checked_ttl,
 )
@@ -27,8 +28,9 @@ from redis_wanpool.holder import this_network
 from redis_wanpool.rest import default_rest
 
 FILE = "wanpool.toml"
-_TOP = {"url", "namespace", "network", "rest", "lease_ttl", "wan"}
+_TOP = {"url", "namespace", "network", "rest", "lease_ttl", "on_failover", "wan"}
 _WAN = {"ports", "lease_ttl", "max_ttl", "cooldown", "quarantine", "weight", "name", "max_per_network"}
+_WAN |= {"on_failover", "failover_margin"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def settings(
         return None
 
     lease_ttl = first("lease_ttl", checked_ttl, lease_ttl)
+    on_failover = first("on_failover", checked_on_failover, None)
     rest = first("rest", partial(checked_seconds, "rest"), rest)
     return Settings(
         url=first("url", checked_url, url or None, "WANPOOL_URL"),
@@ -81,7 +84,10 @@ def settings(
         network=first("network", checked_network, network, "WANPOOL_NETWORK") or this_network(),
         rest=default_rest() if rest is None else rest,
         lease_ttl=lease_ttl,
-        wans=tuple(_wan(found, index, entry, lease_ttl) for index, entry in table.get("wan", {}).items()),
+        wans=tuple(
+            _wan(found, index, entry, {"lease_ttl": lease_ttl, "on_failover": on_failover})
+            for index, entry in table.get("wan", {}).items()
+        ),
     )
 
 
@@ -134,15 +140,14 @@ def _read(path: Path) -> dict[str, Any]:
     return table
 
 
-def _wan(path: Path | None, index: str, entry: Any, lease_ttl: Any) -> WanDefinition:
+def _wan(path: Path | None, index: str, entry: Any, usual: dict[str, Any]) -> WanDefinition:
     where = f"[wan.{index}]"
     if not re.fullmatch("0|[1-9][0-9]*", index) or not isinstance(entry, dict):  # 00 would be 0 again
         raise InvalidValue(f"{path}: {where}: WANs are tables like [wan.0]")
     _known(path, where + " ", entry, _WAN)
     if "ports" not in entry:
         raise InvalidValue(f'{path}: {where} has no ports; add ports = "20000-21999"')
-    if lease_ttl is not None:
-        entry = {"lease_ttl": lease_ttl, **entry}
+    entry = {**{name: value for name, value in usual.items() if value is not None}, **entry}
     try:
         return WanDefinition.of(int(index), **entry)
     except InvalidValue as error:

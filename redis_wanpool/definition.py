@@ -59,6 +59,14 @@ def checked_text(name: str, value: object, most: int = 128) -> str:
     raise InvalidValue(f"{name} {value!r}: must be printable text of at most {most} characters")
 
 
+def checked_on_failover(value: object) -> str:
+    if isinstance(value, str) and value in ("grace", "continue"):
+        return value
+    raise InvalidValue(
+        f'on_failover {value!r}: must be "grace" (holders re-assert, nothing new is granted for a while) or "continue"'
+    )
+
+
 def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
@@ -131,6 +139,9 @@ class WanDefinition:
     weight: int
     name: str
     max_per_network: int
+    on_failover: str | None
+    """"grace" or "continue"; None: what is usual for the server where it is made"""
+    failover_margin: float
 
     @classmethod
     def of(
@@ -145,6 +156,8 @@ class WanDefinition:
         weight: Any = 1,
         name: Any = "",
         max_per_network: Any = None,
+        on_failover: Any = None,
+        failover_margin: Any = 10.0,
     ) -> WanDefinition:
         longest = checked_seconds("max_ttl", lease_ttl if max_ttl is None else max_ttl, SHORTEST_TTL)
         return cls(
@@ -159,6 +172,8 @@ class WanDefinition:
             max_per_network=0
             if max_per_network is None
             else checked_integer("max_per_network", max_per_network, 1, 65_535),
+            on_failover=None if on_failover is None else checked_on_failover(on_failover),
+            failover_margin=checked_seconds("failover_margin", failover_margin),
         )
 
     def fields(self) -> dict[str, str]:
@@ -169,6 +184,8 @@ class WanDefinition:
             "cooldown_ms": str(milliseconds(self.cooldown)),
             "quarantine_ms": str(milliseconds(self.quarantine)),
             "max_per_network": str(self.max_per_network),
+            "failover_margin_ms": str(milliseconds(self.failover_margin)),
+            **({} if self.on_failover is None else {"on_failover": self.on_failover}),
             "weight": str(self.weight),
             "ports": self.ports,
             "name": self.name,

@@ -106,10 +106,11 @@ class LeaseLost(WanpoolError):
 
 
 class InGrace(WanpoolError):
-    """After a failover or restart nothing new is granted for a while."""
+    """After a failover or restart nothing new is granted for a while, so that holders can re-assert their leases."""
 
-    wan_idx: int
+    wan_idx: int | tuple[int, ...]
     retry_after: float
+    """seconds until something may be granted"""
 
 
 class UnsafeRedis(WanpoolError):

@@ -82,6 +82,7 @@ class Face:
             kept=kept_ports(),
             lease_ttl=self._settings.lease_ttl,
             make_lease=self._make_lease,
+            on_failover="continue" if self._backend.is_embedded or self._backend.is_fake else "grace",
         )
         self._heartbeat = Background("wanpool-heartbeat", self._beat)
         self._losswatch = Background("wanpool-losswatch", self._watch)
@@ -197,6 +198,7 @@ class Face:
         except BackendUnavailable as error:
             if self._closed or not self._backend.worth_another_try(error):
                 raise
+            self.protocol.renew_soon()  # whoever answers now may have forgotten them
             return replace(self._talk(step), repeated=True)
 
     def _talk(self, step: Call | Ask) -> Answer:
@@ -293,7 +295,7 @@ class Face:
         if self._closed and self.protocol.has_work():  # a call that the closing met: there is no heartbeat any more
             with suppress(RuntimeError):  # nor new threads in an interpreter that is ending
                 threading.Thread(target=self._give_back, daemon=True).start()
-        elif self.protocol.doubts or self.protocol.abandoned:
+        elif self.protocol.doubts or self.protocol.abandoned or self.protocol.reasserts:
             self._heartbeat.due(boottime())
         elif self.protocol.registered and not self._heartbeat.runs:
             self._heartbeat.due(boottime() + 3600.0)  # so that there is a thread, which gives back at the end

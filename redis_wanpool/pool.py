@@ -79,6 +79,9 @@ class WanPortPool(Face):
         weight: int = 1,
         name: str = "",
         max_per_network: int | None = None,
+        on_failover: str | None = None,
+        failover_margin: float = 10.0,
+        recover: bool = False,
     ) -> bool:
         """Defines a WAN; asking again for the same changes nothing.
 
@@ -93,6 +96,12 @@ class WanPortPool(Face):
             weight: its share when any WAN will do.
             name: for people.
             max_per_network: how many ports one network may hold at a time; None: all.
+            on_failover: what happens when Redis may have forgotten grants: "grace": for a while holders re-assert their
+                leases and nothing new is granted; "continue": no pause, and ports may be granted twice. Default:
+                "grace", but "continue" on the embedded server, with whose host all holders die.
+            failover_margin: seconds by which a grace is longer than max_ttl: how long an old primary may go on beside
+                the new one. 10 fits min-replicas-max-lag 10, the default of Redis (see docs/safety.md).
+            recover: makes a WAN anew of which the data is lost, beginning with a grace.
 
         Returns:
             True if it was made, False if it was there, the same.
@@ -110,8 +119,10 @@ class WanPortPool(Face):
             weight=weight,
             name=name,
             max_per_network=max_per_network,
+            on_failover=on_failover,
+            failover_margin=failover_margin,
         )
-        return self._run(self.protocol.define_wan(definition))
+        return self._run(self.protocol.define_wan(definition, recover=recover))
 
     def drain(self, wan_idx: int) -> None:
         """Grants nothing new on a WAN; running leases live on."""
@@ -152,7 +163,7 @@ class WanPortPool(Face):
             detached: a lease that nobody renews, and that outlives this process.
 
         Raises:
-            PoolExhausted, WanDraining, WanNotDefined, PortUnavailable, PortNotInRange, BackendUnavailable
+            PoolExhausted, InGrace, WanDraining, WanNotDefined, PortUnavailable, PortNotInRange, BackendUnavailable
         """
         request = Request.of(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
         lease: Lease = self._leased(self._run(self.protocol.acquire(request)))[0]

@@ -144,6 +144,8 @@ class WanSnapshot:
     generation: str
     config: dict[str, str]
     now_ms: int
+    grace_ms: int
+    """for so long, in ms, nothing new is granted, after a failover or restart; 0: there is no grace"""
     leases: tuple[ListedLease, ...]
 
     @property
@@ -160,7 +162,7 @@ class WanSnapshot:
     @classmethod
     def parse(cls, wan_idx: int, reply: list[Any]) -> WanSnapshot:
         """Reads the reply of lua/snapshot.lua."""
-        _, now_ms, free, leased, cooling, withheld, rested, flat, listed = reply
+        _, now_ms, grace_ms, free, leased, cooling, withheld, rested, flat, listed = reply
         config = dict(zip(flat[::2], flat[1::2], strict=True))
         rows = zip(*(listed[i::5] for i in range(5)), strict=True)
         return cls(
@@ -176,6 +178,7 @@ class WanSnapshot:
             generation=config["generation"],
             config=config,
             now_ms=now_ms,
+            grace_ms=grace_ms,
             leases=tuple(
                 ListedLease(int(port), lease_id.rpartition("/")[0], int(fence), network, int(expires), lease_id)
                 for port, lease_id, fence, network, expires in rows

@@ -1,12 +1,12 @@
 -- The answer to an acquire that was answered before: what its lease_ids hold. Ends the script.
-local answer, expires_at = {"GRANTED", now_ms, 0, max_ttl_ms, tonumber(config[10])}, math.huge
+local answer, expires_at = {"GRANTED", now_ms, 0, max_ttl_ms, tonumber(config[10]), config[20]}, math.huge
 for i = 1, #ids do
   local fence = 0
   if known[i] then
     fence = tonumber(string.match(redis.call("HGET", GRANTS, known[i]), " (%d+) "))
     expires_at = math.min(expires_at, redis.call("ZSCORE", LEASED, known[i]))
   end
-  answer[4 + 2 * i], answer[5 + 2 * i] = tonumber(known[i] or 0), fence
+  answer[5 + 2 * i], answer[6 + 2 * i] = tonumber(known[i] or 0), fence
 end
 answer[3] = expires_at
 return answer

@@ -1,7 +1,7 @@
 -- A page of the live leases by expiry: `page` is port, expires_at, port, expires_at, ... Among equals the ports are in order,
 -- and those of the page before may have left.
 local function upto(score) return redis.call("ZCOUNT", LEASED, "-inf", score) end
-local start, stop = upto(int(now_ms)), ARGV[6] == "" and math.huge or upto(int(now_ms + ARGV[6]))
+local start, stop = upto(grace_ms > 0 and 0 or int(now_ms)), ARGV[6] == "" and math.huge or upto(int(now_ms + ARGV[6]))
 if ARGV[3] ~= "" then
   start = upto("(" .. ARGV[3])
   local after = upto(ARGV[3])

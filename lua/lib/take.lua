@@ -1,11 +1,11 @@
 -- Grants `ports`, of which the first come from their cooling, to the caller. Ends the script.
-local answer = {"GRANTED", now_ms, now_ms + ttl_ms, max_ttl_ms, tonumber(config[10])}
+local answer = {"GRANTED", now_ms, now_ms + ttl_ms, max_ttl_ms, tonumber(config[10]), config[20]}
 local acquired_at, expires_at = iso(now_ms + ahead_ms), iso(now_ms + ahead_ms + ttl_ms)
 local holder, host, pid, label = ARGV[3], ARGV[6], ARGV[7], ARGV[8]
 for i = 1, #ports do
   local port, lease_id, fence_text, free_at = ports[i], ids[i], int(fence), tonumber(free_ats[i] or 0)
   if free_at <= now_ms then free_at = 0 end
-  answer[4 + 2 * i], answer[5 + 2 * i] = tonumber(port), fence
+  answer[5 + 2 * i], answer[6 + 2 * i] = tonumber(port), fence
   local lease = LEASE .. port
   redis.call("HSET", lease, "lease_id", lease_id, "fence", fence_text, "holder", holder, "network", network,
     "host", host, "pid", pid, "label", label, "acquired_at", acquired_at, "expires_at", expires_at)
@@ -18,6 +18,6 @@ for i = 1, #ports do
   fence = fence + 1
 end
 if #ports < #ids then redis.call("HSET", CONFIG, "granted", int(granted + #ports)) end
-for i = #ports + 1, #ids do answer[4 + 2 * i], answer[5 + 2 * i] = 0, 0 end
+for i = #ports + 1, #ids do answer[5 + 2 * i], answer[6 + 2 * i] = 0, 0 end
 if max_per_network > 0 then redis.call("HINCRBY", NETWORKS, network, #ports) end
 return answer

@@ -3,15 +3,19 @@
 -- a step ahead against the caller's boot clock (ARGV 1 names that clock or is "", ARGV 2 is its time in ms). A request
 -- that was long on its way looks like a step: so only one that was asked again, with "!" behind the name, counts.
 -- What a clock shows is noted by the quickest request, which then counts less at the pace at which clocks may drift apart.
-local STEP_MS, NAME, DRIFT = 1000, 12, 0.001
+-- The data may be older than the grants when the server's replication id is not the one that wrote them: after a failover, a
+-- restart, a restored file. Then a grace begins: for `grace_ms` from now nothing new is granted, and nothing is due, for the
+-- renewals may be lost too.
+local PROTOCOL, STEP_MS, NAME, DRIFT = "3", 1000, 12, 0.001
 local clock_name = string.sub(ARGV[1], 1, NAME)
 local clock = "clock:" .. string.sub(ARGV[1], 1, 2)
 local config = redis.call("HMGET", CONFIG, "protocol", "state", "seen_ms", "ahead_ms", clock, "fence", "waiting",
-  "leaving", "cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "max_per_network", "rejects_until", "granted", "pace")
+  "leaving", "cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "max_per_network", "rejects_until", "granted", "pace",
+  "on_failover", "source", "grace_until_ms", "failover_margin_ms", "generation")
 local state, seen_ms, ahead_ms = config[2], tonumber(config[3]), tonumber(config[4])
 local waiting, leaving, cooldown_ms = tonumber(config[7]), tonumber(config[8]), tonumber(config[9])
 local max_ttl_ms, max_per_network = tonumber(config[11]), tonumber(config[12])
-if config[1] ~= "2" then
+if config[1] ~= PROTOCOL then
   if config[1] then return {"OTHER_PROTOCOL", config[1]} end
   return {"NOT_DEFINED"}
 end
@@ -37,7 +41,19 @@ elseif config[5] then
     is_noted = is_noted or elapsed_ms < STEP_MS and now_ms >= at_ms
   end
 end
+local source, has_begun, grace_ms = config[17], false, math.max(0, config[18] - now_ms)
+local function begin_grace()
+  grace_ms, has_begun = math.max(grace_ms, max_ttl_ms + config[19]), true
+end
+if config[16] == "grace" then
+  source = string.match(redis.call("INFO", "replication"), "master_replid:(%x+)")
+  if source ~= config[17] then begin_grace() end
+end
 local function saw(...)
+  if has_begun then -- and fences go on beyond those that the data has forgotten, also by a clock that is late
+    redis.call("HSET", CONFIG, "source", source, "grace_until_ms", int(now_ms + grace_ms),
+      "fence", int(config[6] + 1000 * grace_ms))
+  end
   if ahead_ms ~= tonumber(config[4]) then redis.call("HSET", CONFIG, "ahead_ms", ahead_ms) end
   if is_noted then return redis.call("HSET", CONFIG, "seen_ms", now_ms, ...) end
   local text = clock_name .. " " .. ARGV[2] .. " " .. int(math.min(now_ms, at_ms))

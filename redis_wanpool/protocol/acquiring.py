@@ -22,7 +22,7 @@ from redis_wanpool.errors import (
 from redis_wanpool.keys import namespace_keys
 from redis_wanpool.lease import Grant, LeaseState, margin
 from redis_wanpool.protocol.request import Request
-from redis_wanpool.protocol.session import Ids, logger
+from redis_wanpool.protocol.session import Ids, logger, one_or_all
 from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
 from redis_wanpool.protocol.wans import Wans
 from redis_wanpool.snapshot import WanSnapshot
@@ -44,6 +44,8 @@ class Refusals:
     caps: dict[int, int] = field(default_factory=dict)
     rejecting: dict[int, float] = field(default_factory=dict)
     """seconds for which this network gets no free port of a WAN, for its systems refused so many"""
+    grace: dict[int, float] = field(default_factory=dict)
+    """seconds for which a WAN grants nothing, for it may have forgotten grants"""
     port_is: str = ""
 
 
@@ -84,7 +86,7 @@ class Acquiring(Wans):
                     yield from self._note_refusal(wan_idx, request, answer.reply, refusals)
                     if wan_idx in refusals.free_in:  # a WAN that drains leaves the places as they are
                         (queued.add if patience > 0 else queued.discard)(wan_idx)
-                if not refusals.back or (wait is not None and wait <= 0 and refusals.free_in):
+                if not refusals.back or (wait is not None and wait <= 0 and (refusals.free_in or refusals.grace)):
                     done = True
                     raise self._exhausted(request, refusals)
                 heard = () if request.port is not None else tuple(refusals.free_in)
@@ -151,7 +153,7 @@ class Acquiring(Wans):
 
     def _chance(self, wan_idx: int, answer: Answer) -> float:
         seen = WanSnapshot.parse(wan_idx, answer.reply)
-        if seen.state != "open" or seen.total == 0:
+        if seen.state != "open" or seen.grace_ms or seen.total == 0:
             return 0.0
         return seen.weight * (seen.free + seen.rested) / seen.total
 
@@ -174,7 +176,7 @@ class Acquiring(Wans):
         ]
         settle = SETTLE_FIRST
         while True:
-            answer = yield self.call("acquire", wan_idx, *arguments, settle, *ids)
+            answer = yield self.call("acquire", wan_idx, *arguments, settle, self.known.get(wan_idx, ""), *ids)
             if answer.reply[0] != "MORE":
                 return answer
             settle = SETTLE_MORE
@@ -199,7 +201,7 @@ class Acquiring(Wans):
         return any(first <= port <= last for first, last in self.kept)
 
     def _granted(self, wan_idx: int, request: Request, ids: Ids, answer: Answer) -> list[LeaseState]:
-        now_ms, expires_ms, max_ttl_ms, lease_ttl_ms, *pairs = answer.reply[1:]
+        now_ms, expires_ms, max_ttl_ms, lease_ttl_ms, generation, *pairs = answer.reply[1:]
         ttl = lease_ttl_ms / 1000
         if request.ttl is not None:
             ttl = request.ttl
@@ -224,7 +226,7 @@ class Acquiring(Wans):
             for lease_id, port, fence in zip(ids, pairs[::2], pairs[1::2], strict=True)
             if port and expires_ms > now_ms
         ]
-        self.known.add(wan_idx)
+        self.known[wan_idx] = generation
         if any(self._is_kept(lease.port) for lease in leases):
             self._of_no_use_in.pop(wan_idx, None)  # the WAN has other ports than before
         for lease in leases:
@@ -252,6 +254,10 @@ class Acquiring(Wans):
             refusals.free_in[wan_idx] = free_in
             refusals.port_is = reply[1]
             refusals.back.append(min(0.25, max(0.01, free_in or 0.25)))
+        elif word == "GRACE":
+            refusals.grace[wan_idx] = reply[1] / 1000
+            refusals.back.append(min(self.LONGEST_PAUSE, max(reply[1], 10) / 1000))
+            self.noticed_grace(wan_idx, reply[2])
         elif word == "NOT_IN_RANGE":
             raise PortNotInRange(
                 f"port {request.port} does not belong to {at}; see its ports with: wanpool init --show",
@@ -267,7 +273,7 @@ class Acquiring(Wans):
             raise (yield from self.refused(wan_idx, reply))
 
     def _exhausted(self, request: Request, refusals: Refusals) -> WanpoolError:
-        tried = [*refusals.free_in, *refusals.draining]
+        tried = [*refusals.free_in, *refusals.grace, *refusals.draining]
         if not tried:
             return WanNotDefined(
                 f"namespace {self.namespace!r} has no WAN; define one, for example with: "
@@ -276,6 +282,8 @@ class Acquiring(Wans):
                 namespace=self.namespace,
             )
         at = self.at(tried)
+        if refusals.grace and not refusals.free_in:
+            return self.in_grace(refusals.grace)
         if not refusals.free_in:
             return WanDraining(
                 f"{at}: draining, nothing new is granted; use another WAN, or end the drain with: "
@@ -283,6 +291,7 @@ class Acquiring(Wans):
                 wan_idx=tried[0],
             )
         known = [seconds for seconds in refusals.free_in.values() if seconds is not None]
+        known += refusals.grace.values()
         free_in = min(known, default=None)
         if refusals.port_is:
             when = "" if free_in is None else f"; it is free by itself in {free_in:.1f} s at the latest"
@@ -303,6 +312,8 @@ class Acquiring(Wans):
                 free_in=free_in,
             )
         need = "no port is free" if request.count == 1 else f"fewer than {request.least} ports are free"
+        if refusals.grace:
+            need += f" (WAN {', '.join(map(str, sorted(refusals.grace)))} in grace after a failover or restart)"
         if barred:
             need += f" (of WAN {', '.join(map(str, barred))} none for this network, whose systems refused too many)"
         if refusals.caps:
@@ -313,8 +324,3 @@ class Acquiring(Wans):
             wan_idx=one_or_all(tried),
             free_in=free_in,
         )
-
-
-def one_or_all(wans: Sequence[int]) -> int | tuple[int, ...]:
-    """The WANs of an error, as its attribute has them."""
-    return wans[0] if len(wans) == 1 else tuple(sorted(wans))

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from redis_wanpool.definition import checked_integer, checked_seconds, port_list
 from redis_wanpool.errors import BackendUnavailable, PoolExhausted, PortRejected
 from redis_wanpool.lease import LeaseState
-from redis_wanpool.protocol.acquiring import Acquiring, one_or_all
+from redis_wanpool.protocol.acquiring import Acquiring
 from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.request import Request
+from redis_wanpool.protocol.session import one_or_all
 from redis_wanpool.protocol.steps import Connect, Conversation, Resolve, Try
 from redis_wanpool.sockets import Address, Failure, LeasedSocket, checked_address, checked_source
 

@@ -37,13 +37,37 @@ class Keeping(Session):
             answer = yield self.ending(wan_idx, how, pairs, why)
             if answer.reply[0] not in ("RELEASED", "REJECTED"):
                 raise (yield from self.refused(wan_idx, answer.reply))
-            for lease, told, asked in zip(batch, answer.reply[2:], asked_before, strict=True):
+            told_of = dict(zip(batch, answer.reply[2:], strict=True))
+            unsure = [lease for lease, told in told_of.items() if told == "unsure"]
+            if unsure:
+                told_of.update((yield from self._reasserted_and_ended(wan_idx, unsure, how, why)))
+            for (lease, told), asked in zip(told_of.items(), asked_before, strict=True):
                 word = _how_gone(lease, answer, wanted if answer.repeated else asked) if told == "gone" else told
                 self.doubts.pop((wan_idx, lease.lease_id), None)
                 lease.end(word)
                 lease.asked_to_end = None
                 words[lease.lease_id] = word
         return words
+
+    def _reasserted_and_ended(
+        self, wan_idx: int, leases: Sequence[LeaseState], how: str, why: str
+    ) -> Conversation[dict[LeaseState, str]]:
+        """Gives back leases that Redis has forgotten, so that their ports rest and cool as they should."""
+        told = dict.fromkeys(leases, "gone")
+        ours = [lease for lease in leases if lease.reason is None]
+        if ours:
+            answer = yield self.renewal(wan_idx, ours)
+            if answer.reply[0] != "RENEWED":
+                raise (yield from self.refused(wan_idx, answer.reply))
+            told.update(zip(ours, answer.reply[4:], strict=True))
+        back = [lease for lease in ours if isinstance(told[lease], int)]
+        if back:
+            pairs = [item for lease in back for item in (lease.port, lease.lease_id)]
+            answer = yield self.ending(wan_idx, how, pairs, why)
+            if answer.reply[0] not in ("RELEASED", "REJECTED"):
+                raise (yield from self.refused(wan_idx, answer.reply))
+            told.update(zip(back, answer.reply[2:], strict=True))
+        return told
 
     def leave_to_upkeep(self, lease: LeaseState, how: str) -> None:
         """Ends a lease here and now; upkeep tells Redis."""
@@ -103,6 +127,7 @@ class Keeping(Session):
             wan_idx,
             who.detached_id if detached else who.id,
             self.network,
+            self.rest_ms,
             who.host,
             0 if detached else who.pid,
             *fields,

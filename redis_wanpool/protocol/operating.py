@@ -75,7 +75,7 @@ class Operating(Looking):
         holder = lease_id.rpartition("/")[0]
         host, pid = host_and_pid(holder)
         fields = (port, lease_id, seen.fence, ttl_ms, seen.lease.get("label", ""))
-        answer = yield self.call("renew", wan_idx, holder, seen.network, host, pid, *fields)
+        answer = yield self.call("renew", wan_idx, holder, seen.network, seen.rest_ms, host, pid, *fields)
         if answer.reply[0] != "RENEWED":
             raise (yield from self.refused(wan_idx, answer.reply))
         told: int | str = answer.reply[4]
@@ -110,7 +110,7 @@ class Operating(Looking):
                 break
             if word != "REMOVING":
                 raise (yield from self.refused(wan_idx, answer.reply))
-        self.known.discard(wan_idx)
+        self.known.pop(wan_idx, None)
         generation = str(claim or "").split(" ")[1:2]
         answer = yield self.call_namespace("unclaim", str(wan_idx), *(generation or ("",)))
         return int(answer.reply[1]) if answer.reply[0] == "UNCLAIMED" else 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from redis_wanpool.definition import milliseconds
-from redis_wanpool.errors import WanMismatch, WanNotDefined, WanpoolError
+from redis_wanpool.errors import InGrace, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.holder import Holder
 from redis_wanpool.keys import WanKeys, namespace_keys
 from redis_wanpool.lease import Grant, LeaseState
@@ -37,6 +37,7 @@ class Session:
         rest: float,
         lease_ttl: float | None,
         make_lease: Callable[[Grant], LeaseState],
+        on_failover: str,
         kept: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.namespace = namespace
@@ -45,6 +46,8 @@ class Session:
         self.rest_ms = milliseconds(rest)
         self.ttl_ms = None if lease_ttl is None else milliseconds(lease_ttl)
         self.make_lease = make_lease
+        self.on_failover = on_failover
+        """what is usual for a WAN that is defined on this server"""
         self.kept = kept
         """ranges of ports, first and last, that this system lets no program use"""
         self.leases: dict[str, LeaseState] = {}
@@ -56,10 +59,14 @@ class Session:
         """(wan_idx, lease_id) -> (port or "", how to end it): calls that have no answer yet, or never got one"""
         self.abandoned: set[tuple[int, str]] = set()
         """(wan_idx, ticket) of places in a queue to give up"""
-        self.known: set[int] = set()
-        """the WANs that this object has seen defined: if one is missing, its data is lost"""
+        self.known: dict[int, str] = {}
+        """wan_idx -> generation of the WANs that this object has seen: if one is missing, its data is lost"""
         self.suspects: dict[int, float] = {}
         """wan_idx -> until when (local time) a late duplicate of an unanswered call is looked for"""
+        self.graces: dict[int, int] = {}
+        """wan_idx -> when the last grace that it was told of ends, in ms of the WAN's time"""
+        self.reasserts = False
+        """whether leases are to be renewed at once, for Redis may have forgotten them"""
         self.registered = False
         self._outage = False
         self._chances: dict[int, tuple[float, float]] = {}
@@ -73,6 +80,18 @@ class Session:
         for lease in leases:
             self.leases[lease.lease_id] = lease
             self.fresh.pop(lease.lease_id, None)
+
+    def noticed_grace(self, wan_idx: int, ends_ms: int) -> None:
+        """Has the leases of a WAN re-asserted, once a grace."""
+        if self.graces.get(wan_idx) != ends_ms:
+            self.graces[wan_idx] = ends_ms
+            self.renew_soon(lease for lease in list(self.leases.values()) if lease.wan_idx == wan_idx)
+
+    def renew_soon(self, leases: Iterable[LeaseState] | None = None) -> None:
+        """Has these leases, or all, renewed at the next beat, which is due at once."""
+        for lease in list(self.leases.values()) if leases is None else leases:
+            lease.renew_at = 0.0
+            self.reasserts = True
 
     def wan_keys(self, wan_idx: int) -> WanKeys:
         if wan_idx not in self._keys:
@@ -109,8 +128,8 @@ class Session:
     def gone(self, wan_idx: int) -> WanNotDefined:
         return WanNotDefined(
             f"WAN {wan_idx} (namespace {self.namespace!r}) was defined, and Redis knows it no longer: the data is "
-            "gone, and granting its ports anew could give them out twice. Restore the data; or, when no lease can be "
-            f"alive any more, say: wanpool remove {wan_idx} --force, and define it again from a new process",
+            "gone, and granting its ports anew could give them out twice. Restore the data, or define it anew with a "
+            f"grace in which holders re-assert their leases: wanpool init --recover --wan {wan_idx}=PORTS",
             wan_idx=wan_idx,
             namespace=self.namespace,
         )
@@ -132,9 +151,22 @@ class Session:
                 f"{at} was written by another version of redis-wanpool (protocol {reply[1]}); "
                 "use the same version on all machines",
                 wan_idx=wan_idx,
-                differences={"protocol": ("2", str(reply[1]))},
+                differences={"protocol": ("3", str(reply[1]))},
             )
+        if reply[0] == "GRACE":
+            return self.in_grace({wan_idx: reply[1] / 1000})
         return WanpoolError(f"{at}: unexpected answer {reply[0]!r}")
+
+    def in_grace(self, left: Mapping[int, float]) -> InGrace:
+        """The error for WANs in grace, by the seconds that it lasts yet."""
+        soonest = min(left.values())
+        return InGrace(
+            f"{self.at(left)}: Redis was restarted or failed over, and may have forgotten grants; holders re-assert "
+            f"their leases, and nothing is granted or taken away for {soonest:.1f} s. Wait (wait=seconds), or use "
+            "another WAN",
+            wan_idx=one_or_all(list(left)),
+            retry_after=soonest,
+        )
 
     def batches(self, leases: Iterable[LeaseState]) -> Iterable[tuple[int, list[LeaseState]]]:
         """The leases by WAN, a bounded number at a time."""
@@ -144,3 +176,8 @@ class Session:
         for wan_idx, all_of_it in by_wan.items():
             for i in range(0, len(all_of_it), LEASES_A_CALL):
                 yield wan_idx, all_of_it[i : i + LEASES_A_CALL]
+
+
+def one_or_all(wans: Sequence[int]) -> int | tuple[int, ...]:
+    """The WANs of an error, as its attribute has them."""
+    return wans[0] if len(wans) == 1 else tuple(sorted(wans))

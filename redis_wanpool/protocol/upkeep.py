@@ -22,7 +22,7 @@ class Upkeep(Keeping):
 
     def beat(self, now: float) -> Conversation[float]:
         """Renews what is due, and clears up; tells how many seconds the next beat may be away."""
-        failed = False
+        failed = self.reasserts = False
         try:
             yield from self._clear_up(now)
         except WanpoolError as error:

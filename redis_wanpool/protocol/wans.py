@@ -9,7 +9,7 @@ from redis_wanpool.definition import MOST_PORTS_A_CALL, WanDefinition
 from redis_wanpool.errors import WanMismatch, WanpoolError
 from redis_wanpool.keys import namespace_keys
 from redis_wanpool.protocol.session import Session
-from redis_wanpool.protocol.steps import Ask, Conversation
+from redis_wanpool.protocol.steps import Ask, Call, Conversation
 from redis_wanpool.safety import check_server
 from redis_wanpool.snapshot import LeasePage, ListedLease, WanSnapshot
 
@@ -25,8 +25,12 @@ class Wans(Session):
         for wan in wans:
             yield from self.define_wan(wan)
 
-    def define_wan(self, wanted: WanDefinition) -> Conversation[bool]:
-        """Claims the ports, then defines the WAN; True if this made it."""
+    def define_wan(self, wanted: WanDefinition, *, recover: bool = False) -> Conversation[bool]:
+        """Claims the ports, then defines the WAN; True if this made it.
+
+        Args:
+            recover: also when its data is lost; it begins with a grace then.
+        """
         wan_idx, fields = wanted.wan_idx, wanted.fields()
         proposal = self.holder.new_lease_id().rpartition("/")[2]
         claim = [str(wan_idx), wanted.ports, proposal]
@@ -38,10 +42,12 @@ class Wans(Session):
             raise self.claim_refused(wan_idx, wanted.ports, word, facts)
         generation, stage = str(facts[0]), str(facts[1])
         may_make = "new" if stage == "claimed" and wan_idx not in self.known else ""
+        if recover:
+            may_make = "recovered"
         made = False
         flat = [item for pair in fields.items() for item in pair]
         while True:
-            answer = yield self.call("define", wan_idx, generation, may_make, MOST_PORTS_A_CALL, *flat, timed=False)
+            answer = yield self._definition(wan_idx, generation, may_make, flat)
             word, *facts = answer.reply
             if word == "GONE":
                 raise self.gone(wan_idx)
@@ -52,17 +58,21 @@ class Wans(Session):
             made = made or bool(facts[0])
             if word == "DEFINED":
                 break
-        self.known.add(wan_idx)
+        self.known[wan_idx] = str(facts[1])
         if stage == "claimed":
             yield self.call_namespace("claim", *claim, "ready")
         return made
 
+    def _definition(self, wan_idx: int, generation: str, may_make: str, flat: list[str]) -> Call:
+        usual = self.on_failover
+        return self.call("define", wan_idx, generation, may_make, MOST_PORTS_A_CALL, usual, *flat, timed=False)
+
     def _was_resized_to(self, wanted: WanDefinition) -> Conversation[bool]:
         """Whether the WAN is what is wanted, and its claim holds ports besides that are still to leave."""
         flat = [item for pair in wanted.fields().items() for item in pair]
-        answer = yield self.call("define", wanted.wan_idx, "", "", MOST_PORTS_A_CALL, *flat, timed=False)
+        answer = yield self._definition(wanted.wan_idx, "", "", flat)
         if answer.reply[0] == "DEFINED":
-            self.known.add(wanted.wan_idx)
+            self.known[wanted.wan_idx] = str(answer.reply[2])
         return bool(answer.reply[0] == "DEFINED")
 
     def claim_refused(self, wan_idx: int, ports: str, word: str, facts: Sequence[Any]) -> WanMismatch:
@@ -115,7 +125,7 @@ class Wans(Session):
         if answer.reply[0] != "SNAPSHOT":
             raise (yield from self.refused(wan_idx, answer.reply))
         taken = WanSnapshot.parse(wan_idx, answer.reply)
-        self.known.add(wan_idx)
+        self.known[wan_idx] = taken.generation
         page = LeasePage(taken.leases, len(taken.leases) < MOST_PORTS_A_CALL)
         while leases and not page.is_last:
             page = yield from self.lease_page(wan_idx, page)
