@@ -128,6 +128,18 @@ class TestBegin:
         with pytest.raises(InGrace):
             pool.acquire(0)
 
+    def test_a_restart_in_a_grace_begins_it_anew(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+        pool = pool_of("here")
+        define(pool)
+        forgetful.restart()
+        with pytest.raises(InGrace):
+            pool.acquire(0)
+        forgetful.admin.hincrby(PREFIX + "config", "grace_until_ms", -20_000)  # as if it had gone on for so long
+        forgetful.restart()
+        with pytest.raises(InGrace) as caught:
+            pool.acquire(0)
+        assert caught.value.retry_after > TTL + MARGIN - 1
+
     def test_who_waits_is_served_when_it_is_over(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
         pool = pool_of("here")
         define(pool, lease_ttl=0.5, failover_margin=0.2)

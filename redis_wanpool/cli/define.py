@@ -24,12 +24,22 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "  wanpool init --wan 0=20000-21999 --wan 1=22000-23999\n"
         "  wanpool init --wan 0=20000-21999 --cooldown 15s     # a router that forgets after 10 s\n"
         "  wanpool init                                        # the WANs of wanpool.toml\n"
+        "  wanpool init --recover --wan 0=20000-21999          # a WAN whose data Redis has lost\n"
         "  wanpool init --show > wanpool.toml                  # what Redis holds",
     )
     parser.add_argument("--wan", action="append", default=[], metavar="K=PORTS", help="a WAN and its ports; repeat it")
     parser.add_argument("--cooldown", metavar="SPAN", help="before another network has a port (125s)")
     parser.add_argument("--lease-ttl", metavar="SPAN", help="a lease without renewal (60s)")
     parser.add_argument("--max-ttl", metavar="SPAN", help="the longest lease (default: lease ttl)")
+    parser.add_argument(
+        "--on-failover",
+        choices=("grace", "continue"),
+        help="when Redis may have forgotten grants: grant nothing for a while, or risk granting twice (grace)",
+    )
+    parser.add_argument("--failover-margin", metavar="SPAN", help="by how much a grace is longer than max ttl (10s)")
+    parser.add_argument(
+        "--recover", action="store_true", help="make WANs anew whose data is lost; they begin with a grace"
+    )
     parser.add_argument(
         "--show", action="store_true", help="print the wanpool.toml of what Redis holds; change nothing"
     )
@@ -46,7 +56,7 @@ def init(options: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     with WanPortPool(options.url, namespace=options.namespace) as pool:
         for wanted in definitions:
-            made = pool._run(pool.protocol.define_wan(wanted))
+            made = pool._run(pool.protocol.define_wan(wanted, recover=options.recover))
             total = pool.snapshot(wanted.wan_idx).total
             rows.append(
                 {
@@ -93,9 +103,12 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
+_SPANS = ("lease_ttl", "max_ttl", "cooldown", "quarantine", "failover_margin")
+
+
 def settings_of(config: dict[str, str]) -> dict[str, Any]:
     """A WAN as wanpool.toml has it, by what stands in Redis; without what is so by default."""
-    seconds = {name: int(config[f"{name}_ms"]) / 1000 for name in ("lease_ttl", "max_ttl", "cooldown", "quarantine")}
+    seconds = {name: int(config[f"{name}_ms"]) / 1000 for name in _SPANS}
     most = int(config["max_per_network"])
     values: dict[str, Any] = {
         "name": config["name"],
@@ -103,10 +116,12 @@ def settings_of(config: dict[str, str]) -> dict[str, Any]:
         **{name: int(value) if value.is_integer() else value for name, value in seconds.items()},
         "weight": int(config["weight"]),
         "max_per_network": most or None,
+        "on_failover": config["on_failover"],
     }
     if values["max_ttl"] == values["lease_ttl"]:
         del values["max_ttl"]
     usual = {"name": "", "lease_ttl": 60, "cooldown": 125, "quarantine": 65, "weight": 1, "max_per_network": None}
+    usual |= {"on_failover": "grace", "failover_margin": 10}
     return {name: value for name, value in values.items() if name not in usual or value != usual[name]}
 
 
@@ -115,6 +130,7 @@ def definition(text: str, options: argparse.Namespace) -> WanDefinition:
     index, sign, ports = text.partition("=")
     if not sign or not index.strip().isdecimal():
         raise InvalidValue(f"--wan {text!r}: write it like --wan 0=20000-21999")
-    given = {name: getattr(options, name, None) for name in ("cooldown", "lease_ttl", "max_ttl")}
+    given = {name: getattr(options, name, None) for name in ("cooldown", "lease_ttl", "max_ttl", "failover_margin")}
     spans = {name: seconds_of(f"--{name.replace('_', '-')}", text) for name, text in given.items() if text is not None}
-    return WanDefinition.of(int(index), ports_text(ports), **spans)
+    trade = getattr(options, "on_failover", None)
+    return WanDefinition.of(int(index), ports_text(ports), on_failover=trade, **spans)

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli.operate import operators_pool
-from redis_wanpool.cli.texts import moment, one_line, padded, until, width
+from redis_wanpool.cli.texts import moment, one_line, padded, span, until, width
 from redis_wanpool.definition import checked_port
 from redis_wanpool.holder import Holder, host_and_pid
 from redis_wanpool.keys import namespace_keys
@@ -57,9 +57,9 @@ class Verdict:
     """from when all may have it"""
 
 
-def judge(seen: PortSeen, cooldown_ms: int) -> Verdict:
-    """The state of a port: free, leased, cooling, quarantined or withheld."""
-    if seen.place == "leased" and seen.due_ms > seen.now_ms:
+def judge(seen: PortSeen, cooldown_ms: int, *, in_grace: bool = False) -> Verdict:
+    """The state of a port: free, leased, cooling, quarantined or withheld. In a grace no lease expires."""
+    if seen.place == "leased" and (seen.due_ms > seen.now_ms or in_grace):
         return Verdict("leased")
     free = "" if seen.becomes == "removed" else "free"
     if seen.place == "leased":  # it expired, and nobody has settled that yet
@@ -85,7 +85,7 @@ def explain(options: argparse.Namespace) -> int:
         wan_idx = pool._run(pool.protocol.wan_of(port))
         seen = pool._run(pool.protocol.explain(wan_idx, port))
         wan = pool.snapshot(wan_idx)
-        verdict = judge(seen, int(wan.config["cooldown_ms"]))
+        verdict = judge(seen, int(wan.config["cooldown_ms"]), in_grace=wan.grace_ms > 0)
         who = pool._run(_holder(pool, seen.holder)) if seen.holder else None
         if options.json:
             print(json.dumps(facts(pool, seen, verdict, who)))
@@ -96,6 +96,14 @@ def explain(options: argparse.Namespace) -> int:
             f"WAN {wan_idx}{name}（命名空间 {pool.namespace!r}）的端口 {port}：",
         )
         print(head + _state_said(verdict.state))
+        if wan.grace_ms:
+            left = span(wan.grace_ms / 1000)
+            print(
+                said(
+                    f"  the WAN is in grace for {left}: nothing is granted, for Redis may have forgotten grants",
+                    f"  该 WAN 处于宽限期，还有 {left}：暂不分配，因为 Redis 可能丢失了租约记录",
+                )
+            )
         lines = told(seen, verdict, who, wan.state, absolute=options.absolute)
         columns = max(width(name) for name, _ in lines)
         print("\n".join(f"  {padded(name, columns)}  {text}" for name, text in lines))

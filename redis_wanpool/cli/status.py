@@ -81,6 +81,7 @@ class WanStatus:
 
         return {
             **{name: getattr(self.seen, name) for name in ("wan_idx", "name", "state", *COUNTS)},
+            "grace_left": round(self.seen.grace_ms / 1000, 3),
             "quarantined": self.quarantined,
             "grants_per_second": rounded(self.pace),
             "sustains_per_second": {
@@ -196,6 +197,8 @@ def _row(wan: WanStatus) -> list[str]:
     seen = wan.seen
     sustains = f"{_rate(wan.for_one_network)} / {_rate(wan.between_networks)}"
     state = {"open": said("open", "开放"), "draining": said("draining", "排空中")}[seen.state]
+    if seen.grace_ms:
+        state = said("grace", "宽限期") + f" {span(seen.grace_ms / 1000)}"
     counts = [seen.total, seen.free, seen.leased, seen.cooling, wan.quarantined, seen.withheld]
     return [
         *(str(seen.wan_idx), one_line(seen.name) or "-", state, *map(str, counts)),
@@ -210,7 +213,7 @@ def _rate(value: float | None) -> str:
 
 
 def _colour(wan: WanStatus) -> str:
-    if wan.seen.state != "open":
+    if wan.seen.state != "open" or wan.seen.grace_ms:
         return "yellow"
     return "red" if wan.seen.free + wan.seen.rested == 0 else ""
 

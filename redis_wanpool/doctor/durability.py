@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.server import ServerFacts
 from redis_wanpool.language import said
+from redis_wanpool.snapshot import WanSnapshot
 
 
 def judge(facts: ServerFacts) -> Iterator[Finding]:
@@ -15,10 +16,32 @@ def judge(facts: ServerFacts) -> Iterator[Finding]:
         yield from _replicas(facts)
 
 
+def judge_margins(facts: ServerFacts, wans: Sequence[WanSnapshot]) -> Iterator[Finding]:
+    """Whether a grace is longer than an old primary can go on beside the new one."""
+    lag = facts.setting("min-replicas-max-lag")
+    if not facts.replicas or not lag:
+        return
+    for wan in wans:
+        margin = int(wan.config["failover_margin_ms"]) / 1000
+        shorter = f"CONFIG SET min-replicas-max-lag {max(1, int(margin))}, CONFIG REWRITE"
+        if wan.config["on_failover"] == "grace" and margin < lag:
+            yield Finding(
+                WARN,
+                "grace-margin",
+                (wan.wan_idx,),
+                f"WAN {wan.wan_idx}: failover_margin {margin:g} s, min-replicas-max-lag {lag} s",
+                said(
+                    "a primary that is cut off may go on granting and renewing for longer than a grace allows for",
+                    "被隔离的主节点继续发放和续租的时间，可能超过宽限期的余量",
+                ),
+                said(f"at the prompt of redis-cli: {shorter}", f"在 redis-cli 提示符下执行：{shorter}"),
+            )
+
+
 def _twice() -> str:
     return said(
-        "their ports may be granted twice: this version has no grace in which holders re-assert their leases",
-        "这些端口可能被重复发放：本版本没有让持有者重新申明租约的宽限期",
+        'on a WAN with on_failover = "continue" their ports may be granted twice; with "grace" holders re-assert them',
+        '在 on_failover = "continue" 的 WAN 上，这些端口可能被重复发放；在 "grace" 下由持有者重新申明',
     )
 
 

@@ -121,6 +121,7 @@ def _judge_server(
     shortest = min((int(wan.config["lease_ttl_ms"]) / 1000 for wan in whole), default=DEFAULT_TTL)
     yield from fitness.judge(facts, shortest)
     yield from durability.judge(facts)
+    yield from durability.judge_margins(facts, whole)
     denied = permission.look(pool, facts, whole[0].wan_idx if whole else None)
     yield from permission.judge(denied, is_whole=bool(whole))
 

@@ -97,10 +97,10 @@ def _troubles(wans: Sequence[WanFacts]) -> Iterator[Finding]:
                 "it grants nothing: granting its ports anew could give them out twice",
                 "它不再发放：重新发放其端口可能造成重复",
             )
-            remove = f"wanpool remove {wan.wan_idx} --force"
+            recover = f"wanpool init --recover --wan {wan.wan_idx}=PORTS"
             cure = said(
-                f"restore the data; or, when no lease can be alive any more: {remove}, and define it again",
-                f"请恢复数据；或在确认没有存活的租约之后：{remove}，再重新定义",
+                f"restore the data; or define it anew, with a grace in which holders re-assert their leases: {recover}",
+                f"请恢复数据；或重新定义并进入宽限期，由持有者重新申明租约：{recover}",
             )
             yield Finding(FAIL, "wan-lost", wan_idxs, seen, means, cure)
         elif wan.trouble:
@@ -184,6 +184,14 @@ def _judge_state(wan: WanSnapshot, rest: float) -> Iterator[Finding]:
         cure = said(f"when it is to grant again: wanpool open {wan.wan_idx}", f"恢复发放：wanpool open {wan.wan_idx}")
         seen = said(f"{name} is draining; {counts}", f"{name} 正在排空；{counts}")
         yield Finding(WARN, "wan-draining", (wan.wan_idx,), seen, means, cure)
+    elif wan.grace_ms:
+        left = f"{wan.grace_ms / 1000:.0f} s"
+        means = said("it grants nothing so long; holders re-assert their leases", "在此期间不发放；持有者重新申明租约")
+        cure = said(
+            "wait; see in Redis's log why it restarted or failed over", "请等待；并在 Redis 日志中查明重启或切换的原因"
+        )
+        seen = said(f"{name} is in grace for {left}; {counts}", f"{name} 处于宽限期，还有 {left}；{counts}")
+        yield Finding(WARN, "wan-grace", (wan.wan_idx,), seen, means, cure)
     elif wan.free == wan.rested == 0:
         cooldown = max(int(wan.config["cooldown_ms"]) / 1000, rest)
         means = said(

@@ -317,6 +317,87 @@ MUTANTS = [
         *("tests/test_life.py", "handler"),
     ),
     Mutant(
+        *("grace", "a failover begins no grace", "lua/lib/wan.lua"),
+        *("if source ~= config[17] then begin_grace() end", "if false then begin_grace() end"),
+        *("tests/test_grace.py", "Begin"),
+    ),
+    Mutant(
+        *("grace", "something is granted in it", "lua/lib/grace.lua"),
+        *("if grace_ms > 0 then", "if grace_ms > 0 and has_begun then"),
+        *("tests/test_grace.py", "Begin"),
+    ),
+    Mutant(
+        *("grace", "a lease expires in it", "lua/renew.lua"),
+        *(
+            'if how == "live" and (expires_at > now_ms or grace_ms > 0) then',
+            'if how == "live" and expires_at > now_ms then',
+        ),
+        *("tests/test_grace.py", "renewal_that_was_lost"),
+    ),
+    Mutant(
+        *("grace", "a released lease comes back to life", "lua/renew.lua"),
+        *("if lease_id == asked_id then how = was end", 'if lease_id == asked_id then how = "live" end'),
+        *("tests/test_grace.py", "come_back_to_life or released"),
+    ),
+    Mutant(
+        *("grace", "an earlier lease takes a port from a later one", "lua/renew.lua"),
+        *("and tonumber(fence) > tonumber(last_fence or 0)", "and lease_id ~= asked_id"),
+        *("tests/test_grace.py", "later_one"),
+    ),
+    Mutant(
+        *("grace", "a lost grant is not put back", "lua/renew.lua"),
+        *('    how, expires_at = "live", until_ms\n', ""),
+        *("tests/test_grace.py", "comes_back"),
+    ),
+    Mutant(
+        *("grace", "fences start again below a lost one", "lua/lib/wan.lua"),
+        *('"fence", int(config[6] + 1000 * grace_ms))', '"fence", config[6])'),
+        *("tests/test_grace.py", "fences"),
+    ),
+    Mutant(
+        *("grace", "a restart in a grace is missed", "lua/lib/wan.lua"),
+        *(
+            "grace_ms, has_begun = math.max(grace_ms, max_ttl_ms + config[19]), true",
+            "if grace_ms == 0 then grace_ms, has_begun = max_ttl_ms + config[19], true end",
+        ),
+        *("tests/test_grace.py", "in_a_grace"),
+    ),
+    Mutant(
+        *("grace", "older data goes unnoticed", "lua/renew.lua"),
+        *("if grace_ms == 0 then begin_grace() end", "if false then begin_grace() end"),
+        *("tests/test_grace.py", "by_itself"),
+    ),
+    Mutant(
+        *("grace", "a grace is shorter than a lease", "lua/lib/wan.lua"),
+        *("math.max(grace_ms, max_ttl_ms + config[19]), true", "math.max(grace_ms, tonumber(config[19])), true"),
+        *("tests/test_grace.py", "as_long"),
+    ),
+    Mutant(
+        *("grace", "an operator takes a port away in it", "lua/withhold.lua"),
+        *('-- @include "grace"\n', ""),
+        *("tests/test_grace.py", "operator"),
+    ),
+    Mutant(
+        *("grace", "a ghost stays beside the lease", "lua/lib/reassert.lua"),
+        *('    redis.call("HDEL", IDS, ghost_id)\n', ""),
+        *("tests/test_grace.py", "ghost"),
+    ),
+    Mutant(
+        *("grace", "a lost grant does not cool", "redis_wanpool/protocol/keeping.py"),
+        *('if told == "unsure"]', 'if told == "sure"]'),
+        *("tests/test_grace.py", "release_of_a_lost_grant"),
+    ),
+    Mutant(
+        *("grace", "holders re-assert at their next tick", "redis_wanpool/protocol/acquiring.py"),
+        *("            self.noticed_grace(wan_idx, reply[2])\n", ""),
+        *("tests/test_grace.py", "at_once"),
+    ),
+    Mutant(
+        *("grace", "another generation goes unnoticed", "lua/acquire.lua"),
+        *('if ARGV[15] ~= config[20] and ARGV[15] ~= "" then', "if false then"),
+        *("tests/test_grace.py", "generation"),
+    ),
+    Mutant(
         *("doctor", "eviction of any key is fine", "redis_wanpool/doctor/fitness.py"),
         *('policy.startswith("allkeys-")', 'policy.startswith("nokeys-")'),
         *("tests/test_doctor_redis.py", "evict or judged"),
