@@ -157,7 +157,7 @@ def test_lost_data_is_told_to_a_pool_object_that_only_acquired(
 
 def test_the_advice_for_lost_data_works(pool: Any, pools: Callable[..., Any], backends: Any) -> None:
     lose(backends.admin)
-    with pytest.raises(WanNotDefined, match="wanpool remove 0 --force"):
+    with pytest.raises(WanNotDefined, match="wanpool init --recover --wan 0=PORTS"):
         pool.define_wan(0, "20000-20009", cooldown=0)
     operator = pools()
     with pytest.raises(WanNotDefined, match="the data is gone"):
@@ -187,9 +187,9 @@ def test_another_version_of_the_protocol_is_refused(pool: Any, pools: Callable[.
     ):
         with pytest.raises(WanMismatch, match="protocol 99") as raised:
             asked()
-        assert raised.value.differences == {"protocol": ("2", "99")}
+        assert raised.value.differences == {"protocol": ("3", "99")}
     assert backends.admin.hgetall(KEY + "config") == before
-    backends.admin.hset(KEY + "config", "protocol", "2")
+    backends.admin.hset(KEY + "config", "protocol", "3")
     assert lease.release() is True
 
 

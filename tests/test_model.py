@@ -375,7 +375,7 @@ class Wan(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        run_script(self.server.admin, "renew", "nobody:1:x", "near", "nobody", 1)
+        run_script(self.server.admin, "renew", "nobody:1:x", "near", 0, "nobody", 1)
         self.model.settle()
 
     # -- always

@@ -200,7 +200,7 @@ class TestCapped:
     def test_keep_their_place_when_they_are_capped_no_more(self, pools: Any, backends: Any) -> None:
         other = pools(network="other")
         other.define_wan(0, "20000-20001", cooldown=0, max_per_network=1)
-        port = ask(backends.admin, "capped", 0)[5]
+        port = ask(backends.admin, "capped", 0)[6]
         theirs = other.acquire(0)
         assert ask(backends.admin, "capped", 1)[0] == "CAPPED"
         waiter = Waiter(pools(network="third"))
@@ -291,7 +291,9 @@ def ask(admin: Any, network: str, number: int, count: int = 1) -> list[Any]:
     """An acquire of a network's holder, who would wait."""
     ticket = f"{network}:1:x/{number}"
     ids = [ticket, *(f"{ticket}.{more}" for more in range(1, count))]
-    return run_script(admin, "acquire", f"{network}:1:x", network, 0, "h", 1, "", "", 3_600_000, "", "", count, 8, *ids)
+    return run_script(
+        admin, "acquire", f"{network}:1:x", network, 0, "h", 1, "", "", 3_600_000, "", "", count, 8, "", *ids
+    )
 
 
 def test_a_dead_waiter_is_in_nobodys_way_for_long(one_port: Any, backends: Any) -> None:

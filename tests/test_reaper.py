@@ -368,7 +368,7 @@ def test_reap_says_of_each_holder_what_it_saw(pools: Any, backends: Any, process
     ):
         args = (who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program, "reaps")
         run_script(backends.admin, "register", *args)
-        wanted = (who.id, "net", 0, who.host, who.pid, "", "", "", "", "", 1, 8, first_id)
+        wanted = (who.id, "net", 0, who.host, who.pid, "", "", "", "", "", 1, 8, "", first_id)
         assert run_script(backends.admin, "acquire", *wanted)[0] == "GRANTED"
 
     for dry_run in (True, False):
