@@ -19,7 +19,9 @@ end
 -- @include "clocks"
 -- @include "finish"
 local first, step, unknown, answer = 4, 2, grace_ms > 0 and "unsure" or "gone", {"RELEASED", now_ms}
-local function how(_, _, free_at) return ARGV[3], free_at end
+local kind = ARGV[3]
+if kind == "unused" and grace_ms > 0 then kind = "released" end -- it may be a lease of which the release was lost
+local function how(_, _, free_at) return kind, free_at end
 -- @include "end_asked"
 if has_ended then saw() end
 return answer

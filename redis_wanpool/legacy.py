@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any, cast
 
-from redis_wanpool.errors import PoolExhausted
+from redis_wanpool.errors import InGrace, PoolExhausted
 from redis_wanpool.pool import WanPortPool
 
 __all__ = ["WanPortPool", "port_allocator", "wan_port_pool"]
@@ -40,7 +40,7 @@ class PortAllocator:
         """
         try:
             return WanPortPool.get_instance().allocate_port(wan_idx)
-        except PoolExhausted as error:
+        except (PoolExhausted, InGrace) as error:
             logger.warning("allocate_port answers None: %s", error)
             return None
 

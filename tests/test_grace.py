@@ -293,6 +293,19 @@ class TestReassertion:
         assert forgetful.admin.zscore(PREFIX + "cooling", 20000)
         assert forgetful.admin.hget(PREFIX + "grants", 20000).split(" ")[0] == lease.lease_id
 
+    def test_a_ghost_that_its_holder_gives_back_cools(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+        """The holder knows nothing of it any more: its release is lost."""
+        pool = pool_of("here")
+        define(pool, "20000-20001", cooldown=60)
+        lease, ghost = pool.acquire_many(0, 2)
+        forgetful.remember()
+        assert ghost.release()
+        forgetful.forget()
+        with pytest.raises(InGrace):
+            pool.acquire(0)  # and the heartbeat compares what it holds
+        wait_for(lambda: forgetful.admin.zscore(PREFIX + "cooling", ghost.port))
+        lease.check()
+
     def test_a_withheld_port_is_withheld_again_after_its_lease(
         self, forgetful: Forgetful, pool_of: Callable[..., Any]
     ) -> None:
