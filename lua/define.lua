@@ -16,11 +16,12 @@ if not protocol then
   local time = redis.call("TIME")
   local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
   redis.call("HSET", CONFIG, "protocol", PROTOCOL, "state", "filling", "seen_ms", int(now_ms), "ahead_ms", 0, "fence", 0,
-    "waiting", 0, "leaving", 0, "filled", 0, "generation", ARGV[1], "on_failover", ARGV[4], "source", "",
+    "waiting", 0, "leaving", 0, "filled", 0, "generation", ARGV[1], "on_failover", ARGV[4], "source", "", "run_id", "",
     "grace_until_ms", 0, unpack(ARGV, 5))
   local rules = redis.call("HMGET", CONFIG, "on_failover", "max_ttl_ms", "failover_margin_ms")
   if rules[1] == "grace" then
-    redis.call("HSET", CONFIG, "source", string.match(redis.call("INFO", "replication"), "master_replid:(%x+)"))
+    redis.call("HSET", CONFIG, "source", string.match(redis.call("INFO", "replication"), "master_replid:(%x+)"),
+      "run_id", string.match(redis.call("INFO", "server"), "run_id:(%x+)"))
   end
   if ARGV[2] == "recovered" then
     redis.call("HSET", CONFIG, "grace_until_ms", int(now_ms + rules[2] + rules[3]), "succeeds", 1)

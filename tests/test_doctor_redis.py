@@ -138,8 +138,8 @@ RULES = WanDefinition.of(0, "20000-20009")
 
 
 def wan(state: str = "open", **changed: Any) -> WanSnapshot:
-    config = {**RULES.fields(), "generation": "g", **changed.pop("config", {})}
-    counts = {"free": 5, "leased": 3, "cooling": 2, "withheld": 0, "rested": 0, **changed}
+    config = {**RULES.fields(), "generation": "g", "on_failover": "grace", **changed.pop("config", {})}
+    counts = {"grace_ms": 0, "free": 5, "leased": 3, "cooling": 2, "withheld": 0, "rested": 0, **changed}
     return WanSnapshot(
         wan_idx=0, name="", state=state, weight=1, generation="g", config=config, now_ms=1000, leases=(), **counts
     )
@@ -178,8 +178,9 @@ def wan(state: str = "open", **changed: Any) -> WanSnapshot:
             [(OK, "wan"), (WARN, "wan-refusing")],
             "no free ports for 30 s",
         ),
+        ([WanFacts(0, "20000-20009", wan(grace_ms=32_000))], [], [(WARN, "wan-grace")], "in grace for 32 s"),
         ([WanFacts(0, "20000-20009", wan(config={"rejects_until": "1000"}))], [], [(OK, "wan")], ""),
-        ([WanFacts(0, "20000", trouble="lost")], [RULES], [(FAIL, "wan-lost")], "wanpool remove 0 --force"),
+        ([WanFacts(0, "20000", trouble="lost")], [RULES], [(FAIL, "wan-lost")], "wanpool init --recover --wan 0"),
         ([WanFacts(0, "20000", trouble="unfinished")], [], [(FAIL, "wan-unfinished")], "wanpool init"),
         ([WanFacts(0, "20000", trouble="other-protocol", why="x")], [], [(FAIL, "wan-other-protocol")], "same version"),
         ([WanFacts(-1, "", trouble="unreadable", why="x")], [], [(FAIL, "wan-unreadable")], "same version"),
@@ -189,6 +190,23 @@ def test_wans_are_judged(seen: Any, configured: Any, found: list[Any], said: str
     findings = wans.judge("n", seen, configured, rest=1.0)
     assert [(one.severity, one.code) for one in findings] == found
     assert said in "\n".join(f"{one.seen}\n{one.means}\n{one.cure}" for one in findings)
+
+
+@pytest.mark.parametrize(
+    ("facts", "config", "warned"),
+    [
+        ({"replicas": 1, "settings": {"min-replicas-max-lag": "20"}}, {}, True),
+        ({"replicas": 1, "settings": {"min-replicas-max-lag": "10"}}, {}, False),
+        ({"replicas": 1, "settings": {}}, {}, False),
+        ({"replicas": 0, "settings": {"min-replicas-max-lag": "20"}}, {}, False),
+        ({"replicas": 1, "settings": {"min-replicas-max-lag": "20"}}, {"on_failover": "continue"}, False),
+        ({"replicas": 1, "settings": {"min-replicas-max-lag": "20"}}, {"failover_margin_ms": "20000"}, False),
+    ],
+)
+def test_a_grace_that_is_too_short_is_told(facts: dict[str, Any], config: dict[str, str], warned: bool) -> None:
+    found = list(durability.judge_margins(replace(FIT, **facts), [wan(config=config)]))
+    assert [one.code for one in found] == ["grace-margin"] * warned
+    assert all("10 s" in one.seen and "max-lag 10" in one.cure for one in found)
 
 
 def test_every_command_that_leasing_takes_is_asked_for() -> None:
@@ -453,9 +471,9 @@ def test_an_empty_redis_and_a_namespace_that_does_not_exist(server: Any, doctor:
 
 def test_what_another_version_wrote(server: Any, doctor: Callable[..., Any]) -> None:
     define(server.url)
-    server.admin.hset("wanpool:{default:0}:config", "protocol", "3")
+    server.admin.hset("wanpool:{default:0}:config", "protocol", "99")
     code, found = doctor("--url", server.url)
-    assert code == 1 and found["wan-other-protocol"].wans == [0] and "protocol 3" in found["wan-other-protocol"].seen
+    assert code == 1 and found["wan-other-protocol"].wans == [0] and "protocol 99" in found["wan-other-protocol"].seen
     server.admin.hset("wanpool:{default}:wans", "0", "who knows what")
     assert "who knows what" in doctor("--url", server.url)[1]["wan-unreadable"].seen
     server.admin.delete("wanpool:{default}:wans")
@@ -468,7 +486,7 @@ def test_what_another_version_wrote(server: Any, doctor: Callable[..., Any]) -> 
 def test_a_wan_that_is_not_whole_is_not_asked_for_the_router(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
     define(server.url)
     server.admin.hset("wanpool:{default}:wans", "x", "y")
-    server.admin.hset("wanpool:{default:0}:config", "protocol", "3")
+    server.admin.hset("wanpool:{default:0}:config", "protocol", "99")
     assert main(["doctor", "--url", server.url, "--echo", "127.0.0.1:9", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert {"wan-unreadable", "wan-other-protocol"} <= {one["code"] for one in told["findings"]}

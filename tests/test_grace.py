@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -450,3 +451,63 @@ def test_a_killed_server_that_comes_back_keeps_every_lease(forgetful: Forgetful,
     forgetful.start(*DURABLE)
     lease.renew()
     assert lease.release()
+
+
+class TestReplicas:
+    """A primary takes a new replication id by itself when its first replica comes."""
+
+    @pytest.fixture
+    def replicated(self, tmp_path: Path) -> Iterator[Callable[[], Server]]:
+        """A primary on a port of its own, and what attaches a replica to it."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        folders = [tmp_path / name for name in ("primary", "replica")]
+        for folder in folders:
+            folder.mkdir()
+        options = ("--port", port, "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
+        self.primary = Server(SERVERS[0], folders[0], *options)
+        made = [self.primary]
+
+        def attach() -> Server:
+            made.append(Server(SERVERS[0], folders[1], "--replicaof", "127.0.0.1", port))
+            wait_for(lambda: made[-1].admin.info("replication")["master_link_status"] == "up")
+            return made[-1]
+
+        yield attach
+        for server in made:
+            server.close()
+
+    def test_that_begins_no_grace(self, replicated: Callable[[], Server], face: str, loop: Any) -> None:
+        pool = make(face, loop, self.primary.url, namespace="test", network="here", rest=0)
+        define(pool)
+        before = config(self.primary, "source")
+        replicated()
+        lease = pool.acquire(0)
+        assert config(self.primary, "source") != before
+        assert pool.snapshot(0).grace_ms == 0
+        assert lease.release()
+        pool.close()
+
+    def test_unless_nobody_used_the_wan_of_late(self, replicated: Callable[[], Server], face: str, loop: Any) -> None:
+        pool = make(face, loop, self.primary.url, namespace="test", network="here", rest=0)
+        define(pool)
+        replicated()
+        self.primary.admin.hincrby(PREFIX + "config", "seen_ms", -61_000)
+        with pytest.raises(InGrace):
+            pool.acquire(0)
+        pool.close()
+
+    def test_a_primary_that_was_a_replica_meanwhile_is_not_what_it_was(
+        self, replicated: Callable[[], Server], face: str, loop: Any
+    ) -> None:
+        pool = make(face, loop, self.primary.url, namespace="test", network="here", rest=0)
+        define(pool)
+        other = replicated()
+        lease = pool.acquire(0)
+        wait_for(lambda: other.admin.hexists(PREFIX + "grants", lease.port))
+        self.primary.admin.replicaof("127.0.0.1", "1")
+        self.primary.admin.replicaof("NO", "ONE")
+        with pytest.raises(InGrace):
+            pool.acquire(0)
+        pool.close()

@@ -233,7 +233,7 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan.define() == ["OTHER_PROTOCOL", "99"]
     wan.change(protocol=3)
 
-    wan.change(source="another")
+    wan.change(source="another", run_id="another")
     for name, *words in (["acquire"], ["withhold", 20000], ["resize", "", 0, "lose"], ["remove", "", 1]):
         told = wan.acquire("h:1:x/grace") if name == "acquire" else wan(name, *words)
         assert told[0] == "GRACE" and 60_000 < told[1] <= 70_000

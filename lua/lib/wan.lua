@@ -6,12 +6,13 @@
 -- The data may be older than the grants when the server's replication id is not the one that wrote them: after a failover, a
 -- restart, a restored file. Then a grace begins: for `grace_ms` from now nothing new is granted, and nothing is due, for the
 -- renewals may be lost too.
-local PROTOCOL, STEP_MS, NAME, DRIFT = "3", 1000, 12, 0.001
+local PROTOCOL, STEP_MS, NAME, DRIFT, SOON_MS = "3", 1000, 12, 0.001, 60000
 local clock_name = string.sub(ARGV[1], 1, NAME)
 local clock = "clock:" .. string.sub(ARGV[1], 1, 2)
 local config = redis.call("HMGET", CONFIG, "protocol", "state", "seen_ms", "ahead_ms", clock, "fence", "waiting",
   "leaving", "cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "max_per_network", "rejects_until", "granted", "pace",
-  "on_failover", "source", "grace_until_ms", "failover_margin_ms", "generation")
+  "on_failover", "source", "grace_until_ms", "failover_margin_ms", "generation",
+  "run_id")
 local state, seen_ms, ahead_ms = config[2], tonumber(config[3]), tonumber(config[4])
 local waiting, leaving, cooldown_ms = tonumber(config[7]), tonumber(config[8]), tonumber(config[9])
 local max_ttl_ms, max_per_network = tonumber(config[11]), tonumber(config[12])
@@ -41,18 +42,26 @@ elseif config[5] then
     is_noted = is_noted or elapsed_ms < STEP_MS and now_ms >= at_ms
   end
 end
-local source, has_begun, grace_ms = config[17], false, math.max(0, config[18] - now_ms)
+local source, run_id, has_begun, grace_ms = config[17], config[21], false, math.max(0, config[18] - now_ms)
 local function begin_grace()
   grace_ms, has_begun = math.max(grace_ms, max_ttl_ms + config[19]), true
 end
 if config[16] == "grace" then
-  source = string.match(redis.call("INFO", "replication"), "master_replid:(%x+)")
-  if source ~= config[17] then begin_grace() end
+  local about = redis.call("INFO", "replication")
+  source = string.match(about, "master_replid:(%x+)")
+  if source ~= config[17] and not string.find(about, "role:slave", 1, true) then
+    -- The same process takes another id, as the primary that it was all the time, when its first replica comes, and when
+    -- the last one has been gone for repl-backlog-ttl. One that was a replica meanwhile has a second id for as long.
+    run_id = string.match(redis.call("INFO", "server"), "run_id:(%x+)")
+    if run_id ~= config[21] or not string.find(about, "master_replid2:0+%c") or now_ms - seen_ms > SOON_MS then
+      begin_grace()
+    end
+  end
 end
 local function saw(...)
+  if source ~= config[17] then redis.call("HSET", CONFIG, "source", source, "run_id", run_id) end
   if has_begun then -- and fences go on beyond those that the data has forgotten, also by a clock that is late
-    redis.call("HSET", CONFIG, "source", source, "grace_until_ms", int(now_ms + grace_ms),
-      "fence", int(config[6] + 1000 * grace_ms))
+    redis.call("HSET", CONFIG, "grace_until_ms", int(now_ms + grace_ms), "fence", int(config[6] + 1000 * grace_ms))
   end
   if ahead_ms ~= tonumber(config[4]) then redis.call("HSET", CONFIG, "ahead_ms", ahead_ms) end
   if is_noted then return redis.call("HSET", CONFIG, "seen_ms", now_ms, ...) end

@@ -13,7 +13,7 @@ from redis_wanpool.language import said
 from redis_wanpool.pool import WanPortPool
 
 WORDS = {
-    "TIME": 0,
+    **dict.fromkeys(("INFO", "TIME"), 0),
     **dict.fromkeys(("DEL", "HGETALL", "HLEN", "HRANDFIELD", "PTTL", "SCARD", "SPOP", "ZCARD"), 1),
     **dict.fromkeys(("HDEL", "HGET", "HMGET", "LPUSH", "PEXPIRE", "SADD", "SISMEMBER", "SMISMEMBER", "SREM"), 2),
     **dict.fromkeys(("SSCAN", "ZMSCORE", "ZRANK", "ZREM", "ZSCORE"), 2),
@@ -55,7 +55,7 @@ def look(pool: WanPortPool, facts: ServerFacts, wan_idx: int | None) -> tuple[st
         denied += [error.split(" ")[0] for error in errors if is_denial(error)]
         ask("BLPOP", nothing, "0.01")
         denied += [name for name, why in ask.unseen.items() if is_denial(why)]
-    return tuple(denied)
+    return tuple(dict.fromkeys(denied))
 
 
 def is_denial(text: str) -> bool:

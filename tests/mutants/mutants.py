@@ -318,8 +318,13 @@ MUTANTS = [
     ),
     Mutant(
         *("grace", "a failover begins no grace", "lua/lib/wan.lua"),
-        *("if source ~= config[17] then begin_grace() end", "if false then begin_grace() end"),
+        *("now_ms - seen_ms > SOON_MS then\n      begin_grace()", "now_ms - seen_ms > SOON_MS then"),
         *("tests/test_grace.py", "Begin"),
+    ),
+    Mutant(
+        *("grace", "a primary that was a replica meanwhile is the same", "lua/lib/wan.lua"),
+        *('or not string.find(about, "master_replid2:0+%c") or', "or"),
+        *("tests/test_grace.py", "meanwhile"),
     ),
     Mutant(
         *("grace", "something is granted in it", "lua/lib/grace.lua"),
