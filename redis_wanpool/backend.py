@@ -9,16 +9,18 @@ from urllib.parse import parse_qsl, urlsplit
 
 import redis
 import redis.asyncio
+import redis.asyncio.sentinel
 import redis.exceptions
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from redis_wanpool.connections import strict
+from redis_wanpool import sentinel
+from redis_wanpool.connections import NotPrimary, strict
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, public_url
 from redis_wanpool.permission import denied
 
-SCHEMES = ("redis", "rediss", "unix", "fake")
+SCHEMES = ("redis", "rediss", "unix", "fake", *sentinel.SCHEMES)
 _fakes: dict[str, Any] = {}
 
 
@@ -84,6 +86,18 @@ class Backend:
             return self.url.startswith("fake:")
         return type(self._given).__module__.startswith("fakeredis")
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether Sentinels tell where it is."""
+        return self._given is None and self.url.startswith(sentinel.SCHEMES)
+
+    @property
+    def database(self) -> int:
+        """The number of the database that the URL names."""
+        parse: Any = redis.connection.parse_url
+        options = sentinel.Watched.parse(self.url).options if self.is_watched else parse(self.url)
+        return int(options.get("db", 0))
+
     def sync_client(self) -> Any:
         """A blocking client; of a given asyncio client, the blocking twin."""
         if self._given is not None:
@@ -92,6 +106,9 @@ class Backend:
             import fakeredis
 
             return fakeredis.FakeRedis(server=_fake_server(self.url), decode_responses=True)
+        if self.is_watched:
+            watched = sentinel.Watched.parse(self.url)
+            return redis.Redis(connection_pool=watched.pool(self._options(None)))
         pool: Any = redis.ConnectionPool.from_url(self.url, **self._options(Retry(NoBackoff(), 0)))
         pool.connection_class = strict(pool.connection_class, blocking=True)
         return redis.Redis(connection_pool=pool)
@@ -104,6 +121,9 @@ class Backend:
             import fakeredis
 
             return fakeredis.FakeAsyncRedis(server=_fake_server(self.url), decode_responses=True)
+        if self.is_watched:
+            watched = sentinel.Watched.parse(self.url)
+            return redis.asyncio.Redis.from_pool(watched.async_pool(self._options(None)))
         pool: Any = redis.asyncio.ConnectionPool.from_url(self.url, **self._options(AsyncRetry(NoBackoff(), 0)))
         pool.connection_class = strict(pool.connection_class, blocking=False)
         return redis.asyncio.Redis.from_pool(pool)
@@ -138,6 +158,16 @@ class Backend:
                 f"Redis ({self.name}) is out of memory and takes nothing new; leases are renewed and released as ever. "
                 "Free memory there, or raise maxmemory"
             )
+        if isinstance(error, NotPrimary):
+            return BackendUnavailable(
+                f"Redis ({self.name}) is a replica, or became one just now, and takes no writes: {public_url(error)}; "
+                "ask the primary, or Sentinel where it is (redis+sentinel://)"
+            )
+        if isinstance(error, sentinel.NO_PRIMARY):
+            return BackendUnavailable(
+                f"no Sentinel of {self.name} tells of a primary that is alive: {public_url(error)}; check the name of "
+                "the service, and that the Sentinels run and can be reached; after a failure they need some seconds"
+            )
         if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
             if may_not := denied(error, keys):
                 return BackendUnavailable(
@@ -160,6 +190,12 @@ def checked_url(url: object) -> str:
     if not isinstance(url, str):
         raise InvalidValue(f"url {type(url).__name__}: must be text like redis://10.0.0.2:6379/0")
     shown = public_url(url if "://" in url else url.rpartition("@")[2])
+    if url.startswith(tuple(f"{scheme}://" for scheme in sentinel.SCHEMES)):
+        try:
+            sentinel.Watched.parse(url)
+        except (TypeError, ValueError):
+            raise InvalidValue(f"url {shown!r}: write it like {sentinel.LIKE}, with options of redis-py only") from None
+        return url
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -220,6 +256,8 @@ def _blocking_twin(client: Any) -> Any:
         redis.asyncio.SSLConnection: redis.SSLConnection,
         redis.asyncio.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
     }
+    if isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
+        return redis.Redis(connection_pool=sentinel.blocking_twin(pool, kwargs))
     kind = strict(blocking.get(pool.connection_class, redis.Connection), blocking=True)
     return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **kwargs))
 

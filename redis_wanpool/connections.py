@@ -12,6 +12,16 @@ from typing import Any
 import redis
 
 
+class NotPrimary(redis.ConnectionError):
+    """The server takes no writes, or has lost its primary: a connection to it is of no use."""
+
+
+def _judged(error: redis.ResponseError) -> redis.RedisError:
+    """The error itself, or that it is not the primary which answers; Redis 6.2 says so in the middle of an error."""
+    text = str(error)
+    return NotPrimary(text) if "READONLY" in text or text.startswith("MASTERDOWN") else error
+
+
 class _Quiet:
     """Does not tell the name of its library: Redis 7.0 has no way to permit that alone, and logs each refusal."""
 
@@ -39,9 +49,9 @@ class _Strict(_Quiet):
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             reply = super().read_response(*args, **kwargs)  # type: ignore[misc]
-        except redis.ResponseError:
+        except redis.ResponseError as error:
             self._owed -= 1
-            raise
+            raise _judged(error) from None
         self._owed -= 1
         return reply
 
@@ -65,9 +75,9 @@ class _AsyncStrict(_Quiet):
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             reply = await super().read_response(*args, **kwargs)  # type: ignore[misc]
-        except redis.ResponseError:
+        except redis.ResponseError as error:
             self._owed -= 1
-            raise
+            raise _judged(error) from None
         self._owed -= 1
         return reply
 

@@ -6,11 +6,9 @@ import argparse
 import json
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
-
-from redis.connection import parse_url
 
 from redis_wanpool import config
+from redis_wanpool.backend import Backend
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.language import said
 from redis_wanpool.scripts import names, script
@@ -83,8 +81,7 @@ def acl(options: argparse.Namespace) -> int:
                 "begins who gives no name"
             )
     namespace = settings.namespace
-    parsed: Any = parse_url
-    database = int(parsed(settings.url).get("db", 0)) if settings.url and "fake:" not in settings.url else 0
+    database = 0 if settings.url is None or settings.url.startswith("fake:") else Backend(settings.url).database
     users = [
         User.of(role, options.user or f"wanpool-{namespace}-{role}", namespace, database)
         for role in ([options.role] if options.role else SCRIPTS)

@@ -131,7 +131,7 @@ def look(pool: WanPortPool) -> ServerFacts:
     return ServerFacts(
         embedded=pool._settings.url is None,
         is_here=parts.scheme == "unix" or _is_here(parts.hostname or ""),
-        is_encrypted=parts.scheme != "redis",
+        is_encrypted=parts.scheme not in ("redis", "redis+sentinel"),
         has_password=has_password(pool._backend.url),
         version=tuple(map(int, version)) or None,
         is_valkey=valkey is not None,
