@@ -18,8 +18,8 @@ class NotPrimary(redis.ConnectionError):
 
 def _judged(error: redis.ResponseError) -> redis.RedisError:
     """The error itself, or that it is not the primary which answers; Redis 6.2 says so in the middle of an error."""
-    text = str(error)
-    return NotPrimary(text) if "READONLY" in text or text.startswith("MASTERDOWN") else error
+    known = isinstance(error, (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError))
+    return NotPrimary(str(error)) if known or "-READONLY" in str(error) else error
 
 
 class _Quiet:
