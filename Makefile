@@ -33,6 +33,7 @@ test-all: $(VENV)/.ready
 	$(MAKE) bench QUICK=1
 	$(PYTHON) tests/servers.py
 	WANPOOL_LONG=0.5 WANPOOL_TEST_SERVERS=redis-6.2,redis-7.0,redis-8.2,valkey-8.1,valkey-9.1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE)
+	$(BIN)/python tests/safety_model.py
 	WANPOOL_FAILOVERS=50 $(BIN)/python -m pytest -q -s --show-capture=no tests/faults/test_failovers.py
 	$(AS_ROOT) env WANPOOL_LABS=1 $(BIN)/python -m pytest -q tests/labs
 	$(BIN)/python tests/mutants/run.py

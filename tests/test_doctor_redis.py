@@ -201,6 +201,8 @@ def test_wans_are_judged(seen: Any, configured: Any, found: list[Any], said: str
         ({"replicas": 0, "settings": {"min-replicas-max-lag": "20"}}, {}, False),
         ({"replicas": 1, "settings": {"min-replicas-max-lag": "20"}}, {"on_failover": "continue"}, False),
         ({"replicas": 1, "settings": {"min-replicas-max-lag": "20"}}, {"failover_margin_ms": "20000"}, False),
+        ({"replicas": 1, "settings": {"min-replicas-max-lag": "10"}}, {"lease_ttl_ms": "18000"}, False),
+        ({"replicas": 1, "settings": {"min-replicas-max-lag": "11"}}, {"lease_ttl_ms": "18000"}, True),
     ],
 )
 def test_a_grace_that_is_too_short_is_told(facts: dict[str, Any], config: dict[str, str], warned: bool) -> None:

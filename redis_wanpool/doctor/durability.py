@@ -23,16 +23,18 @@ def judge_margins(facts: ServerFacts, wans: Sequence[WanSnapshot]) -> Iterator[F
         return
     for wan in wans:
         margin = int(wan.config["failover_margin_ms"]) / 1000
-        shorter = f"CONFIG SET min-replicas-max-lag {max(1, int(margin))}, CONFIG REWRITE"
-        if wan.config["on_failover"] == "grace" and margin < lag:
+        left = int(wan.config["lease_ttl_ms"]) / 1500  # of a lease whose holder has gone to a new primary
+        shorter = f"CONFIG SET min-replicas-max-lag {max(1, int(min(margin, left - 2)))}, CONFIG REWRITE"
+        if wan.config["on_failover"] == "grace" and min(margin, left - 2) < lag:
             yield Finding(
                 WARN,
                 "grace-margin",
                 (wan.wan_idx,),
-                f"WAN {wan.wan_idx}: failover_margin {margin:g} s, min-replicas-max-lag {lag} s",
+                f"WAN {wan.wan_idx}: failover_margin {margin:g} s, lease_ttl {1.5 * left:g} s, "
+                f"min-replicas-max-lag {lag} s",
                 said(
-                    "a primary that is cut off may go on granting and renewing for longer than a grace allows for",
-                    "被隔离的主节点继续发放和续租的时间，可能超过宽限期的余量",
+                    "a primary that is cut off may go on for longer than a grace, or two thirds of a lease, allow for",
+                    "被隔离的主节点继续工作的时间，可能超过宽限期余量或租约三分之二时长所允许的范围",
                 ),
                 said(f"at the prompt of redis-cli: {shorter}", f"在 redis-cli 提示符下执行：{shorter}"),
             )

@@ -1,0 +1,24 @@
+"""The model of the protocol: nothing wrong with all rules, and something without any one of them."""
+
+from __future__ import annotations
+
+import pytest
+from safety_model import QUICK, RULES, Bounds, Search
+
+LARGE = 4
+"""more requests or failovers than that take a while: `python tests/safety_model.py` looks at those, too"""
+
+
+@pytest.mark.parametrize("bounds", QUICK)
+def test_with_all_rules_nothing_goes_wrong(bounds: Bounds) -> None:
+    search = Search(bounds)
+    assert search.run() is None
+    print(f"{search.states} states")
+    assert search.states > 10_000
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if RULES[rule][2].sends + RULES[rule][2].failovers <= LARGE])
+def test_without_any_one_of_them_something_does(rule: str) -> None:
+    _, wrong, bounds = RULES[rule]
+    path = Search(bounds, rule, (wrong,)).run()
+    assert path is not None and path[-1] == f"wrong: {wrong}"
