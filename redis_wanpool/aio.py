@@ -12,7 +12,6 @@ from typing import Any, cast
 import redis.exceptions
 
 from redis_wanpool import sockets, wire
-from redis_wanpool.backend import plain
 from redis_wanpool.clock import boottime
 from redis_wanpool.definition import WanDefinition, checked_wan
 from redis_wanpool.errors import BackendUnavailable
@@ -251,15 +250,10 @@ class AsyncWanPortPool(Face):
 
     async def _talk_async(self, step: Call | Ask) -> Answer:
         client = self._loop_client()
-        sent = boottime()
         try:
-            if isinstance(step, Ask):
-                reply = await client.execute_command(*step.words)
-            else:
-                reply, sent = await wire.run_async(client, step, self._boot_clock)
+            return await wire.run_async(client, step, self._boot_clock)
         except (redis.RedisError, OSError) as error:
             raise self._backend.translated(error, step.keys) from error
-        return Answer(plain(reply), sent)
 
     async def _sleep(self, step: Sleep) -> Answer:
         loop = asyncio.get_running_loop()

@@ -23,12 +23,13 @@ from redis_wanpool.definition import (
     checked_seconds,
     checked_ttl,
 )
+from redis_wanpool.durability import Durability, checked_fsync, checked_min_replicas
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.holder import this_network
 from redis_wanpool.rest import default_rest
 
 FILE = "wanpool.toml"
-_TOP = {"url", "namespace", "network", "rest", "lease_ttl", "on_failover", "wan"}
+_TOP = {"url", "namespace", "network", "rest", "lease_ttl", "min_replicas", "fsync", "on_failover", "wan"}
 _WAN = {"ports", "lease_ttl", "max_ttl", "cooldown", "quarantine", "weight", "name", "max_per_network"}
 _WAN |= {"on_failover", "failover_margin"}
 
@@ -42,6 +43,7 @@ class Settings:
     network: str
     rest: float
     lease_ttl: float | None
+    durability: Durability | None
     wans: tuple[WanDefinition, ...]
 
     def __repr__(self) -> str:
@@ -55,6 +57,8 @@ def settings(
     network: str | None = None,
     rest: float | None = None,
     lease_ttl: float | None = None,
+    min_replicas: int | None = None,
+    fsync: bool | None = None,
     config: str | os.PathLike[str] | None = None,
 ) -> Settings:
     """Settles each setting from the first source that has it.
@@ -84,6 +88,9 @@ def settings(
         network=first("network", checked_network, network, "WANPOOL_NETWORK") or this_network(),
         rest=default_rest() if rest is None else rest,
         lease_ttl=lease_ttl,
+        durability=Durability.of(
+            first("min_replicas", checked_min_replicas, min_replicas), first("fsync", checked_fsync, fsync)
+        ),
         wans=tuple(
             _wan(found, index, entry, {"lease_ttl": lease_ttl, "on_failover": on_failover})
             for index, entry in table.get("wan", {}).items()

@@ -13,7 +13,7 @@ from typing import Any
 import redis.exceptions
 
 from redis_wanpool import config, life, sockets, wire
-from redis_wanpool.backend import Backend, given_client, plain
+from redis_wanpool.backend import Backend, given_client
 from redis_wanpool.background import Background
 from redis_wanpool.clock import boottime
 from redis_wanpool.definition import checked_port, checked_seconds, checked_wan
@@ -31,6 +31,7 @@ from redis_wanpool.wakeups import Wakeups
 logger = logging.getLogger("redis_wanpool")
 
 
+NOT_HELD = "port %d of WAN %d (namespace %r) is not held by this pool object (%s) but by %s; nothing was released"
 CLOSED = ("fin", "drained", "reset", "time_wait")
 
 
@@ -53,8 +54,18 @@ class Face:
         release_on_sigterm: bool = False,
         connect_timeout: float = 2.0,
         allow_eviction: bool = False,
+        min_replicas: int | None = None,
+        fsync: bool | None = None,
     ) -> None:
-        self._settings = config.settings(url=url, namespace=namespace, network=network, rest=rest, lease_ttl=lease_ttl)
+        self._settings = config.settings(
+            url=url,
+            namespace=namespace,
+            network=network,
+            rest=rest,
+            lease_ttl=lease_ttl,
+            min_replicas=min_replicas,
+            fsync=fsync,
+        )
         if client is not None and url is not None:
             raise InvalidValue("give a url or a client, not both")
         self._backend = Backend(
@@ -81,6 +92,7 @@ class Face:
             rest=self._settings.rest,
             kept=kept_ports(),
             lease_ttl=self._settings.lease_ttl,
+            durability=self._settings.durability,
             make_lease=self._make_lease,
             on_failover="continue" if self._backend.is_embedded or self._backend.is_fake else "grace",
         )
@@ -141,14 +153,7 @@ class Face:
         return next((lease for lease in leases if (lease.wan_idx, lease.port) == wanted), None)
 
     def _log_not_held(self, wan_idx: int, port: int, holder: str) -> None:
-        logger.warning(
-            "port %d of WAN %d (namespace %r) is not held by this pool object (%s) but by %s; nothing was released",
-            port,
-            wan_idx,
-            self.namespace,
-            self.holder,
-            holder,
-        )
+        logger.warning(NOT_HELD, port, wan_idx, self.namespace, self.holder, holder)
 
     # -- talking to Redis from threads of our own, whatever the face
 
@@ -203,15 +208,10 @@ class Face:
 
     def _talk(self, step: Call | Ask) -> Answer:
         client = self._blocking_client()
-        sent = boottime()
         try:
-            if isinstance(step, Ask):
-                reply = client.execute_command(*step.words)
-            else:
-                reply, sent = wire.run(client, step, self._boot_clock)
+            return wire.run(client, step, self._boot_clock)
         except (redis.RedisError, OSError) as error:
             raise self._backend.translated(error, step.keys) from error
-        return Answer(plain(reply), sent)
 
     # -- in the background
 

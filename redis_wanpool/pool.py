@@ -38,6 +38,9 @@ class WanPortPool(Face):
             that ignores the signal goes on ignoring it.
         connect_timeout: seconds to wait for Redis, for a connection and for each answer.
         allow_eviction: whether to work on a Redis that may evict any key.
+        min_replicas: how many replicas must have a grant before it counts; else it is taken back (BackendUnavailable).
+        fsync: whether a grant must be on the primary's disk, too, and on those of these replicas (Redis 7.2, Valkey).
+            Renewals wait for neither: what a failover forgets of them, holders re-assert in the grace.
     """
 
     blocking = True

@@ -7,10 +7,13 @@ from typing import Any
 
 import redis
 
+from redis_wanpool.backend import plain
 from redis_wanpool.clock import boottime
-from redis_wanpool.protocol import Call
+from redis_wanpool.durability import Durability
+from redis_wanpool.protocol import Answer, Ask, Call
 
 STEPPED = ("STEPPED", b"STEPPED")
+GRANTED = ("GRANTED", b"GRANTED")
 
 
 @lru_cache(maxsize=4096)
@@ -29,53 +32,70 @@ def _packed(verb: str, body: str, keys: tuple[str, ...], args: tuple[str | int, 
     return b"*%d\r\n%b%b" % (3 + len(keys) + len(args), _head(verb, body, keys), b"".join(map(_word, args)))
 
 
-def run(client: Any, call: Call, clock: str | None) -> tuple[Any, float]:
-    """Runs a script; its reply, and the local time before it was sent.
+def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
+    """Runs a script, or asks.
 
     The source goes along only if the server does not know it. A script that finds the server's clock stepped wants to
     be asked again, to be sure that it was not the request that took so long. `clock` names the caller's boot clock;
     None is for the in-process stand-in, which has no connections, and this process's own clock.
     """
+    sent = boottime()
+    if isinstance(step, Ask):
+        return Answer(plain(client.execute_command(*step.words)), sent)
     if clock is None:
-        sent = boottime()
-        return client.register_script(call.script.source)(keys=call.keys, args=call.timed_args("", sent)), sent
-    verb, body = "EVALSHA", call.script.sha
+        run_fake = client.register_script(step.script.source)
+        return Answer(plain(run_fake(keys=step.keys, args=step.timed_args("", sent))), sent)
+    verb, body = "EVALSHA", step.script.sha
     while True:
         sent = boottime()
         try:
-            reply = _exchange(client, _packed(verb, body, call.keys, call.timed_args(clock, sent)))
+            request = _packed(verb, body, step.keys, step.timed_args(clock, sent))
+            reply, confirmed = _exchange(client, request, step.durability)
         except redis.exceptions.NoScriptError:
-            verb, body = "EVAL", call.script.source
+            verb, body = "EVAL", step.script.source
             continue
         if reply[0] not in STEPPED:
-            return reply, sent
+            return Answer(plain(reply), sent, confirmed=confirmed)
         clock += "!"
 
 
-async def run_async(client: Any, call: Call, clock: str | None) -> tuple[Any, float]:
+async def run_async(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     """The same on an asyncio client."""
+    sent = boottime()
+    if isinstance(step, Ask):
+        return Answer(plain(await client.execute_command(*step.words)), sent)
     if clock is None:
-        sent = boottime()
-        return await client.register_script(call.script.source)(keys=call.keys, args=call.timed_args("", sent)), sent
-    verb, body = "EVALSHA", call.script.sha
+        run_fake = client.register_script(step.script.source)
+        return Answer(plain(await run_fake(keys=step.keys, args=step.timed_args("", sent))), sent)
+    verb, body = "EVALSHA", step.script.sha
     while True:
         sent = boottime()
         try:
-            reply = await _exchange_async(client, _packed(verb, body, call.keys, call.timed_args(clock, sent)))
+            request = _packed(verb, body, step.keys, step.timed_args(clock, sent))
+            reply, confirmed = await _exchange_async(client, request, step.durability)
         except redis.exceptions.NoScriptError:
-            verb, body = "EVAL", call.script.source
+            verb, body = "EVAL", step.script.source
             continue
         if reply[0] not in STEPPED:
-            return reply, sent
+            return Answer(plain(reply), sent, confirmed=confirmed)
         clock += "!"
 
 
-def _exchange(client: Any, request: bytes) -> Any:
+def _command(words: tuple[str | int, ...]) -> bytes:
+    return b"*%d\r\n%b" % (len(words), b"".join(map(_word, words)))
+
+
+def _exchange(client: Any, request: bytes, durability: Durability | None) -> tuple[Any, int | None]:
+    """The reply; and, if it granted something, how many of those that must confirm it did."""
     pool = client.connection_pool
     connection = pool.get_connection()
     try:
         connection.send_packed_command([request])
-        return connection.read_response()
+        reply, confirmed = connection.read_response(), None
+        if durability is not None and reply[0] in GRANTED:
+            connection.send_packed_command([_command(durability.command(connection.socket_timeout))])
+            confirmed = durability.confirmed(connection.read_response())
+        return reply, confirmed
     except redis.ResponseError:
         raise
     except BaseException:  # its reply may yet come, and would be taken for the next one's
@@ -85,12 +105,16 @@ def _exchange(client: Any, request: bytes) -> Any:
         pool.release(connection)
 
 
-async def _exchange_async(client: Any, request: bytes) -> Any:
+async def _exchange_async(client: Any, request: bytes, durability: Durability | None) -> tuple[Any, int | None]:
     pool = client.connection_pool
     connection = await pool.get_connection()
     try:
         await connection.send_packed_command([request])
-        return await connection.read_response()
+        reply, confirmed = await connection.read_response(), None
+        if durability is not None and reply[0] in GRANTED:
+            await connection.send_packed_command([_command(durability.command(connection.socket_timeout))])
+            confirmed = durability.confirmed(await connection.read_response())
+        return reply, confirmed
     except redis.ResponseError:
         raise
     except BaseException:

@@ -16,6 +16,7 @@ KINDS = ("swallow", "unsent", "partial", "duplicate", "late", "silent")
 """What may happen to a request: its reply is lost; it is; half its reply is; it arrives twice; it arrives after newer
 ones, when its sender has given up; it gets no answer, and the connection stays."""
 _NAMES = {script(name).sha.encode(): name for name in names()}
+_COMMANDS = {b"WAIT": "WAIT", b"WAITAOF": "WAITAOF"}
 
 
 def read_value(stream: BinaryIO) -> bytes:
@@ -32,7 +33,7 @@ def read_value(stream: BinaryIO) -> bytes:
 
 
 class Proxy:
-    """Listens on a unix socket; `plan` says for each script that runs what happens to it, or "pass"."""
+    """Listens on a unix socket; `plan` says for each script that runs, and each WAIT, what happens to it, or "pass"."""
 
     def __init__(self, path: Path, server: Path, plan: Callable[[str], str] = lambda name: "pass") -> None:
         self.url = f"unix://{path}"
@@ -87,7 +88,8 @@ class Proxy:
             while True:
                 request = read_value(requests)
                 words = request.split(b"\r\n", 5)
-                name = _NAMES.get(words[4], "") if words[2].upper() == b"EVALSHA" else ""
+                verb = words[2].upper()
+                name = _NAMES.get(words[4], "") if verb == b"EVALSHA" else _COMMANDS.get(verb, "")
                 kind = self.plan(name) if name else "pass"
                 self.happened[kind] += kind != "pass"
                 if kind in ("late", "duplicate"):

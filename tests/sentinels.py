@@ -15,7 +15,7 @@ import servers
 from conftest import wait_for
 
 SERVICE = "wanpool"
-DETECTION = 1.0
+DETECTION = 2.0
 """seconds after which a Sentinel takes a server for dead"""
 
 

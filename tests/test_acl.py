@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Server, age_wan, wait_for
+from sentinels import free_ports
 
 from redis_wanpool import BackendUnavailable, PoolExhausted, PortNotInRange, WanPortPool
 from redis_wanpool.cli import main
@@ -24,7 +26,7 @@ HANDSHAKE = {"auth", "select", "hello", "client|setinfo", "client", "ping", "acl
 @pytest.fixture(params=SERVERS)
 def guarded(request: Any, tmp_path: Any) -> Iterator[Server]:
     """A server with the three users that `wanpool acl` prints."""
-    server = Server(request.param, tmp_path)
+    server = Server(request.param, tmp_path, "--port", str(free_ports(1)[0]), "--bind", "127.0.0.1")
     yield server
     server.close()
 
@@ -80,6 +82,12 @@ def lease(url: str, server: Server) -> None:
             pool.acquire(1, wait=0.05)
         wait_for(lambda: not pool.protocol.abandoned)
         pool._run(pool.protocol.neighbours("", 9))
+    with (
+        WanPortPool(url, namespace=NAMESPACE, min_replicas=1, connect_timeout=1) as pool,
+        pytest.raises(BackendUnavailable, match="0 of 1 replicas"),
+    ):
+        pool.define_wan(7, "27000")
+        pool.acquire(7)
 
 
 def script(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +168,24 @@ def test_everything_works_and_nothing_is_to_spare(
     guarded.admin.acl_log_reset()
     look(url, guarded, capsys, monkeypatch)
     assert {user for user, _ in denied(guarded)} == {viewer["user"]}, "of what it must not do, and nothing else"
+
+
+def test_who_waits_for_disks_may_ask_for_them(own_server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    own_server.admin.config_set("appendonly", "yes")
+    (holder,) = users(capsys, "holder", "--fsync")
+    assert set(holder["commands"]) - {"waitaof"} == set(commands("holder"))
+    assert "waitaof" not in users(capsys, "viewer", "--fsync")[0]["commands"]
+    Path("wanpool.toml").write_text("fsync = true\n")
+    assert users(capsys, "holder") == [holder]
+    url = let_in(own_server, holder)
+    with WanPortPool(url, namespace=NAMESPACE, fsync=True) as pool:
+        pool.define_wan(0, "20000-20009")
+        assert pool.acquire(0).release(used=False)
+        own_server.admin.execute_command("ACL", "SETUSER", holder["user"], "-waitaof")
+        with pytest.raises(BackendUnavailable, match="does not let this user run WAITAOF"):
+            pool.acquire(0)
+        wait_for(lambda: not pool.protocol.doubts)
+        assert pool.snapshot(0).free == 10
 
 
 def test_another_namespace_is_closed(guarded: Server, capsys: pytest.CaptureFixture[str]) -> None:

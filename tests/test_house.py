@@ -20,8 +20,9 @@ FLOORS = [
     {"wire", "life", "reaper"},
     {"protocol", "wakeups", "background", "config", "loops", "handovers"},
     {"backend", "server"},
-    {"snapshot", "safety", "connections", "permission"},
-    {"lease", "sockets", "scripts", "keys", "definition"},
+    {"snapshot", "safety", "sentinel", "permission"},
+    {"connections"},
+    {"lease", "sockets", "scripts", "keys", "definition", "durability"},
     {"holder", "rest", "netsh", "verdict", "errors", "clock", "language", "signals"},
 ]
 """Callers above; a module imports from its own floor or below."""

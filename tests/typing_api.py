@@ -79,7 +79,7 @@ def blocking() -> None:
         pool.drain(0)
         pool.open(0)
         print(made, bound, left, facts, gone, ended, any_wan, several, leases, sock, back, total, why)
-    WanPortPool(reap=False, release_on_sigterm=True)
+    WanPortPool(reap=False, release_on_sigterm=True, min_replicas=1, fsync=True)
     WanPortPool.get_instance().close()
 
 
@@ -135,6 +135,9 @@ def errors(error: WanpoolError) -> object:
         return error.port, error.state, error.free_in
     if isinstance(error, LeaseLost):
         return error.port, error.reason
+    if isinstance(error, BackendUnavailable):
+        few: tuple[int | None, int | None] = (error.confirmed, error.wanted)
+        return few
     if isinstance(error, InGrace):
         return error.retry_after
     if isinstance(error, WanMismatch):
@@ -143,4 +146,4 @@ def errors(error: WanpoolError) -> object:
         return error.ports, error.free_in
     if isinstance(error, (WanDraining, WanNotDefined, PortNotInRange)):
         return error.wan_idx
-    return isinstance(error, (BackendUnavailable, InvalidValue, PoolClosed, UnsafeRedis, ValueError))
+    return isinstance(error, (InvalidValue, PoolClosed, UnsafeRedis, ValueError))

@@ -9,4 +9,8 @@ for i = 1, #ids do
   answer[5 + 2 * i], answer[6 + 2 * i] = tonumber(known[i] or 0), fence
 end
 answer[3] = expires_at
+-- WAIT and WAITAOF wait for what the same connection wrote, and this may be another one than that which granted. A write
+-- that a full Redis allows comes first.
+redis.call("ZREM", LEASED, "")
+saw()
 return answer

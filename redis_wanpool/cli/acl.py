@@ -22,18 +22,19 @@ SCRIPTS = {
 }
 _ASKED = ("eval", "evalsha", "hget", "hkeys", "hmget", "info")
 ASKED = {
-    "holder": (*_ASKED, "blpop"),
-    "operator": (*_ASKED, "blpop", "hgetall"),
+    "holder": (*_ASKED, "blpop", "wait"),
+    "operator": (*_ASKED, "blpop", "hgetall", "wait"),
     "viewer": (*_ASKED, "hgetall", "scard", "sismember", "smembers", "ttl", "zcard", "zcount", "zrange", "zscore"),
 }
 """role -> the scripts that it runs; and what is asked besides, of a viewer by docs/redis-cli.md, too"""
 
 
-def commands(role: str) -> tuple[str, ...]:
+def commands(role: str, *, fsync: bool = False) -> tuple[str, ...]:
     """The commands that it needs: a server checks those that a script calls, too."""
     called = re.findall(r'redis\.call\("([A-Z]+)"', "".join(script(name).source for name in SCRIPTS[role]))
     unused = {"hset"} if role == "viewer" else set()  # it stands in lua/lib/wan.lua, for those that change something
-    return tuple(sorted({*map(str.lower, called), *ASKED[role]} - unused))
+    confirmed = {"waitaof"} if fsync and "wait" in ASKED[role] else set()  # a word that Redis has from 7.2 only
+    return tuple(sorted({*map(str.lower, called), *ASKED[role], *confirmed} - unused))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,9 @@ class User:
     aclfile: str
 
     @classmethod
-    def of(cls, role: str, name: str, namespace: str, database: int) -> User:
+    def of(cls, role: str, name: str, namespace: str, database: int, *, fsync: bool) -> User:
         keys = f"wanpool:{{{namespace}}}:*", f"wanpool:{{{namespace}:*"  # no letter of a namespace is special in a glob
-        needed = (*commands(role), *(["select"] if database else []))
+        needed = (*commands(role, fsync=fsync), *(["select"] if database else []))
         rules = ["on", ">PASSWORD", "resetchannels", *(f"~{key}" for key in keys), *(f"+{name}" for name in needed)]
         text = " ".join(rules)
         return cls(role, name, keys, needed, f"ACL SETUSER {name} reset {text}", f"user {name} {text}")
@@ -68,6 +69,11 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("role", choices=tuple(SCRIPTS), nargs="?", help="(default: all three)")
     parser.add_argument("--user", metavar="NAME", help="the user's name (default: wanpool-NAMESPACE-ROLE)")
+    parser.add_argument(
+        "--fsync",
+        action="store_true",
+        help="for pools with fsync, which wait for disks: Redis 7.2 or newer, Valkey (default: as wanpool.toml says)",
+    )
 
 
 def acl(options: argparse.Namespace) -> int:
@@ -82,8 +88,9 @@ def acl(options: argparse.Namespace) -> int:
             )
     namespace = settings.namespace
     database = 0 if settings.url is None or settings.url.startswith("fake:") else Backend(settings.url).database
+    fsync = options.fsync or (settings.durability is not None and settings.durability.fsync)
     users = [
-        User.of(role, options.user or f"wanpool-{namespace}-{role}", namespace, database)
+        User.of(role, options.user or f"wanpool-{namespace}-{role}", namespace, database, fsync=fsync)
         for role in ([options.role] if options.role else SCRIPTS)
     ]
     if options.json:

@@ -54,6 +54,8 @@ def look(pool: WanPortPool, facts: ServerFacts, wan_idx: int | None) -> tuple[st
         errors = ask("EVAL", _TRY, "2", config, nothing, *map(json.dumps, forms)) or []
         denied += [error.split(" ")[0] for error in errors if is_denial(error)]
         ask("BLPOP", nothing, "0.01")
+        if (wish := pool.protocol.durability) is not None:
+            ask(*(("WAITAOF", "0", "0", "1") if wish.fsync else ("WAIT", "0", "1")))
         denied += [name for name, why in ask.unseen.items() if is_denial(why)]
     return tuple(dict.fromkeys(denied))
 

@@ -21,6 +21,7 @@ from redis_wanpool.errors import (
 )
 from redis_wanpool.keys import namespace_keys
 from redis_wanpool.lease import Grant, LeaseState, margin
+from redis_wanpool.protocol.confirming import Confirming
 from redis_wanpool.protocol.request import Request
 from redis_wanpool.protocol.session import Ids, logger, one_or_all
 from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
@@ -49,7 +50,7 @@ class Refusals:
     port_is: str = ""
 
 
-class Acquiring(Wans):
+class Acquiring(Wans, Confirming):
     """The part of the conversation that leases ports."""
 
     LONGEST_PAUSE = 5.0
@@ -73,6 +74,10 @@ class Acquiring(Wans):
                     answer = yield from self._ask_for(wan_idx, request, ids, patience)
                     if until is None and wait is not None:
                         until = answer.sent + wait
+                    if answer.reply[0] == "GRANTED" and self.is_short(answer):
+                        queued.discard(wan_idx)
+                        done = yield from self.take_back(wan_idx, ids, answer)
+                        raise self.short(wan_idx, answer)
                     if answer.reply[0] == "GRANTED":
                         leases = self._granted(wan_idx, request, ids, answer)
                         queued.discard(wan_idx)
@@ -176,7 +181,8 @@ class Acquiring(Wans):
         ]
         settle = SETTLE_FIRST
         while True:
-            answer = yield self.call("acquire", wan_idx, *arguments, settle, self.known.get(wan_idx, ""), *ids)
+            call = self.call("acquire", wan_idx, *arguments, settle, self.known.get(wan_idx, ""), *ids)
+            answer = yield self.to_be_confirmed(call)
             if answer.reply[0] != "MORE":
                 return answer
             settle = SETTLE_MORE

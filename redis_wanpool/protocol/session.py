@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from redis_wanpool.definition import milliseconds
+from redis_wanpool.durability import Durability
 from redis_wanpool.errors import InGrace, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.holder import Holder
 from redis_wanpool.keys import WanKeys, namespace_keys
@@ -39,6 +40,7 @@ class Session:
         make_lease: Callable[[Grant], LeaseState],
         on_failover: str,
         kept: Sequence[tuple[int, int]] = (),
+        durability: Durability | None = None,
     ) -> None:
         self.namespace = namespace
         self.holder = holder
@@ -50,6 +52,8 @@ class Session:
         """what is usual for a WAN that is defined on this server"""
         self.kept = kept
         """ranges of ports, first and last, that this system lets no program use"""
+        self.durability = durability
+        """what must have confirmed a grant before it counts; None: nothing else"""
         self.leases: dict[str, LeaseState] = {}
         self.fresh: WeakValueDictionary[str, LeaseState] = WeakValueDictionary()
         """granted, and on their way to the caller: gone with the stack of a call that is interrupted"""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from redis_wanpool.definition import milliseconds
+from redis_wanpool.durability import Durability
 from redis_wanpool.lease import LeaseState
 from redis_wanpool.scripts import Script
 from redis_wanpool.sockets import Address
@@ -23,6 +24,8 @@ class Call:
     args: tuple[str | int, ...]
     timed: bool = True
     """whether it wants to know the caller's boot clock and its time (see lua/lib/wan.lua)"""
+    durability: Durability | None = None
+    """what must confirm that it granted, asked for on the same connection: what another one wrote is not waited for"""
 
     def timed_args(self, clock: str, boottime: float) -> tuple[str | int, ...]:
         """The arguments as the script gets them; `clock` names the boot clock, or is "" for none."""
@@ -62,6 +65,8 @@ class Answer:
     sent: float
     repeated: bool = False
     """whether it was sent once before, and that may have been executed too"""
+    confirmed: int | None = None
+    """how many servers did, of those that a Call wants to confirm what it granted"""
 
 
 @dataclass(frozen=True, slots=True)

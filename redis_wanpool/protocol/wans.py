@@ -10,7 +10,7 @@ from redis_wanpool.errors import WanMismatch, WanpoolError
 from redis_wanpool.keys import namespace_keys
 from redis_wanpool.protocol.session import Session
 from redis_wanpool.protocol.steps import Ask, Call, Conversation
-from redis_wanpool.safety import check_server
+from redis_wanpool.safety import check_server, no_server
 from redis_wanpool.snapshot import LeasePage, ListedLease, WanSnapshot
 
 
@@ -21,7 +21,9 @@ class Wans(Session):
         """Before the first use: refuses a Redis that cannot keep the promises, and defines the configured WANs."""
         if look:
             answer = yield Ask(("INFO",))
-            check_server(answer.reply, allow_eviction)
+            check_server(answer.reply, allow_eviction, self.durability)
+        else:
+            no_server(self.durability)
         for wan in wans:
             yield from self.define_wan(wan)
 

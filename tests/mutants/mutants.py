@@ -41,6 +41,36 @@ MUTANTS = [
         *("tests/test_protocol.py", "fence"),
     ),
     Mutant(
+        *("durability", "a short confirmation is accepted", "redis_wanpool/protocol/confirming.py"),
+        *("(answer.confirmed or 0) < self.durability.wanted", "answer.confirmed is None"),
+        *("tests/test_durability.py", "TooFew"),
+    ),
+    Mutant(
+        *("durability", "a server without a log will do", "redis_wanpool/safety.py"),
+        *('if durability.fsync and not info.get("aof_enabled"):', "if False:"),
+        *("tests/test_durability.py", "without_a_log"),
+    ),
+    Mutant(
+        *("durability", "WAIT goes over another connection", "redis_wanpool/wire.py"),
+        *(
+            "            connection.send_packed_command([_command(durability.command(connection.socket_timeout))])\n"
+            "            confirmed = durability.confirmed(connection.read_response())\n",
+            "            words = durability.command(connection.socket_timeout)\n"
+            "            confirmed = durability.confirmed(client.execute_command(*words))\n",
+        ),
+        *("tests/test_durability.py", "stops_in_the_middle and sync"),
+    ),
+    Mutant(
+        *("durability", "an answer that is repeated is confirmed by nothing", "lua/lib/again.lua"),
+        *("\nsaw()\n", "\n"),
+        *("tests/test_durability.py", "what_another_connection_wrote"),
+    ),
+    Mutant(
+        *("durability", "a grant that is not confirmed is kept", "redis_wanpool/protocol/confirming.py"),
+        *('yield self.call("release", wan_idx, "unused", *pairs)', 'yield self.call("release", wan_idx, "unused")'),
+        *("tests/test_durability.py", "taken_back"),
+    ),
+    Mutant(
         *("exactly once", "a repeated acquire takes another port", "lua/acquire.lua"),
         *("if known[asked] then", "if false then"),
         *("tests/test_keeping.py tests/test_lost_replies.py", "of_acquire or broken_exchange"),
