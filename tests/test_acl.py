@@ -170,18 +170,19 @@ def test_everything_works_and_nothing_is_to_spare(
     assert {user for user, _ in denied(guarded)} == {viewer["user"]}, "of what it must not do, and nothing else"
 
 
-def test_who_waits_for_disks_may_ask_for_them(own_server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    own_server.admin.config_set("appendonly", "yes")
+@pytest.mark.parametrize("guarded", ["redis-8.2", "valkey-9.1"], indirect=True)
+def test_who_waits_for_disks_may_ask_for_them(guarded: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    guarded.admin.config_set("appendonly", "yes")
     (holder,) = users(capsys, "holder", "--fsync")
     assert set(holder["commands"]) - {"waitaof"} == set(commands("holder"))
     assert "waitaof" not in users(capsys, "viewer", "--fsync")[0]["commands"]
     Path("wanpool.toml").write_text("fsync = true\n")
     assert users(capsys, "holder") == [holder]
-    url = let_in(own_server, holder)
+    url = let_in(guarded, holder)
     with WanPortPool(url, namespace=NAMESPACE, fsync=True) as pool:
         pool.define_wan(0, "20000-20009")
         assert pool.acquire(0).release(used=False)
-        own_server.admin.execute_command("ACL", "SETUSER", holder["user"], "-waitaof")
+        guarded.admin.execute_command("ACL", "SETUSER", holder["user"], "-waitaof")
         with pytest.raises(BackendUnavailable, match="does not let this user run WAITAOF"):
             pool.acquire(0)
         wait_for(lambda: not pool.protocol.doubts)
