@@ -47,7 +47,7 @@ check: $(VENV)/.ready
 	@rm -rf build/lua && mkdir -p build/lua && $(BIN)/python tests/assembled.py build/lua
 	luacheck -q --no-color build/lua/*.lua
 	@command -v docker-compose >/dev/null || { echo "make check needs docker-compose; install it with: apt-get install docker-compose"; exit 1; }
-	docker-compose -f docker-compose.yml config -q
+	docker-compose -f docker-compose.yml --profile demo --profile sentinel config -q
 
 # A table and a plot of what it costs, as ratios; with QUICK=1 a short form, into build/.
 bench: $(VENV)/.ready

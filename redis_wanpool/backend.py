@@ -165,8 +165,8 @@ class Backend:
             )
         if isinstance(error, sentinel.NO_PRIMARY):
             return BackendUnavailable(
-                f"no Sentinel of {self.name} tells of a primary that is alive: {public_url(error)}; check the name of "
-                "the service, and that the Sentinels run and can be reached; after a failure they need some seconds"
+                f"no Sentinel of {self.name} tells of a primary that is alive: {sentinel.why(error)}; after a failure "
+                "they need some seconds"
             )
         if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
             if may_not := denied(error, keys):

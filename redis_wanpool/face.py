@@ -95,6 +95,7 @@ class Face:
             durability=self._settings.durability,
             make_lease=self._make_lease,
             on_failover="continue" if self._backend.is_embedded or self._backend.is_fake else "grace",
+            is_fake=self._backend.is_fake,
         )
         self._heartbeat = Background("wanpool-heartbeat", self._beat)
         self._losswatch = Background("wanpool-losswatch", self._watch)

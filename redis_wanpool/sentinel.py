@@ -109,6 +109,13 @@ class _AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
             await watcher.connection_pool.disconnect(inuse_connections)
 
 
+def why(error: Exception) -> str:
+    """What may be wrong when nobody knows a primary; redis-py says it with all options of its connections."""
+    if "Authentication" in str(error):
+        return "they want other credentials; put sentinel_username and sentinel_password behind the ? of the URL"
+    return "check the name of the service, and that the Sentinels run and can be reached"
+
+
 def blocking_twin(pool: Any, options: dict[str, Any]) -> Any:
     """A blocking pool for the service of a user's asyncio pool, with these options of the connections."""
     nodes = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]

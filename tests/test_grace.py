@@ -383,6 +383,13 @@ class TestRefused:
         with pytest.raises(InvalidValue, match="continue"):
             pool_of("here").define_wan(0, "20000", on_failover=value)
 
+    def test_the_stand_in_has_no_failover(self, face: str, loop: Any) -> None:
+        pool = make(face, loop, "fake://grace", namespace="test")
+        with pytest.raises(InvalidValue, match="stand-in"):
+            define(pool, on_failover="grace")
+        assert pool.wans() == ()
+        pool.close()
+
     def test_a_different_trade_is_a_different_definition(self, pool_of: Callable[..., Any]) -> None:
         pool = pool_of("here")
         define(pool)

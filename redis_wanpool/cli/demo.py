@@ -165,6 +165,8 @@ class Show:
 
     def _redis_cli(self, url: str, key: str | None = None) -> str:
         where = f"-s {url.removeprefix('unix://')}" if url.startswith("unix:") else f"-u {self.pool.url}"
+        if self.pool._backend.is_watched:
+            where = "-h PRIMARY"
         words = f"hgetall '{key}'" if key else f"zrange 'wanpool:{{{self.pool.namespace}:0}}:leased' 0 -1"
         return f"redis-cli {where} {words}"
 

@@ -39,6 +39,7 @@ class Session:
         lease_ttl: float | None,
         make_lease: Callable[[Grant], LeaseState],
         on_failover: str,
+        is_fake: bool = False,
         kept: Sequence[tuple[int, int]] = (),
         durability: Durability | None = None,
     ) -> None:
@@ -48,6 +49,8 @@ class Session:
         self.rest_ms = milliseconds(rest)
         self.ttl_ms = None if lease_ttl is None else milliseconds(lease_ttl)
         self.make_lease = make_lease
+        self.is_fake = is_fake
+        """whether the server is the in-process stand-in, which cannot tell who it is"""
         self.on_failover = on_failover
         """what is usual for a WAN that is defined on this server"""
         self.kept = kept

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis_wanpool.definition import MOST_PORTS_A_CALL, WanDefinition
-from redis_wanpool.errors import WanMismatch, WanpoolError
+from redis_wanpool.errors import InvalidValue, WanMismatch, WanpoolError
 from redis_wanpool.keys import namespace_keys
 from redis_wanpool.protocol.session import Session
 from redis_wanpool.protocol.steps import Ask, Call, Conversation
@@ -34,6 +34,8 @@ class Wans(Session):
             recover: also when its data is lost; it begins with a grace then.
         """
         wan_idx, fields = wanted.wan_idx, wanted.fields()
+        if wanted.on_failover == "grace" and self.is_fake:
+            raise InvalidValue('on_failover "grace" needs a Redis: the in-process stand-in (fake://) has no failover')
         proposal = self.holder.new_lease_id().rpartition("/")[2]
         claim = [str(wan_idx), wanted.ports, proposal]
         answer = yield self.call_namespace("claim", *claim, "claimed")
