@@ -22,7 +22,7 @@ class Mutant:
 MUTANTS = [
     Mutant(
         *("safety", "an expired lease is renewed", "lua/renew.lua"),
-        *('if how == "live" and expires_at > now_ms then', 'if how == "live" then'),
+        *('if how == "live" and (expires_at > now_ms or grace_ms > 0) then', 'if how == "live" then'),
         *("tests/test_keeping.py tests/test_protocol.py tests/test_model.py", ""),
     ),
     Mutant(
