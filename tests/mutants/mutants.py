@@ -509,7 +509,7 @@ MUTANTS = [
     ),
     Mutant(
         *("legacy", "any trouble is None", "redis_wanpool/legacy.py"),
-        *("except PoolExhausted as", "except Exception as"),
+        *("except (PoolExhausted, InGrace) as", "except Exception as"),
         *("tests/test_legacy.py", "adapter"),
     ),
     Mutant(
