@@ -65,6 +65,9 @@ def wait_for(condition: Callable[[], Any], within: float = 20.0) -> Any:
 class Server:
     """A private server on a unix socket."""
 
+    outlives_limits = False
+    """whether it gets an error, and not a signal, for a file that is too large (as Python itself does)"""
+
     def __init__(self, name: str, folder: Path, *options: str) -> None:
         self.name = name
         self.folder = folder
@@ -81,6 +84,7 @@ class Server:
                 + ["--dir", str(self.folder), "--maxclients", "1000", *options],
                 stdout=log,
                 stderr=log,
+                restore_signals=not self.outlives_limits,
             )
 
         def answers() -> bool:
