@@ -16,6 +16,7 @@ import redis
 
 from redis_wanpool.backend import has_password
 from redis_wanpool.clock import boottime
+from redis_wanpool.connections import NotPrimary
 from redis_wanpool.errors import BackendUnavailable
 from redis_wanpool.pool import WanPortPool
 from redis_wanpool.protocol import Ask, Conversation
@@ -104,8 +105,9 @@ def asked(pool: WanPortPool, *words: str) -> Any:
 
 
 def was_refused(error: Exception) -> bool:
-    """Whether Redis answered, and said no to that one request."""
-    return isinstance(error.__cause__, redis.ResponseError) and not _UNREACHED.match(str(error.__cause__))
+    """Whether Redis answered, and said no to that one request; a replica does so to what writes."""
+    answered = isinstance(error.__cause__, (redis.ResponseError, NotPrimary))
+    return answered and not _UNREACHED.match(str(error.__cause__))
 
 
 def look(pool: WanPortPool) -> ServerFacts:
