@@ -1,4 +1,4 @@
-"""A primary, two replicas and three Sentinels, of plain server binaries on loopback."""
+"""A primary, two replicas and three Sentinels, of plain server binaries: on loopback, or each pair in its own place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from conftest import wait_for
 SERVICE = "wanpool"
 DETECTION = 2.0
 """seconds after which a Sentinel takes a server for dead"""
+LAG = 2
+"""seconds after which a primary that no replica follows refuses writes: min-replicas-max-lag"""
 
 
 def free_ports(count: int) -> list[int]:
@@ -28,21 +31,30 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-class Node:
-    """One server, or one Sentinel."""
+@dataclass(frozen=True)
+class Place:
+    """Where a server and a Sentinel run."""
 
-    def __init__(self, name: str, folder: Path, port: int, *options: str, password: str = "") -> None:
-        self.port = port
-        self.folder = folder
-        folder.mkdir()
-        self._command = [str(servers.binary(name)), *options]
+    host: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
+    """what stands before a command that is to run there"""
+
+
+class Node:
+    """One server, or one Sentinel; asked by a unix socket, wherever it is."""
+
+    def __init__(self, name: str, folder: Path, place: Place, port: int, *options: str, password: str = "") -> None:
+        self.place, self.port, self.folder = place, port, folder
+        folder.mkdir(exist_ok=True)
+        self._command = [*place.prefix, str(servers.binary(name)), *options, "--unixsocket", str(folder / "s")]
         self.admin = redis.Redis(
-            port=port, password=password or None, decode_responses=True, socket_timeout=2, socket_connect_timeout=2
+            unix_socket_path=str(folder / "s"), password=password or None, decode_responses=True, socket_timeout=2
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self, *options: str) -> None:
+        (self.folder / "s").unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([*self._command, *options], stdout=log, stderr=log)
         wait_for(self._answers)
@@ -67,47 +79,52 @@ class Node:
 class Watch:
     """The whole of it; after a failover it is whole again when `revive` was called."""
 
-    def __init__(self, name: str, folder: Path, *, password: str = "", sentinel_password: str = "") -> None:
-        *ports, self.first, self.second, self.third = free_ports(6)
-        self.sentinel_ports = (self.first, self.second, self.third)
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        places: Sequence[Place] = (Place(),) * 3,
+        password: str = "",
+        sentinel_password: str = "",
+    ) -> None:
+        ports = free_ports(6)
+        first = f"{places[0].host} {ports[0]}"
         secret = ("--requirepass", password, "--masterauth", password) if password else ()
-        self.nodes: dict[int, Node] = {}
+        self.nodes: dict[tuple[str, int], Node] = {}
         self.sentinels: list[Node] = []
         try:
-            for port in ports:
-                follows = ("--replicaof", "127.0.0.1", str(ports[0])) if port != ports[0] else ()
+            for place, port in zip(places, ports[:3], strict=True):
                 where = folder / str(port)
-                self.nodes[port] = Node(
+                self.nodes[place.host, port] = Node(
                     name,
                     where,
+                    place,
                     port,
-                    *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(where), "--save", ""),
+                    *("--port", str(port), "--bind", place.host, "--dir", str(where), "--save", ""),
                     *("--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"),
-                    *("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", *secret, *follows),
+                    *("--min-replicas-to-write", "1", "--min-replicas-max-lag", str(LAG), "--protected-mode", "no"),
+                    *(("--replicaof", *first.split(" ")) if port != ports[0] else ()),
+                    *secret,
                     password=password,
                 )
-            self._in_sync(ports[0], 2)
-            for port in self.sentinel_ports:
+            self._in_sync(self.nodes[places[0].host, ports[0]], 2)
+            for place, port in zip(places, ports[3:], strict=True):
                 where = folder / str(port)
                 where.mkdir()
                 lines = [
-                    *(f"port {port}", "bind 127.0.0.1", f"dir {where}"),
+                    *(f"port {port}", f"bind {place.host}", f"dir {where}", "protected-mode no"),
                     *([f"requirepass {sentinel_password}"] if sentinel_password else []),
-                    f"sentinel monitor {SERVICE} 127.0.0.1 {ports[0]} 2",
+                    f"sentinel monitor {SERVICE} {first} 2",
                     *([f"sentinel auth-pass {SERVICE} {password}"] if password else []),
                     f"sentinel down-after-milliseconds {SERVICE} {round(1000 * DETECTION)}",
                     f"sentinel failover-timeout {SERVICE} 3000",
                 ]
-                (where / "s.conf").write_text("\n".join(lines) + "\n")
-                where.joinpath("s.conf").chmod(0o600)
+                conf = where / "s.conf"
+                conf.write_text("\n".join(lines) + "\n")
+                conf.chmod(0o600)
                 self.sentinels.append(
-                    Node(
-                        name,
-                        folder / f"{port}-log",
-                        port,
-                        *(str(where / "s.conf"), "--sentinel"),
-                        password=sentinel_password,
-                    )
+                    Node(name, where, place, port, str(conf), "--sentinel", password=sentinel_password)
                 )
             self.is_whole()
         except BaseException:
@@ -116,16 +133,16 @@ class Watch:
 
     @property
     def hosts(self) -> str:
-        return ",".join(f"127.0.0.1:{port}" for port in self.sentinel_ports)
+        return ",".join(f"{sentinel.place.host}:{sentinel.port}" for sentinel in self.sentinels)
 
     @property
     def url(self) -> str:
         return f"redis+sentinel://{self.hosts}/{SERVICE}"
 
-    def primary(self) -> Node:
-        """Who is it, as the first Sentinel that answers says."""
-        _, port = self.sentinels[0].admin.sentinel_get_master_addr_by_name(SERVICE)
-        return self.nodes[int(port)]
+    def primary(self, number: int = 0) -> Node:
+        """Who is it, as that Sentinel says."""
+        host, port = self.sentinels[number].admin.sentinel_get_master_addr_by_name(SERVICE)
+        return self.nodes[host, int(port)]
 
     def is_whole(self) -> None:
         """Waits until all Sentinels know each other, and two replicas follow in step."""
@@ -135,15 +152,16 @@ class Watch:
             return seen["num-other-sentinels"] == 2 and seen["num-slaves"] >= 2 and "down" not in seen["flags"]
 
         wait_for(lambda: all(knows_all(sentinel) for sentinel in self.sentinels), within=60)
-        self._in_sync(self.primary().port, 2)
+        wait_for(lambda: len({self.primary(number).port for number in range(3)}) == 1, within=60)
+        self._in_sync(self.primary(), 2)
 
-    def _in_sync(self, port: int, replicas: int) -> None:
+    def _in_sync(self, node: Node, replicas: int) -> None:
         def is_so() -> bool:
             with contextlib.suppress(redis.RedisError):
-                return self.nodes[port].admin.info("replication").get("min_slaves_good_slaves") == replicas
+                return node.admin.info("replication").get("min_slaves_good_slaves") == replicas
             return False
 
-        wait_for(is_so, within=60)
+        wait_for(is_so, within=90)
 
     def kill_primary(self) -> Node:
         """Kills it, and waits until another one took its place."""
@@ -152,12 +170,17 @@ class Watch:
         self.wait_for_another(dead)
         return dead
 
-    def wait_for_another(self, than: Node) -> None:
-        wait_for(lambda: self.primary() is not than and self.primary().admin.role()[0] == "master", within=60)
+    def wait_for_another(self, than: Node, number: int = 0) -> None:
+        def is_there() -> bool:
+            primary = self.primary(number)
+            return primary is not than and primary.admin.role()[0] == "master"
+
+        wait_for(is_there, within=60)
 
     def revive(self, dead: Node) -> None:
         """Starts it again, as a replica of the new primary."""
-        dead.start("--replicaof", "127.0.0.1", str(self.primary().port))
+        primary = self.primary()
+        dead.start("--replicaof", primary.place.host, str(primary.port))
         self.is_whole()
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ def test_no_sentinel_is_there(face: str, loop: Loop) -> None:
 
 
 def test_a_client_of_ones_own(watch: Watch, face: str) -> None:  # noqa: F811
-    hosts = [("127.0.0.1", port) for port in watch.sentinel_ports]
+    hosts = [(sentinel.place.host, sentinel.port) for sentinel in watch.sentinels]
     (blocking if face == "sync" else lambda hosts: asyncio.run(awaiting(hosts)))(hosts)
 
 
