@@ -3,77 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import socket
-import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import redis
-import servers
 from conftest import wait_for
+from nodes import Node, Place, free_ports
 
 SERVICE = "wanpool"
 DETECTION = 2.0
 """seconds after which a Sentinel takes a server for dead"""
 LAG = 2
 """seconds after which a primary that no replica follows refuses writes: min-replicas-max-lag"""
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses just now."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a server and a Sentinel run."""
-
-    host: str = "127.0.0.1"
-    prefix: tuple[str, ...] = ()
-    """what stands before a command that is to run there"""
-
-
-class Node:
-    """One server, or one Sentinel; asked by a unix socket, wherever it is."""
-
-    def __init__(self, name: str, folder: Path, place: Place, port: int, *options: str, password: str = "") -> None:
-        self.place, self.port, self.folder = place, port, folder
-        folder.mkdir(exist_ok=True)
-        self._command = [*place.prefix, str(servers.binary(name)), *options, "--unixsocket", str(folder / "s")]
-        self.admin = redis.Redis(
-            unix_socket_path=str(folder / "s"), password=password or None, decode_responses=True, socket_timeout=2
-        )
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self, *options: str) -> None:
-        (self.folder / "s").unlink(missing_ok=True)
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([*self._command, *options], stdout=log, stderr=log)
-        wait_for(self._answers)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-            return bool(self.admin.ping())
-        assert self.process is not None and self.process.poll() is None, (self.folder / "log").read_text()
-        return False
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def close(self) -> None:
-        self.kill()
-        self.admin.close()
 
 
 class Watch:

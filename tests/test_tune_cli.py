@@ -471,7 +471,7 @@ def test_a_connection_in_time_wait_is_seen() -> None:
         there.close()
     wait_for(lambda: port in measure._in_time_wait())
     found = measure.lingering({port})
-    assert found.of_the_pool == 1 <= found.all
+    assert 1 <= found.of_the_pool <= found.all  # the kernel may have used the port before, to somewhere else
     assert measure.lingering({1}).of_the_pool == 0
 
 

@@ -10,7 +10,8 @@ import pytest
 from conftest import SERVERS, wait_for
 from crowd import Crowd
 from namespaces import inside, ip
-from sentinels import DETECTION, LAG, Place, Watch
+from nodes import Place
+from sentinels import DETECTION, LAG, Watch
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.clock import boottime

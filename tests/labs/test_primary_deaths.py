@@ -10,7 +10,8 @@ import pytest
 from conftest import wait_for
 from crowd import Crowd
 from faces import Loop, make
-from sentinels import DETECTION, SERVICE, Place, Watch, watch  # noqa: F401  # a fixture
+from nodes import Place
+from sentinels import DETECTION, SERVICE, Watch, watch  # noqa: F401  # a fixture
 
 from redis_wanpool import BackendUnavailable, InGrace, WanPortPool
 from redis_wanpool.clock import boottime
