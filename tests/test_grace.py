@@ -13,6 +13,7 @@ from conftest import SERVERS, Server, check_invariant, run_script, wait_for
 from faces import make
 
 from redis_wanpool import ANY, InGrace, InvalidValue, LeaseLost, PoolExhausted, WanMismatch, WanNotDefined
+from redis_wanpool.clock import boottime
 
 PREFIX = "wanpool:{test:0}:"
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
@@ -495,6 +496,29 @@ class TestReplicas:
         assert pool.snapshot(0).grace_ms == 0
         assert lease.release()
         pool.close()
+
+    def test_one_on_which_nothing_happened_for_long_is_asked_twice(self, replicated: Callable[[], Server]) -> None:
+        """It may have been stopped, and find out only after the first request that another took its place."""
+        pool = make("sync", None, self.primary.url, namespace="test", rest=0)
+        pool.define_wan(0, "20000-20001", on_failover="grace", failover_margin=MARGIN)
+        pool.close()
+        admin = self.primary.admin
+        long_ago = int(admin.hget(f"{PREFIX}config", "seen_ms")) - round(1000 * MARGIN) - 1_000
+
+        def asked(again: str = "", *, quiet: bool = True) -> str:
+            if quiet:
+                admin.hset(f"{PREFIX}config", "seen_ms", long_ago)
+            word: str = run_script(admin, "open", clock=("fedcba987654" + again, round(1000 * boottime())))[0]
+            return word
+
+        assert asked() == "OPENED", "without a replica nobody can take its place"
+        replicated()
+        assert asked(quiet=False) == "OPENED"
+        assert asked() == "STEPPED"
+        assert int(admin.hget(f"{PREFIX}config", "seen_ms")) == long_ago, "nothing was done"
+        assert asked("!") == "OPENED"
+        admin.hset(f"{PREFIX}config", "on_failover", "continue")
+        assert asked() == "OPENED"
 
     def test_unless_nobody_used_the_wan_of_late(self, replicated: Callable[[], Server], face: str, loop: Any) -> None:
         pool = make(face, loop, self.primary.url, namespace="test", network="here", rest=0)

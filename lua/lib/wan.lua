@@ -2,6 +2,7 @@
 -- must ask again. The time of a WAN is the server's clock without its steps: a step back shows against the time last seen,
 -- a step ahead against the caller's boot clock (ARGV 1 names that clock or is "", ARGV 2 is its time in ms). A request
 -- that was long on its way looks like a step: so only one that was asked again, with "!" behind the name, counts.
+-- So is who finds a server with replicas on which nothing happened for longer than the failover margin.
 -- What a clock shows is noted by the quickest request, which then counts less at the pace at which clocks may drift apart.
 -- The data may be older than the grants when the server's replication id is not the one that wrote them: after a failover, a
 -- restart, a restored file. Then a grace begins: for `grace_ms` from now nothing new is granted, and nothing is due, for the
@@ -49,6 +50,9 @@ end
 if config[16] == "grace" then
   local about = redis.call("INFO", "replication")
   source = string.match(about, "master_replid:(%x+)")
+  if #ARGV[1] == NAME and now_ms - seen_ms > tonumber(config[19]) and string.find(about, "connected_slaves:[1-9]") then
+    return {"STEPPED"} -- it may have been stopped, and find out only after this request that another one took its place
+  end
   if source ~= config[17] and not string.find(about, "role:slave", 1, true) then
     -- The same process takes another id, as the primary that it was all the time, when its first replica comes, and when
     -- the last one has been gone for repl-backlog-ttl. One that was a replica meanwhile has a second id for as long.
