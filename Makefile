@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
-# Two workers for two cores, of which one alone is half idle; tests that need this machine's ports stay in one.
-SIDE_BY_SIDE := -n 2
+# Three workers for two cores, as tests wait half of their time; those that need this machine's ports stay in one.
+SIDE_BY_SIDE := -n 3
+ON_CLUSTERS := $(patsubst %,tests/test_%.py,protocol scripts queue definition reaper operator bounded model) tests/faults/test_faults.py
 SERVERS := valkey-9.1 redis-6.2 redis-8.2 libfaketime
 
 .PHONY: demo test test-all check bench faults fmt clean
@@ -28,11 +29,12 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	WANPOOL_LONG=$${WANPOOL_LONG:-0.5} $(BIN)/python -m pytest -q $(SIDE_BY_SIDE)
 
-# All server versions, the labs, the mutants, and the suite against the built wheel; needs what .ci/run installs, and root.
+# All server versions, clusters of three primaries and three replicas, the labs, the mutants, and the suite against the built wheel; needs what .ci/run installs, and root.
 test-all: $(VENV)/.ready
 	$(MAKE) bench QUICK=1
 	$(PYTHON) tests/servers.py
 	WANPOOL_LONG=0.5 WANPOOL_TEST_SERVERS=redis-6.2,redis-7.0,redis-8.2,valkey-8.1,valkey-9.1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE)
+	WANPOOL_LONG=0.5 WANPOOL_TEST_SERVERS=cluster-redis-8.2,cluster-valkey-9.1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not one_server" $(ON_CLUSTERS)
 	$(BIN)/python tests/safety_model.py
 	WANPOOL_FAILOVERS=50 $(BIN)/python -m pytest -q -s --show-capture=no tests/faults/test_failovers.py
 	$(AS_ROOT) env WANPOOL_LABS=1 $(BIN)/python -m pytest -q tests/labs
@@ -47,7 +49,7 @@ check: $(VENV)/.ready
 	@rm -rf build/lua && mkdir -p build/lua && $(BIN)/python tests/assembled.py build/lua
 	luacheck -q --no-color build/lua/*.lua
 	@command -v docker-compose >/dev/null || { echo "make check needs docker-compose; install it with: apt-get install docker-compose"; exit 1; }
-	docker-compose -f docker-compose.yml --profile demo --profile sentinel config -q
+	docker-compose -f docker-compose.yml --profile demo --profile sentinel --profile cluster config -q
 
 # A table and a plot of what it costs, as ratios; with QUICK=1 a short form, into build/.
 bench: $(VENV)/.ready

@@ -16,10 +16,24 @@ from redis_wanpool.clock import boottime
 from redis_wanpool.definition import WanDefinition, checked_wan
 from redis_wanpool.errors import BackendUnavailable
 from redis_wanpool.face import Face
+from redis_wanpool.forks import side_by_side_async
 from redis_wanpool.lease import Grant, LeaseState
 from redis_wanpool.leases import AsyncLease, Leasing, Streams
 from redis_wanpool.loops import on_loop, settle
-from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Dial, Request, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol import (
+    Answer,
+    Ask,
+    Call,
+    Connect,
+    Conversation,
+    Dial,
+    Fork,
+    Request,
+    Resolve,
+    Sleep,
+    Step,
+    Try,
+)
 from redis_wanpool.protocol.request import ANY, WanChoice
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.reaper import HolderSeen
@@ -232,6 +246,8 @@ class AsyncWanPortPool(Face):
     async def _answer(self, step: Step) -> Answer:
         if isinstance(step, Sleep):
             return await self._sleep(step)
+        if isinstance(step, Fork):
+            return Answer(await side_by_side_async(step.branches, self._backend.home, self._lead), boottime())
         if isinstance(step, Resolve):
             return Answer(await sockets.resolve_async(step.address), boottime())
         if isinstance(step, Try):

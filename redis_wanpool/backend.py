@@ -13,14 +13,15 @@ import redis.asyncio.sentinel
 import redis.exceptions
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 from redis.retry import Retry
 
-from redis_wanpool import sentinel
+from redis_wanpool import cluster, sentinel
 from redis_wanpool.connections import NotPrimary, strict
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, public_url
 from redis_wanpool.permission import denied
 
-SCHEMES = ("redis", "rediss", "unix", "fake", *sentinel.SCHEMES)
+SCHEMES = ("redis", "rediss", "unix", "fake", *sentinel.SCHEMES, *cluster.SCHEMES)
 _fakes: dict[str, Any] = {}
 
 
@@ -76,10 +77,6 @@ class Backend:
         """Whether the user made the client, and so closes it."""
         return self._given is not None
 
-    def is_given(self, client: Any) -> bool:
-        """Whether that client is the user's own."""
-        return client is self._given
-
     @cached_property
     def is_fake(self) -> bool:
         if self._given is None:
@@ -92,8 +89,28 @@ class Backend:
         return self._given is None and self.url.startswith(sentinel.SCHEMES)
 
     @property
+    def is_cluster(self) -> bool:
+        """Whether the keys are spread over the nodes of a cluster."""
+        return self._given is None and self.url.startswith(cluster.SCHEMES)
+
+    @cached_property
+    def _slots(self) -> cluster.Slots:
+        return cluster.Slots(cluster.Cluster.parse(self.url).seeds)
+
+    def home(self, key: str) -> object:
+        """Where a key is, as far as is known: what has one home is asked for one after another."""
+        return self._slots.owner(key_slot(key.encode())) if self.is_cluster else None
+
+    @property
+    def shards(self) -> list[str]:
+        """The addresses of a cluster's primaries, as far as is known; "" for a single server."""
+        return [f"{host}:{port}" for host, port in self._slots.primaries] if self.is_cluster else [""]
+
+    @property
     def database(self) -> int:
         """The number of the database that the URL names."""
+        if self.is_cluster:
+            return 0
         parse: Any = redis.connection.parse_url
         options = sentinel.Watched.parse(self.url).options if self.is_watched else parse(self.url)
         return int(options.get("db", 0))
@@ -109,6 +126,8 @@ class Backend:
         if self.is_watched:
             watched = sentinel.Watched.parse(self.url)
             return redis.Redis(connection_pool=watched.pool(self._options(None)))
+        if self.is_cluster:
+            return cluster.Client(cluster.Cluster.parse(self.url), self._slots, self._options(None))
         pool: Any = redis.ConnectionPool.from_url(self.url, **self._options(Retry(NoBackoff(), 0)))
         pool.connection_class = strict(pool.connection_class, blocking=True)
         return redis.Redis(connection_pool=pool)
@@ -124,9 +143,30 @@ class Backend:
         if self.is_watched:
             watched = sentinel.Watched.parse(self.url)
             return redis.asyncio.Redis.from_pool(watched.async_pool(self._options(None)))
+        if self.is_cluster:
+            return cluster.AsyncClient(cluster.Cluster.parse(self.url), self._slots, self._options(None))
         pool: Any = redis.asyncio.ConnectionPool.from_url(self.url, **self._options(AsyncRetry(NoBackoff(), 0)))
         pool.connection_class = strict(pool.connection_class, blocking=False)
         return redis.asyncio.Redis.from_pool(pool)
+
+    @staticmethod
+    def servers(client: Any) -> list[Any]:
+        """A client of each server behind a blocking client."""
+        return list(client.primaries().values()) if isinstance(client, cluster.Client) else [client]
+
+    def hang_up(self, client: Any) -> None:
+        """Closes the connections of a blocking client that nobody uses just now, unless it is the user's own."""
+        if client is not None and client is not self._given:
+            pool = client if self.is_cluster else client.connection_pool
+            pool.disconnect(inuse_connections=False)
+
+    @staticmethod
+    def patience(client: Any) -> float | None:
+        """Seconds that a client waits for an answer; None: without limit."""
+        if isinstance(client, cluster.Client):
+            return client.patience
+        seconds: float | None = client.connection_pool.connection_kwargs.get("socket_timeout")
+        return seconds
 
     def _options(self, retry: Any) -> dict[str, Any]:
         return {
@@ -166,7 +206,18 @@ class Backend:
         if isinstance(error, sentinel.NO_PRIMARY):
             return BackendUnavailable(
                 f"no Sentinel of {self.name} tells of a primary that is alive: {sentinel.why(error)}; after a failure "
-                "they need some seconds"
+                "they need some seconds",
+                answered=False,
+            )
+        if isinstance(error, redis.exceptions.MovedError):
+            return BackendUnavailable(
+                f"Redis ({self.name}) is one node of a cluster, and others have these keys: give the URL of the "
+                f"cluster, like {cluster.LIKE}"
+            )
+        if isinstance(error, cluster.NOT_NOW):
+            return BackendUnavailable(
+                f"Redis ({self.name}) does not serve these keys just now: they move to another node, or theirs has "
+                f"failed ({public_url(error)}); see to it with: redis-cli --cluster check"
             )
         if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
             if may_not := denied(error, keys):
@@ -181,7 +232,8 @@ class Backend:
             )
         return BackendUnavailable(
             f"Redis ({self.name}) does not answer within {self.timeout:g} s: "
-            f"{public_url(error) or type(error).__name__}; check that it runs, and the URL"
+            f"{public_url(error) or type(error).__name__}; check that it runs, and the URL",
+            answered=False,
         )
 
 
@@ -190,12 +242,15 @@ def checked_url(url: object) -> str:
     if not isinstance(url, str):
         raise InvalidValue(f"url {type(url).__name__}: must be text like redis://10.0.0.2:6379/0")
     shown = public_url(url if "://" in url else url.rpartition("@")[2])
-    if url.startswith(tuple(f"{scheme}://" for scheme in sentinel.SCHEMES)):
-        try:
-            sentinel.Watched.parse(url)
-        except (TypeError, ValueError):
-            raise InvalidValue(f"url {shown!r}: write it like {sentinel.LIKE}, with options of redis-py only") from None
-        return url
+    for module, parse in ((sentinel, sentinel.Watched.parse), (cluster, cluster.Cluster.parse)):
+        if url.startswith(tuple(f"{scheme}://" for scheme in module.SCHEMES)):
+            try:
+                parse(url)
+            except (TypeError, ValueError):
+                raise InvalidValue(
+                    f"url {shown!r}: write it like {module.LIKE}, with options of redis-py only"
+                ) from None
+            return url
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -235,6 +290,8 @@ def given_client(client: Any, *, blocking: bool) -> Any:
     if client is None or isinstance(client, kinds):
         return client
     wanted = "redis.Redis" if blocking else "redis.asyncio.Redis"
+    if type(client).__name__ == "RedisCluster":
+        raise InvalidValue("client RedisCluster: give the URL of the cluster: redis+cluster://")
     raise InvalidValue(f"client {type(client).__name__}: this pool needs a {wanted}")
 
 

@@ -124,6 +124,8 @@ class PoolClosed(WanpoolError):
 class BackendUnavailable(WanpoolError):
     """Redis does not answer, or answers that it cannot do it, or too few servers confirmed a grant."""
 
+    answered: bool = True
+    """whether it did: then others who ask it for something else may be served"""
     confirmed: int | None = None
     """how many servers did, of those that min_replicas and fsync want; None where it is not about that"""
     wanted: int | None = None

@@ -18,18 +18,18 @@ from redis_wanpool.background import Background
 from redis_wanpool.clock import boottime
 from redis_wanpool.definition import checked_port, checked_seconds, checked_wan
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, PoolClosed
+from redis_wanpool.forks import side_by_side
 from redis_wanpool.handovers import Handovers
 from redis_wanpool.holder import boot_clock, this_holder
 from redis_wanpool.lease import Grant, LeaseState
 from redis_wanpool.netsh import kept_ports
-from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Protocol, Step
+from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Fork, Protocol, Step
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.reaper import HolderSeen, Reaper
 from redis_wanpool.sockets import Failure, LeasedSocket, Tie
 from redis_wanpool.wakeups import Wakeups
 
 logger = logging.getLogger("redis_wanpool")
-
 
 NOT_HELD = "port %d of WAN %d (namespace %r) is not held by this pool object (%s) but by %s; nothing was released"
 CLOSED = ("fin", "drained", "reset", "time_wait")
@@ -96,6 +96,7 @@ class Face:
             make_lease=self._make_lease,
             on_failover="continue" if self._backend.is_embedded or self._backend.is_fake else "grace",
             is_fake=self._backend.is_fake,
+            is_sharded=not self._backend.given and self._backend.is_cluster,
         )
         self._heartbeat = Background("wanpool-heartbeat", self._beat)
         self._losswatch = Background("wanpool-losswatch", self._watch)
@@ -197,6 +198,8 @@ class Face:
             conversation.close()
 
     def _perform(self, step: Step) -> Answer:
+        if isinstance(step, Fork):
+            return Answer(side_by_side(step.branches, self._backend.home, self._run_blocking), boottime())
         if not isinstance(step, (Call, Ask)):
             raise TypeError(f"{step} is for a caller, not for the background")
         try:
@@ -336,10 +339,8 @@ class Face:
             self._run_blocking(self.protocol.give_back())
         self._hang_up()
 
-    def _hang_up(self) -> None:
-        """Closes the connections that nobody uses just now: others are of calls that the pool's end met."""
-        if self._client is not None and not self._backend.is_given(self._client):
-            self._client.connection_pool.disconnect(inuse_connections=False)
+    def _hang_up(self) -> None:  # not those in use: they are of calls that the pool's end met
+        self._backend.hang_up(self._client)
 
     def _begin_anew(self) -> None:
         """In a forked child: the parent's leases are not ours, nor are its threads, locks and connections."""

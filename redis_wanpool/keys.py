@@ -16,8 +16,13 @@ WAN_KEYS = (
     "waiters",
     "networks",
     "leaving",
+    "nothing",
 )
-"""The keys of a WAN, in the order in which every WAN script gets them (see lua/lib/keys.lua)."""
+"""The keys of a WAN, in the order in which every WAN script gets them (see lua/lib/keys.lua).
+
+Nobody writes "nothing". A cluster runs a script while its slot moves only if it finds all declared keys in one place:
+so it does not run ours, which would stop halfway at the first other key (a lease's) that has moved already.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class WanKeys:
         return f"{self.prefix}wake:{holder}"
 
 
-def namespace_keys(namespace: str) -> tuple[str, str]:
+def namespace_keys(namespace: str) -> tuple[str, str, str]:
     """The keys of a namespace, in the order in which every namespace script gets them (see lua/lib/namespace.lua)."""
     prefix = f"wanpool:{{{namespace}}}:"
-    return prefix + "wans", prefix + "holders"
+    return prefix + "wans", prefix + "holders", prefix + "nothing"

@@ -23,8 +23,8 @@ class WanPortPool(Face):
     """Leases source ports of WANs, coordinated by Redis.
 
     Args:
-        url: redis://, redis+sentinel://, both with rediss for TLS, unix:// or fake://; None: from the configuration,
-            last the embedded server.
+        url: redis://, redis+sentinel://, redis+cluster://, all with rediss for TLS, unix:// or fake://; None: from the
+            configuration, last the embedded server.
         namespace: one pool of WANs in a Redis; default "default".
         network: what the router sees as one source address; default: this network namespace.
         rest: seconds before this network may have a port again; default by platform.

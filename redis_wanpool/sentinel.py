@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 import redis
 import redis.asyncio
@@ -12,9 +11,9 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.connection import parse_url
 from redis.retry import Retry
 
+from redis_wanpool.addresses import Address, Several
 from redis_wanpool.connections import strict
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
@@ -28,7 +27,7 @@ class Watched:
     """A service that Sentinels watch, and how to talk to them and to its primary."""
 
     service: str
-    sentinels: tuple[tuple[str, int], ...]
+    sentinels: tuple[Address, ...]
     is_tls: bool
     options: dict[str, Any]
     """of the connections to the primary, as redis-py has them"""
@@ -42,27 +41,16 @@ class Watched:
         Raises:
             ValueError, TypeError: it is no such URL, or an option is unknown; the message may show a password.
         """
-        scheme, _, rest = url.partition("://")
-        rest, _, query = rest.partition("?")
-        where, _, path = rest.partition("/")
-        user, at, hosts = where.rpartition("@")
-        service, _, database = path.strip("/").partition("/")
-        sentinels = tuple(_address(host) for host in hosts.split(","))
-        if scheme not in SCHEMES or not service or (database and not database.isdecimal()):
-            raise ValueError("no service, or a database that is no number")
-        is_tls = scheme.startswith("rediss")
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-        own = {name: value for name, value in pairs if name in ("sentinel_username", "sentinel_password")}
-        others = urlencode([pair for pair in pairs if pair[0] not in own])
-        read: Any = parse_url
-        options = read(f"{'rediss' if is_tls else 'redis'}://{user}{at}sentinel/{database}" + (others and f"?{others}"))
-        for name in ("host", "port", "connection_class"):
-            options.pop(name, None)
-        tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
-        login = {name.removeprefix("sentinel_"): value for name, value in own.items()}
-        found = cls(service, sentinels, is_tls, options, {**login, **tls})
-        _kind(redis.sentinel, is_tls)(connection_pool=None, **options)  # as the client will: it connects to nothing
-        return found
+        named = Several.parse(url, SCHEMES, PORT, ("sentinel_username", "sentinel_password"))
+        service, database = named.path if len(named.path) == 2 else (*named.path, "")
+        if database and not database.isdecimal():
+            raise ValueError("a database that is no number")
+        if database:
+            named.options["db"] = int(database)
+        tls = {name: value for name, value in named.options.items() if name.startswith("ssl_")}
+        login = {name.removeprefix("sentinel_"): value for name, value in named.own.items()}
+        _kind(redis.sentinel, named.is_tls)(connection_pool=None, **named.options)  # as the client will
+        return cls(service, named.addresses, named.is_tls, named.options, {**login, **tls})
 
     def pool(self, options: dict[str, Any]) -> Any:
         """A blocking pool of connections to the primary."""
@@ -128,13 +116,3 @@ def blocking_twin(pool: Any, options: dict[str, Any]) -> Any:
 
 def _kind(module: Any, is_tls: bool) -> Any:
     return module.SentinelManagedSSLConnection if is_tls else module.SentinelManagedConnection
-
-
-def _address(text: str) -> tuple[str, int]:
-    """A host with or without a port; an IPv6 address with one is in brackets."""
-    host, colon, port = text.rpartition(":") if ":" in text and not text.endswith("]") else (text, "", "")
-    host = host.removeprefix("[").removesuffix("]")
-    number = int(port) if colon else PORT
-    if not host or not 0 < number < 65_536 or set(host) & set(" /?#"):
-        raise ValueError("a Sentinel without a host, or with an impossible port")
-    return host, number

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redis_wanpool import signals
+from redis_wanpool.backend import Backend
 
 logger = logging.getLogger("redis_wanpool")
 
@@ -61,7 +62,7 @@ class Wakeups:
     def _run(self, wan_idx: int) -> None:
         signals.deaf()
         client = self._client()
-        timeout = client.connection_pool.connection_kwargs.get("socket_timeout")
+        timeout = Backend.patience(client)
         slice_ = self.SLICE if timeout is None else min(self.SLICE, timeout / 2)
         while not self._closed.is_set():
             with self._lock:

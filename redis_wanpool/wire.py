@@ -7,6 +7,7 @@ from typing import Any
 
 import redis
 
+from redis_wanpool import cluster
 from redis_wanpool.backend import plain
 from redis_wanpool.clock import boottime
 from redis_wanpool.durability import Durability
@@ -39,9 +40,15 @@ def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     be asked again, to be sure that it was not the request that took so long. `clock` names the caller's boot clock;
     None is for the in-process stand-in, which has no connections, and this process's own clock.
     """
+    if isinstance(client, cluster.Client):
+        if isinstance(step, Ask) and step.everywhere:
+            sent = boottime()
+            return Answer(plain(client.everywhere(lambda node: node.execute_command(*step.words))), sent)
+        return client.follow(step.keys, lambda node: run(node, step, clock))
     sent = boottime()
     if isinstance(step, Ask):
-        return Answer(plain(client.execute_command(*step.words)), sent)
+        reply = client.execute_command(*step.words)
+        return Answer(plain([["", reply]] if step.everywhere else reply), sent)
     if clock is None:
         run_fake = client.register_script(step.script.source)
         return Answer(plain(run_fake(keys=step.keys, args=step.timed_args("", sent))), sent)
@@ -61,9 +68,15 @@ def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
 
 async def run_async(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     """The same on an asyncio client."""
+    if isinstance(client, cluster.AsyncClient):
+        if isinstance(step, Ask) and step.everywhere:
+            sent = boottime()
+            return Answer(plain(await client.everywhere(lambda node: node.execute_command(*step.words))), sent)
+        return await client.follow(step.keys, lambda node: run_async(node, step, clock))
     sent = boottime()
     if isinstance(step, Ask):
-        return Answer(plain(await client.execute_command(*step.words)), sent)
+        reply = await client.execute_command(*step.words)
+        return Answer(plain([["", reply]] if step.everywhere else reply), sent)
     if clock is None:
         run_fake = client.register_script(step.script.source)
         return Answer(plain(await run_fake(keys=step.keys, args=step.timed_args("", sent))), sent)

@@ -95,6 +95,14 @@ class Server:
 
         wait_for(answers)
 
+    def cut(self) -> None:
+        """Ends the connections of all clients."""
+        self.admin.execute_command("CLIENT", "KILL", "TYPE", "normal")
+
+    def restart(self, *options: str) -> None:
+        self.stop()
+        self.start(*options)
+
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         self.process.send_signal(how)
         self.process.wait()
@@ -119,6 +127,15 @@ class Fake:
         backend._fakes.pop(self.url, None)
 
 
+def start_server(name: str, folder: Path, *options: str) -> Any:
+    """A server, or a cluster if its name begins so."""
+    if not name.startswith("cluster-"):
+        return Server(name, folder, *options)
+    from clusters import Shards
+
+    return Shards(name.removeprefix("cluster-"), folder, replicas=1, options=options)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def hears_interrupts() -> None:
     """Who runs the tests in the background has SIGINT ignored, and so would all programs that they start."""
@@ -137,16 +154,16 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
-    found: dict[str, Server] = {}
+def running() -> Iterator[dict[str, Any]]:
+    found: dict[str, Any] = {}
     yield found
     for server in found.values():
         server.close()
 
 
-def _server(name: str, running: dict[str, Server], factory: pytest.TempPathFactory) -> Server:
+def _server(name: str, running: dict[str, Any], factory: pytest.TempPathFactory) -> Any:
     if name not in running:
-        running[name] = Server(name, factory.mktemp(name))
+        running[name] = start_server(name, factory.mktemp(name))
     running[name].admin.flushall()
     return running[name]
 

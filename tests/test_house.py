@@ -18,10 +18,10 @@ FLOORS = [
     {"pool", "aio", "leases"},
     {"face"},
     {"wire", "life", "reaper"},
-    {"protocol", "wakeups", "background", "config", "loops", "handovers"},
+    {"protocol", "forks", "wakeups", "background", "config", "loops", "handovers"},
     {"backend", "server"},
-    {"snapshot", "safety", "sentinel", "permission"},
-    {"connections"},
+    {"snapshot", "safety", "sentinel", "cluster", "permission"},
+    {"connections", "addresses"},
     {"lease", "sockets", "scripts", "keys", "definition", "durability"},
     {"holder", "rest", "netsh", "verdict", "errors", "clock", "language", "signals"},
 ]

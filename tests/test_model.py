@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LONG, SEED, SERVERS, Server, age_wan, check_invariant, run_script
+from conftest import LONG, SEED, SERVERS, age_wan, check_invariant, run_script, start_server
 from faces import Loop, make
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
@@ -166,7 +166,7 @@ class Wan(RuleBasedStateMachine):
 
     face: str
     loop: Loop
-    server: Server
+    server: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -390,14 +390,14 @@ class Wan(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def model_server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(SERVERS[0], tmp_path)
+def model_server(tmp_path: Path) -> Iterator[Any]:
+    server = start_server(SERVERS[0], tmp_path)
     yield server
     server.close()
 
 
 @pytest.mark.timeout(120 * LONG)
-def test_whatever_happens_a_wan_does_what_its_model_does(face: str, loop: Loop, model_server: Server) -> None:
+def test_whatever_happens_a_wan_does_what_its_model_does(face: str, loop: Loop, model_server: Any) -> None:
     machine = type("AnyWan", (Wan,), {"face": face, "loop": loop, "server": model_server})
     chosen = settings(
         max_examples=round(20 * LONG),

@@ -483,7 +483,8 @@ def test_a_cancellation_at_any_await_leaves_no_place_and_leaks_no_port(
             for nth in range(1, 200):
                 await pool.snapshot(0)  # the last attempt may have broken the connection: now there is one again
                 if not connected:
-                    await pool._loop_client().connection_pool.disconnect()
+                    client = pool._loop_client()
+                    await getattr(client, "connection_pool", client).disconnect()
                 attempt = Cancelled(acquire_and_release(), nth, after)
                 task = asyncio.create_task(attempt.run())
                 await asyncio.wait([task])

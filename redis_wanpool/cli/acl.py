@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 from redis_wanpool import config
 from redis_wanpool.backend import Backend
+from redis_wanpool.cluster import SCHEMES as CLUSTERS
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.language import said
 from redis_wanpool.scripts import names, script
@@ -29,12 +30,13 @@ ASKED = {
 """role -> the scripts that it runs; and what is asked besides, of a viewer by docs/redis-cli.md, too"""
 
 
-def commands(role: str, *, fsync: bool = False) -> tuple[str, ...]:
+def commands(role: str, *, fsync: bool = False, cluster: bool = False) -> tuple[str, ...]:
     """The commands that it needs: a server checks those that a script calls, too."""
     called = re.findall(r'redis\.call\("([A-Z]+)"', "".join(script(name).source for name in SCRIPTS[role]))
     unused = {"hset"} if role == "viewer" else set()  # it stands in lua/lib/wan.lua, for those that change something
     confirmed = {"waitaof"} if fsync and "wait" in ASKED[role] else set()  # a word that Redis has from 7.2 only
-    return tuple(sorted({*map(str.lower, called), *ASKED[role], *confirmed} - unused))
+    found = {"cluster|slots"} if cluster else set()  # who asks a single server may not even look at its configuration
+    return tuple(sorted({*map(str.lower, called), *ASKED[role], *confirmed, *found} - unused))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,9 @@ class User:
     aclfile: str
 
     @classmethod
-    def of(cls, role: str, name: str, namespace: str, database: int, *, fsync: bool) -> User:
+    def of(cls, role: str, name: str, namespace: str, database: int, *, fsync: bool, cluster: bool) -> User:
         keys = f"wanpool:{{{namespace}}}:*", f"wanpool:{{{namespace}:*"  # no letter of a namespace is special in a glob
-        needed = (*commands(role, fsync=fsync), *(["select"] if database else []))
+        needed = (*commands(role, fsync=fsync, cluster=cluster), *(["select"] if database else []))
         rules = ["on", ">PASSWORD", "resetchannels", *(f"~{key}" for key in keys), *(f"+{name}" for name in needed)]
         text = " ".join(rules)
         return cls(role, name, keys, needed, f"ACL SETUSER {name} reset {text}", f"user {name} {text}")
@@ -69,6 +71,11 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("role", choices=tuple(SCRIPTS), nargs="?", help="(default: all three)")
     parser.add_argument("--user", metavar="NAME", help="the user's name (default: wanpool-NAMESPACE-ROLE)")
+    parser.add_argument(
+        "--cluster",
+        action="store_true",
+        help="for a cluster, whose slots they ask for (default: as the URL says)",
+    )
     parser.add_argument(
         "--fsync",
         action="store_true",
@@ -88,9 +95,10 @@ def acl(options: argparse.Namespace) -> int:
             )
     namespace = settings.namespace
     database = 0 if settings.url is None or settings.url.startswith("fake:") else Backend(settings.url).database
+    cluster = options.cluster or (settings.url or "").startswith(CLUSTERS)
     fsync = options.fsync or (settings.durability is not None and settings.durability.fsync)
     users = [
-        User.of(role, options.user or f"wanpool-{namespace}-{role}", namespace, database, fsync=fsync)
+        User.of(role, options.user or f"wanpool-{namespace}-{role}", namespace, database, fsync=fsync, cluster=cluster)
         for role in ([options.role] if options.role else SCRIPTS)
     ]
     if options.json:

@@ -19,6 +19,7 @@ from redis_wanpool import WanPortPool, server
 from redis_wanpool.cli.judge import Judge, Verdict, read_log, verdict, write_log
 from redis_wanpool.cli.screen import Screen, bar
 from redis_wanpool.config import settings
+from redis_wanpool.protocol import Ask, Conversation
 from redis_wanpool.snapshot import ListedLease, WanSnapshot
 
 WANS = {0: "20000-20063", 1: "22000-22063", 2: "24000-24063"}
@@ -167,6 +168,8 @@ class Show:
         where = f"-s {url.removeprefix('unix://')}" if url.startswith("unix:") else f"-u {self.pool.url}"
         if self.pool._backend.is_watched:
             where = "-h PRIMARY"
+        if self.pool._backend.is_cluster:
+            where = "-c -h ANY_NODE"
         words = f"hgetall '{key}'" if key else f"zrange 'wanpool:{{{self.pool.namespace}:0}}:leased' 0 -1"
         return f"redis-cli {where} {words}"
 
@@ -222,7 +225,7 @@ class Show:
             port = next(iter(leased))
             wan_idx = next(wan.wan_idx for wan in seen for lease in wan.leases if lease.port == port)
             self.sample_key = self.pool.protocol.wan_keys(wan_idx).lease(port)
-            found = self.pool._blocking_client().hgetall(self.sample_key)
+            found: dict[str, str] = self.pool._run(_read(self.sample_key))
             self.sample = {name: value for name, value in found.items() if name != "lease_id"}
         return seen
 
@@ -287,6 +290,11 @@ class Show:
         return code
 
 
+def _read(key: str) -> Conversation[dict[str, str]]:
+    reply: dict[str, str] = (yield Ask(("HGETALL", key))).reply
+    return reply
+
+
 def _judged(found: Verdict, visits: int) -> int:
     for finding in [*found.double, *found.fence, *found.wrong_port]:
         print(f"FAILED: {finding}")
@@ -300,7 +308,7 @@ def _judged(found: Verdict, visits: int) -> int:
 
 def _remove(pool: WanPortPool) -> None:
     """Removes the namespace of the demo, and nothing else."""
-    client = pool._blocking_client()
-    for pattern in (f"wanpool:{{{pool.namespace}}}:*", f"wanpool:{{{pool.namespace}:*}}:*"):
-        for key in client.scan_iter(match=pattern, count=1000):
-            client.delete(key)
+    for shard in pool._backend.servers(pool._blocking_client()):
+        for pattern in (f"wanpool:{{{pool.namespace}}}:*", f"wanpool:{{{pool.namespace}:*}}:*"):
+            for key in shard.scan_iter(match=pattern, count=1000):
+                shard.delete(key)

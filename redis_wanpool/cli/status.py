@@ -16,6 +16,7 @@ from redis_wanpool.cli.texts import one_line, seconds_of, span, table, width, wr
 from redis_wanpool.clock import boottime
 from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.language import said
+from redis_wanpool.protocol import Conversation
 from redis_wanpool.snapshot import WanSnapshot
 
 COUNTS = ("total", "free", "leased", "cooling", "withheld")
@@ -92,10 +93,10 @@ class WanStatus:
         }
 
 
-def look(pool: WanPortPool, wan_idx: int) -> WanStatus:
+def look(pool: WanPortPool, wan_idx: int) -> Conversation[WanStatus]:
     """How a WAN is now."""
-    seen = pool.snapshot(wan_idx)
-    quarantined, *more = pool._run(pool.protocol.outlook(wan_idx, LOOKS_AHEAD))
+    seen = yield from pool.protocol.snapshot(wan_idx)
+    quarantined, *more = yield from pool.protocol.outlook(wan_idx, LOOKS_AHEAD)
     frees = tuple(min(seen.total - seen.leased - seen.withheld, seen.free + count) for count in more)
     return WanStatus(seen, quarantined, frees, pool._settings.rest)
 
@@ -112,14 +113,15 @@ class Seen:
 
 def look_at_all(pool: WanPortPool) -> Seen:
     redis = {"url": pool.url, **pool._run(pool.protocol.server_facts(look=not pool._backend.is_fake))}
-    wans: list[WanStatus] = []
+    indexes = pool.wans()
+    looks = pool._run(pool.protocol.side_by_side([(wan_idx, look(pool, wan_idx)) for wan_idx in indexes]))
     troubles: dict[int, str] = {}
-    for wan_idx in pool.wans():
-        try:
-            wans.append(look(pool, wan_idx))
-        except (WanNotDefined, WanMismatch) as error:
-            troubles[wan_idx] = one_line(str(error))
-    return Seen(redis, wans, troubles)
+    for wan_idx, seen in zip(indexes, looks, strict=True):
+        if isinstance(seen, (WanNotDefined, WanMismatch)):
+            troubles[wan_idx] = one_line(str(seen))
+        elif isinstance(seen, WanpoolError):
+            raise seen
+    return Seen(redis, [seen for seen in looks if not isinstance(seen, WanpoolError)], troubles)
 
 
 def status(options: argparse.Namespace) -> int:

@@ -18,20 +18,22 @@ def judge(facts: ServerFacts) -> Iterator[Finding]:
 
 def judge_margins(facts: ServerFacts, wans: Sequence[WanSnapshot]) -> Iterator[Finding]:
     """Whether a grace is longer than an old primary can go on beside the new one."""
-    lag = facts.setting("min-replicas-max-lag")
+    name, lag, step = "min-replicas-max-lag", facts.setting("min-replicas-max-lag"), 1
+    if facts.cluster:  # where the primary of a minority stops by itself, half of this after the new one at the latest
+        name, lag, step = "cluster-node-timeout", (facts.setting("cluster-node-timeout") or 0) // 2000, 2000
     if not facts.replicas or not lag:
         return
     for wan in wans:
         margin = int(wan.config["failover_margin_ms"]) / 1000
         left = int(wan.config["lease_ttl_ms"]) / 1500  # of a lease whose holder has gone to a new primary
-        shorter = f"CONFIG SET min-replicas-max-lag {max(1, int(min(margin, left - 2)))}, CONFIG REWRITE"
+        shorter = f"CONFIG SET {name} {step * max(1, int(min(margin, left - 2)))}, CONFIG REWRITE"
         if wan.config["on_failover"] == "grace" and min(margin, left - 2) < lag:
             yield Finding(
                 WARN,
                 "grace-margin",
                 (wan.wan_idx,),
                 f"WAN {wan.wan_idx}: failover_margin {margin:g} s, lease_ttl {1.5 * left:g} s, "
-                f"min-replicas-max-lag {lag} s",
+                f"{name} {lag * max(1, step // 1000)} s",
                 said(
                     "a primary that is cut off may go on for longer than a grace, or two thirds of a lease, allow for",
                     "被隔离的主节点继续工作的时间，可能超过宽限期余量或租约三分之二时长所允许的范围",
@@ -123,6 +125,12 @@ def _replicas(facts: ServerFacts) -> Iterator[Finding]:
         )
     elif facts.replicas == 0:
         yield Finding(OK, "replicas", (), said("no replicas: no failover", "没有副本：不会故障切换"))
+    elif facts.cluster and not wanted:
+        means = said(
+            f"a failover forgets what no replica has yet (now {facts.lag} s); " + _twice(),
+            f"故障切换会丢失副本尚未收到的内容（当前 {facts.lag} 秒）；" + _twice(),
+        )
+        yield Finding(OK, "replicas", (), count, means)
     elif wanted or facts.enough_replicas is not None:
         means = said(
             f"a failover forgets the grants of the moment, of {lag or 10} s at most; " + _twice(),

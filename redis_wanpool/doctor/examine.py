@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redis_wanpool.config import Settings
 from redis_wanpool.definition import port_numbers
@@ -47,12 +47,12 @@ def examine_redis(pool: WanPortPool, settings: Settings) -> Examined:
     """Redis, and the WANs in it beside those of this machine's wanpool.toml."""
     findings: list[Finding] = []
     try:
-        facts = None if pool._backend.is_fake else server.look(pool)
+        shards = None if pool._backend.is_fake else server.look(pool)
         seen: tuple[wans.WanFacts, ...] | None = None
         try:
             seen = wans.look(pool)
         finally:
-            findings += _judge_server(pool, facts, seen or ())
+            findings += _judge_server(pool, shards, seen or ())
         findings += wans.judge(settings.namespace, seen, settings.wans, settings.rest)
     except BackendUnavailable as error:
         return no_redis(error, findings)
@@ -106,9 +106,9 @@ def examine_machine(pool: WanPortPool | None, settings: Settings, redis: Examine
 
 
 def _judge_server(
-    pool: WanPortPool, facts: server.ServerFacts | None, seen: Sequence[wans.WanFacts]
+    pool: WanPortPool, shards: Sequence[server.ServerFacts] | None, seen: Sequence[wans.WanFacts]
 ) -> Iterator[Finding]:
-    if facts is None:
+    if shards is None:
         text = said("an in-process stand-in for Redis (fake://)", "进程内的 Redis 替身（fake://）")
         means = said(
             "nothing is shared with other processes, and nothing is kept", "不与其他进程共享，也不保存任何内容"
@@ -119,10 +119,18 @@ def _judge_server(
         return
     whole = [wan.snapshot for wan in seen if wan.snapshot is not None]
     shortest = min((int(wan.config["lease_ttl_ms"]) / 1000 for wan in whole), default=DEFAULT_TTL)
-    yield from fitness.judge(facts, shortest)
-    yield from durability.judge(facts)
-    yield from durability.judge_margins(facts, whole)
-    denied = permission.look(pool, facts, whole[0].wan_idx if whole else None)
+    found: dict[Finding, list[str]] = {}
+    for facts in shards:
+        for judged in (fitness.judge(facts, shortest), durability.judge(facts), durability.judge_margins(facts, whole)):
+            for finding in judged:
+                found.setdefault(finding, []).append(facts.shard)
+    for finding, where in found.items():
+        if len(where) == len(shards):
+            yield finding
+        else:
+            yield replace(finding, seen=f"{', '.join(where)}: {finding.seen}")
+    unseen = [one for facts in shards for one in facts.unseen]
+    denied = permission.look(pool, unseen, whole[0].wan_idx if whole else None)
     yield from permission.judge(denied, is_whole=bool(whole))
 
 

@@ -144,8 +144,9 @@ def _cluster(facts: ServerFacts) -> Iterator[Finding]:
         return
     count = "?" if facts.shards is None else str(facts.shards)
     seen = said(f"a cluster of {count} shards", f"有 {count} 个分片的集群")
-    if facts.shards is not None and facts.shards <= 1:
+    if facts.whole_cluster or (facts.shards is not None and facts.shards <= 1):
         yield Finding(OK, "cluster", (), seen)
+        yield from _coverage(facts)
         return
     yield Finding(
         FAIL,
@@ -156,8 +157,18 @@ def _cluster(facts: ServerFacts) -> Iterator[Finding]:
             "the pool talks to one node: WANs that live on another shard are refused (MOVED)",
             "端口池只与一个节点通信：位于其他分片的 WAN 会被拒绝（MOVED）",
         ),
-        said("use a Redis without cluster mode", "请使用未开启集群模式的 Redis"),
+        said("give the URL of the whole cluster: redis+cluster://", "请给出整个集群的 URL：redis+cluster://"),
     )
+
+
+def _coverage(facts: ServerFacts) -> Iterator[Finding]:
+    name = "cluster-require-full-coverage"
+    if facts.settings.get(name) == "yes":
+        means = said(
+            "while one shard has no primary, all WANs on all shards are refused",
+            "只要有一个分片没有主节点，所有分片上的全部 WAN 都会被拒绝",
+        )
+        yield Finding(WARN, "cluster-coverage", (), f"{name} yes", means, _set(name, "no"))
 
 
 def _latency(facts: ServerFacts, shortest_ttl: float) -> Iterator[Finding]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from redis_wanpool.doctor import FAIL, OK, Finding
-from redis_wanpool.doctor.server import Asking, ServerFacts
+from redis_wanpool.doctor.server import Asking
 from redis_wanpool.keys import WanKeys
 from redis_wanpool.language import said
 from redis_wanpool.pool import WanPortPool
@@ -41,9 +41,9 @@ return denied
 _DENIED = re.compile(r"permission|can't run this command|can't access at least one")
 
 
-def look(pool: WanPortPool, facts: ServerFacts, wan_idx: int | None) -> tuple[str, ...]:
+def look(pool: WanPortPool, unseen: Sequence[tuple[str, str]], wan_idx: int | None) -> tuple[str, ...]:
     """The commands that leasing takes and this user may not run; all of them show on a WAN that is defined."""
-    denied = [name for name, why in facts.unseen if name in NEEDED and is_denial(why)]
+    denied = [name for name, why in unseen if name in NEEDED and is_denial(why)]
     if wan_idx is not None and "EVAL" not in denied:
         ask = Asking(pool)
         keys = WanKeys.of(pool.namespace, wan_idx)

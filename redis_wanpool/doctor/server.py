@@ -24,6 +24,7 @@ from redis_wanpool.protocol import Ask, Conversation
 ROUND_TRIPS = 20
 _TIME = "return redis.call('TIME')"
 _SETTINGS = ("appendfsync", "save", "min-replicas-to-write", "min-replicas-max-lag", "bind", "protected-mode")
+_OF_CLUSTERS = ("cluster-node-timeout", "cluster-require-full-coverage")
 _UNREACHED = re.compile(r"^(-?DENIED|-?NOAUTH)\b")
 
 
@@ -52,8 +53,12 @@ class ServerFacts:
     """seconds by which the slowest replica is behind"""
     enough_replicas: int | None = None
     """how many keep up, where it counts them"""
+    shard: str = ""
+    """which of a cluster it is, by its primary's address"""
     cluster: bool = False
     shards: int | None = None
+    whole_cluster: bool = False
+    """whether the pool asks all of them"""
     settings: Mapping[str, str] = field(default_factory=dict)
     """those of `CONFIG GET` that it tells"""
     round_trips: tuple[float, ...] = ()
@@ -70,10 +75,11 @@ class ServerFacts:
 
 
 class Asking:
-    """Asks Redis, and notes what it does not tell this user."""
+    """Asks Redis, or a certain one of its shards, and notes what it does not tell this user."""
 
-    def __init__(self, pool: WanPortPool) -> None:
+    def __init__(self, pool: WanPortPool, shard: str = "") -> None:
         self._pool = pool
+        self._shard = shard
         self.unseen: dict[str, str] = {}
 
     def __call__(self, *words: str) -> Any:
@@ -83,7 +89,9 @@ class Asking:
             BackendUnavailable: there is no talking with this Redis.
         """
         try:
-            return asked(self._pool, *words)
+            if not self._shard:
+                return asked(self._pool, *words)
+            return dict(asked(self._pool, *words, everywhere=True)).get(self._shard)
         except BackendUnavailable as error:
             if not was_refused(error):
                 raise
@@ -91,15 +99,15 @@ class Asking:
             return None
 
 
-def asked(pool: WanPortPool, *words: str) -> Any:
-    """What any Redis replies, also one with which the pool would not work.
+def asked(pool: WanPortPool, *words: str, everywhere: bool = False) -> Any:
+    """What any Redis replies, also one with which the pool would not work; or what each shard does.
 
     Raises:
         BackendUnavailable: nothing, or an error.
     """
 
     def asking() -> Conversation[Any]:
-        return (yield Ask(words)).reply
+        return (yield Ask(words, everywhere)).reply
 
     return pool._run_blocking(asking())
 
@@ -110,30 +118,36 @@ def was_refused(error: Exception) -> bool:
     return answered and not _UNREACHED.match(str(error.__cause__))
 
 
-def look(pool: WanPortPool) -> ServerFacts:
-    """Asks the pool's Redis, whatever it is.
+def look(pool: WanPortPool) -> list[ServerFacts]:
+    """Asks the pool's Redis, whatever it is, or each of its shards.
 
     Raises:
         BackendUnavailable: there is no talking with it.
     """
-    ask = Asking(pool)
+    Asking(pool)("INFO")  # a cluster tells then which shards it has
+    return [_look(pool, shard) for shard in pool._backend.shards]
+
+
+def _look(pool: WanPortPool, shard: str) -> ServerFacts:
+    ask = Asking(pool, shard)
     info: dict[str, Any] = ask("INFO") or {}
     settings: dict[str, str] = {}
-    for name in _SETTINGS:
+    cluster = bool(info.get("cluster_enabled"))
+    for name in (*_SETTINGS, *(_OF_CLUSTERS if cluster else ())):
         if "CONFIG GET" not in ask.unseen:
             settings.update(ask("CONFIG GET", name) or {})
-    cluster = bool(info.get("cluster_enabled"))
     shards = (ask("CLUSTER INFO") or {}).get("cluster_size") if cluster else None
     round_trips, ahead = _timed(ask)
     parts = urlsplit(pool._backend.url)
+    host = shard.rpartition(":")[0] or parts.hostname or ""
     valkey = info.get("valkey_version")
     version = re.findall(r"\d+", str(valkey or info.get("redis_version", "")))[:3]
     followers = [value for name, value in info.items() if re.fullmatch(r"slave\d+", name) and isinstance(value, dict)]
     snapshots = settings.get("save") != "" and info.get("rdb_last_bgsave_status") == "err"
     return ServerFacts(
         embedded=pool._settings.url is None,
-        is_here=parts.scheme == "unix" or _is_here(parts.hostname or ""),
-        is_encrypted=parts.scheme not in ("redis", "redis+sentinel"),
+        is_here=parts.scheme == "unix" or _is_here(host),
+        is_encrypted=parts.scheme not in ("redis", "redis+sentinel", "redis+cluster"),
         has_password=has_password(pool._backend.url),
         version=tuple(map(int, version)) or None,
         is_valkey=valkey is not None,
@@ -146,7 +160,9 @@ def look(pool: WanPortPool) -> ServerFacts:
         replicas=info.get("connected_slaves"),
         lag=max((int(one.get("lag", 0)) for one in followers), default=0),
         enough_replicas=info.get("min_slaves_good_slaves"),
+        shard=shard,
         cluster=cluster,
+        whole_cluster=pool._backend.is_cluster,
         shards=None if shards is None else int(shards),
         settings=settings,
         round_trips=round_trips,

@@ -9,7 +9,7 @@ from redis_wanpool.protocol.connecting import Connecting, Dial
 from redis_wanpool.protocol.operating import Operating
 from redis_wanpool.protocol.reaping import HeldLease, Reaping
 from redis_wanpool.protocol.request import ANY, Request
-from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Fork, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.upkeep import Upkeep
 from redis_wanpool.snapshot import LeasePage
 
@@ -21,6 +21,7 @@ __all__ = [
     "Connect",
     "Conversation",
     "Dial",
+    "Fork",
     "HeldLease",
     "LeasePage",
     "Protocol",

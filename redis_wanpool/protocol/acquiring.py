@@ -138,23 +138,25 @@ class Acquiring(Wans, Confirming):
 
     def by_share(self, wans: tuple[int, ...] | None) -> Conversation[tuple[Sequence[int], float | None]]:
         """The WANs in random order, those with more weight and a larger share of ports to be had earlier."""
-        answer: Answer | None = None
         if wans is None:
             answer = yield Ask(("HKEYS", namespace_keys(self.namespace)[0]))
-            wans = tuple(sorted(map(int, answer.reply)))
-        chances: dict[int, float] = {}
-        for wan_idx in wans:
-            at, chance = self._chances.get(wan_idx, (0.0, 0.0))
-            if answer is None or answer.sent - at > CHANCES_LAST:
-                answer = yield self.call("snapshot", wan_idx, self.network, 0)
-                if answer.reply[0] != "SNAPSHOT":
-                    raise (yield from self.refused(wan_idx, answer.reply))
-                chance = self._chance(wan_idx, answer)
-                self._chances[wan_idx] = answer.sent, chance
-            chances[wan_idx] = chance
+            now, wans = answer.sent, tuple(sorted(map(int, answer.reply)))
+        else:
+            now = yield from self._look_at_chance(wans[0])
+        old = [wan_idx for wan_idx in wans if now - self._chances.get(wan_idx, (0.0, 0.0))[0] > CHANCES_LAST]
+        yield from self.all_of([(wan_idx, self._look_at_chance(wan_idx)) for wan_idx in old])
+        chances = {wan_idx: self._chances[wan_idx][1] for wan_idx in wans}
         # Efraimidis and Spirakis, weighted random sampling, 2006: the largest random ** (1 / weight) comes first
         order = sorted(chances, key=lambda wan_idx: random.random() ** (1 / max(chances[wan_idx], 1e-9)), reverse=True)
-        return order, None if answer is None else answer.sent
+        return order, now
+
+    def _look_at_chance(self, wan_idx: int) -> Conversation[float]:
+        """Sees how likely a WAN is to grant; the local time at which it was asked."""
+        answer = yield self.call("snapshot", wan_idx, self.network, 0)
+        if answer.reply[0] != "SNAPSHOT":
+            raise (yield from self.refused(wan_idx, answer.reply))
+        self._chances[wan_idx] = answer.sent, self._chance(wan_idx, answer)
+        return answer.sent
 
     def _chance(self, wan_idx: int, answer: Answer) -> float:
         seen = WanSnapshot.parse(wan_idx, answer.reply)

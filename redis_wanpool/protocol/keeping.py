@@ -26,27 +26,35 @@ class Keeping(Session):
     ) -> Conversation[dict[str, str]]:
         """Gives leases back; tells of each how it ended, now or before. `why` the system refused what is "rejected"."""
         words: dict[str, str] = {}
-        for wan_idx, batch in self.batches(leases):
-            pairs = [item for lease in batch for item in (lease.port, lease.lease_id)]
-            for lease in batch:  # first the doubt: a lease in neither would look like one that we know nothing of
-                self.doubts[wan_idx, lease.lease_id] = str(lease.port), how
-                self.leases.pop(lease.lease_id, None)
-            asked_before, wanted = [lease.asked_to_end for lease in batch], _word(how)
-            for lease in batch:
-                lease.asked_to_end = wanted
-            answer = yield self.ending(wan_idx, how, pairs, why)
-            if answer.reply[0] not in ("RELEASED", "REJECTED"):
-                raise (yield from self.refused(wan_idx, answer.reply))
-            told_of = dict(zip(batch, answer.reply[2:], strict=True))
-            unsure = [lease for lease, told in told_of.items() if told == "unsure"]
-            if unsure:
-                told_of.update((yield from self._reasserted_and_ended(wan_idx, unsure, how, why)))
-            for (lease, told), asked in zip(told_of.items(), asked_before, strict=True):
-                word = _how_gone(lease, answer, wanted if answer.repeated else asked) if told == "gone" else told
-                self.doubts.pop((wan_idx, lease.lease_id), None)
-                lease.end(word)
-                lease.asked_to_end = None
-                words[lease.lease_id] = word
+        rows = [(wan_idx, self._release_batch(wan_idx, batch, how, why)) for wan_idx, batch in self.batches(leases)]
+        for told in (yield from self.all_of(rows)):
+            words.update(told)
+        return words
+
+    def _release_batch(
+        self, wan_idx: int, batch: Sequence[LeaseState], how: str, why: str
+    ) -> Conversation[dict[str, str]]:
+        words: dict[str, str] = {}
+        pairs = [item for lease in batch for item in (lease.port, lease.lease_id)]
+        for lease in batch:  # first the doubt: a lease in neither would look like one that we know nothing of
+            self.doubts[wan_idx, lease.lease_id] = str(lease.port), how
+            self.leases.pop(lease.lease_id, None)
+        asked_before, wanted = [lease.asked_to_end for lease in batch], _word(how)
+        for lease in batch:
+            lease.asked_to_end = wanted
+        answer = yield self.ending(wan_idx, how, pairs, why)
+        if answer.reply[0] not in ("RELEASED", "REJECTED"):
+            raise (yield from self.refused(wan_idx, answer.reply))
+        told_of = dict(zip(batch, answer.reply[2:], strict=True))
+        unsure = [lease for lease, told in told_of.items() if told == "unsure"]
+        if unsure:
+            told_of.update((yield from self._reasserted_and_ended(wan_idx, unsure, how, why)))
+        for (lease, told), asked in zip(told_of.items(), asked_before, strict=True):
+            word = _how_gone(lease, answer, wanted if answer.repeated else asked) if told == "gone" else told
+            self.doubts.pop((wan_idx, lease.lease_id), None)
+            lease.end(word)
+            lease.asked_to_end = None
+            words[lease.lease_id] = word
         return words
 
     def _reasserted_and_ended(

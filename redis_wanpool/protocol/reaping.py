@@ -49,35 +49,45 @@ class Reaping(Wans, Keeping):
 
     def leases_of(self, holder: str) -> Conversation[list[HeldLease]]:
         """What a holder holds, in all WANs."""
-        leases: list[HeldLease] = []
-        for wan_idx in (yield from self.wan_indexes()):
-            try:
-                held = yield from self.held(wan_idx, holder)
-            except (WanNotDefined, WanMismatch) as error:  # it was never finished, or is of another version
-                logger.debug("cannot look after the dead there: %s", error)
-                continue
-            leases += [HeldLease(wan_idx, port, lease_id, expires_at) for port, lease_id, expires_at in held]
-        return leases
+        indexes = yield from self.wan_indexes()
+        of_each = yield from self.all_of([(wan_idx, self._held_there(wan_idx, holder)) for wan_idx in indexes])
+        return [lease for leases in of_each for lease in leases]
+
+    def _held_there(self, wan_idx: int, holder: str) -> Conversation[list[HeldLease]]:
+        try:
+            held = yield from self.held(wan_idx, holder)
+        except (WanNotDefined, WanMismatch) as error:  # it was never finished, or is of another version
+            logger.debug("cannot look after the dead there: %s", error)
+            return []
+        return [HeldLease(wan_idx, port, lease_id, expires_at) for port, lease_id, expires_at in held]
 
     def reap(self, who: Holder, leases: Sequence[HeldLease]) -> Conversation[dict[int, tuple[int, ...]]]:
         """Ends those leases that nobody renewed since they were seen, and forgets the holder; the ports that came back.
 
         A holder of which one was renewed lives, and is not forgotten.
         """
-        ports: dict[int, tuple[int, ...]] = {}
-        lives = False
-        for wan_idx in sorted({lease.wan_idx for lease in leases}):
-            of_wan = [lease for lease in leases if lease.wan_idx == wan_idx]
-            for i in range(0, len(of_wan), LEASES_A_CALL):
-                page = of_wan[i : i + LEASES_A_CALL]
-                triples = [item for lease in page for item in (lease.port, lease.lease_id, lease.expires_at)]
-                answer = yield self.call("reap", wan_idx, *triples)
-                if answer.reply[0] != "REAPED":
-                    raise (yield from self.refused(wan_idx, answer.reply))
-                words = answer.reply[2:]
-                ended = (lease.port for lease, word in zip(page, words, strict=True) if word == "reaped")
-                ports[wan_idx] = (*ports.get(wan_idx, ()), *ended)
-                lives = lives or "live" in words
-        if not lives:
+        of_wan: dict[int, list[HeldLease]] = {}
+        for lease in leases:
+            of_wan.setdefault(lease.wan_idx, []).append(lease)
+        rows = yield from self.all_of(
+            [(wan_idx, self._reap_there(wan_idx, of_wan[wan_idx])) for wan_idx in sorted(of_wan)]
+        )
+        if not any("live" in row.values() for row in rows):
             yield self.call_namespace("unregister", who.id, who.boot_id, who.pid_namespace)
-        return {wan_idx: tuple(sorted(found)) for wan_idx, found in ports.items() if found}
+        ended = {
+            wan_idx: tuple(sorted(port for port, word in row.items() if word == "reaped"))
+            for wan_idx, row in zip(sorted(of_wan), rows, strict=True)
+        }
+        return {wan_idx: ports for wan_idx, ports in ended.items() if ports}
+
+    def _reap_there(self, wan_idx: int, leases: Sequence[HeldLease]) -> Conversation[dict[int, str]]:
+        """How each lease of one WAN ended, by its port; "live" of one that was renewed."""
+        words: dict[int, str] = {}
+        for i in range(0, len(leases), LEASES_A_CALL):
+            page = leases[i : i + LEASES_A_CALL]
+            triples = [item for lease in page for item in (lease.port, lease.lease_id, lease.expires_at)]
+            answer = yield self.call("reap", wan_idx, *triples)
+            if answer.reply[0] != "REAPED":
+                raise (yield from self.refused(wan_idx, answer.reply))
+            words.update(zip((lease.port for lease in page), answer.reply[2:], strict=True))
+        return words

@@ -9,11 +9,11 @@ from weakref import WeakValueDictionary
 
 from redis_wanpool.definition import milliseconds
 from redis_wanpool.durability import Durability
-from redis_wanpool.errors import InGrace, WanMismatch, WanNotDefined, WanpoolError
+from redis_wanpool.errors import BackendUnavailable, InGrace, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.holder import Holder
 from redis_wanpool.keys import WanKeys, namespace_keys
 from redis_wanpool.lease import Grant, LeaseState
-from redis_wanpool.protocol.steps import Ask, Call, Conversation
+from redis_wanpool.protocol.steps import Ask, Call, Conversation, Fork, T
 from redis_wanpool.scripts import script
 
 LEASES_A_CALL = 500
@@ -40,6 +40,7 @@ class Session:
         make_lease: Callable[[Grant], LeaseState],
         on_failover: str,
         is_fake: bool = False,
+        is_sharded: bool = False,
         kept: Sequence[tuple[int, int]] = (),
         durability: Durability | None = None,
     ) -> None:
@@ -51,6 +52,8 @@ class Session:
         self.make_lease = make_lease
         self.is_fake = is_fake
         """whether the server is the in-process stand-in, which cannot tell who it is"""
+        self.is_sharded = is_sharded
+        """whether WANs are on several servers"""
         self.on_failover = on_failover
         """what is usual for a WAN that is defined on this server"""
         self.kept = kept
@@ -110,6 +113,35 @@ class Session:
 
     def call_namespace(self, name: str, *args: str | int) -> Call:
         return Call(script(name), namespace_keys(self.namespace), args, timed=False)
+
+    def side_by_side(self, branches: Sequence[tuple[int, Conversation[T]]]) -> Conversation[list[T | WanpoolError]]:
+        """What comes of each WAN's conversation, or its error; where there are several servers, all at once."""
+        if self.is_sharded and len(branches) > 1:
+            forked = Fork(tuple((self.wan_keys(wan_idx).declared[0], what) for wan_idx, what in branches))
+            results: list[T | WanpoolError] = (yield forked).reply
+            return results
+        results = []
+        for number, (_, conversation) in enumerate(branches, start=1):
+            try:
+                results.append((yield from conversation))
+            except WanpoolError as error:
+                results.append(error)
+                if isinstance(error, BackendUnavailable) and not error.answered:  # nor will it the others
+                    results += [error] * (len(branches) - number)
+                    break
+        return results
+
+    def all_of(self, branches: Sequence[tuple[int, Conversation[T]]]) -> Conversation[list[T]]:
+        """The same where each must come to something.
+
+        Raises:
+            WanpoolError: the first that one came to.
+        """
+        results = yield from self.side_by_side(branches)
+        found = [result for result in results if not isinstance(result, WanpoolError)]
+        if len(found) < len(results):
+            raise next(result for result in results if isinstance(result, WanpoolError))
+        return found
 
     def introduce(self) -> Conversation[None]:
         """Writes down in Redis who this holder is, and that it lives."""

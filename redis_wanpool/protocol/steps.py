@@ -13,6 +13,8 @@ from redis_wanpool.scripts import Script
 from redis_wanpool.sockets import Address
 
 T = TypeVar("T")
+KEYED = ("BLPOP", "HGET", "HGETALL", "HKEYS", "HMGET")
+"""the commands of an Ask whose second word is a key"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,14 @@ class Ask:
     """Run a Redis command that changes nothing."""
 
     words: tuple[str, ...]
+    everywhere: bool = False
+    """whether each primary is asked: the reply is a list of pairs then, of the server's name and what it replied"""
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return self.words[1:2]
+        if self.words[0] == "EVAL":
+            return self.words[3 : 3 + int(self.words[2])]
+        return self.words[1:2] if self.words[0] in KEYED else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,8 @@ class Answer:
 
     Of a Call or Ask: Redis's reply, and the local time before it was sent. Of a Sleep: in how many seconds a port
     will be there, if a call cut it short, or None, and the local time at its end. Of a Resolve: the addresses.
-    Of a Try: a Failure or None. Of a Connect: a socket or a Failure.
+    Of a Try: a Failure or None. Of a Connect: a socket or a Failure. Of a Fork: a list of what each conversation came
+    to, or its error.
     """
 
     reply: Any
@@ -95,5 +102,13 @@ class Connect:
     close_on_loss: bool
 
 
-Step = Call | Ask | Sleep | Resolve | Try | Connect
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Lead several conversations, each about one WAN, side by side where their keys are on different servers."""
+
+    branches: tuple[tuple[str, Conversation[Any]], ...]
+    """a key of the WAN, and the conversation"""
+
+
+Step = Call | Ask | Sleep | Resolve | Try | Connect | Fork
 Conversation = Generator[Step, Answer, T]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
 from redis_wanpool.lease import LeaseState
@@ -27,22 +27,25 @@ class Upkeep(Keeping):
             yield from self._clear_up(now)
         except WanpoolError as error:
             failed = self._failed("clear up after an unanswered call", error)
-        for wan_idx, batch in self.batches(self._due(now)):
-            for lease in batch:
-                lease.unreachable = True  # until the answer is there
-            try:
-                answer = yield self.renewal(wan_idx, batch)
-                if answer.reply[0] != "RENEWED":
-                    raise (yield from self.refused(wan_idx, answer.reply))
-                self.renewed(batch, answer)
-                if answer.reply[2] != self._held_here(wan_idx):
-                    yield from self._compare(wan_idx)
-            except WanpoolError as error:
+        batches = list(self.batches(self._due(now)))
+        results = yield from self.side_by_side([(wan_idx, self._renew(wan_idx, batch)) for wan_idx, batch in batches])
+        for (wan_idx, batch), result in zip(batches, results, strict=True):
+            if isinstance(result, WanpoolError):
                 for lease in batch:
-                    lease.unreachable = isinstance(error, BackendUnavailable)
-                failed = self._failed(f"renew {len(batch)} leases of WAN {wan_idx}", error)
+                    lease.unreachable = isinstance(result, BackendUnavailable)
+                failed = self._failed(f"renew {len(batch)} leases of WAN {wan_idx}", result)
         self._outage = failed
         return self._next_beat(now, failed)
+
+    def _renew(self, wan_idx: int, batch: Sequence[LeaseState]) -> Conversation[None]:
+        for lease in batch:
+            lease.unreachable = True  # until the answer is there
+        answer = yield self.renewal(wan_idx, batch)
+        if answer.reply[0] != "RENEWED":
+            raise (yield from self.refused(wan_idx, answer.reply))
+        self.renewed(batch, answer)
+        if answer.reply[2] != self._held_here(wan_idx):
+            yield from self._compare(wan_idx)
 
     def losses(self) -> list[LeaseState]:
         """The leases that ended without our release since the last call."""

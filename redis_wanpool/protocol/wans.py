@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis_wanpool.definition import MOST_PORTS_A_CALL, WanDefinition
@@ -20,8 +20,8 @@ class Wans(Session):
     def prepare(self, wans: Sequence[WanDefinition], *, look: bool, allow_eviction: bool) -> Conversation[None]:
         """Before the first use: refuses a Redis that cannot keep the promises, and defines the configured WANs."""
         if look:
-            answer = yield Ask(("INFO",))
-            check_server(answer.reply, allow_eviction, self.durability)
+            for _, info in (yield Ask(("INFO",), everywhere=True)).reply:
+                check_server(info, allow_eviction, self.durability)
         else:
             no_server(self.durability)
         for wan in wans:
@@ -157,20 +157,27 @@ class Wans(Session):
         """What Redis says of itself that an operator wants to know."""
         if not look:
             return {}
-        info = (yield Ask(("INFO",))).reply
+        infos = [info for _, info in (yield Ask(("INFO",), everywhere=True)).reply]
+
+        def facts(of: Callable[[dict[str, Any]], str]) -> str:
+            return ", ".join(dict.fromkeys(map(of, infos)))  # the same of all shards, if all is well
+
+        roles = {"master": "primary", "slave": "replica"}
         return {
-            "version": str(info.get("valkey_version") or info.get("redis_version")),
-            "role": {"master": "primary", "slave": "replica"}.get(info.get("role"), "unknown"),
-            "persistence": "aof" if info.get("aof_enabled") else "none or rdb only",
-            "eviction": str(info.get("maxmemory_policy")),
+            "version": facts(lambda info: str(info.get("valkey_version") or info.get("redis_version"))),
+            "role": facts(lambda info: roles.get(info.get("role", ""), "unknown")),
+            "persistence": facts(lambda info: "aof" if info.get("aof_enabled") else "none or rdb only"),
+            "eviction": facts(lambda info: str(info.get("maxmemory_policy"))),
+            **({"shards": str(len(infos))} if self.is_sharded else {}),
         }
 
     def usage(self) -> Conversation[dict[str, Any]]:
         """The old interface's view of all WANs: each WAN's numbers are of one moment."""
         wans: dict[int, Any] = {}
         processes: dict[str, Any] = {}
-        for wan_idx in (yield from self.wan_indexes()):
-            seen = yield from self.snapshot(wan_idx, leases=True)
+        indexes = yield from self.wan_indexes()
+        looks = yield from self.all_of([(wan_idx, self.snapshot(wan_idx, leases=True)) for wan_idx in indexes])
+        for wan_idx, seen in zip(indexes, looks, strict=True):
             wans[wan_idx] = {
                 name: getattr(seen, name)
                 for name in ("name", "state", "total", "free", "leased", "cooling", "withheld")

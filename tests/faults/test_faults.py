@@ -9,9 +9,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import LONG, SEED, SERVERS, Server, check_invariant, wait_for
+from conftest import LONG, SEED, SERVERS, check_invariant, start_server, wait_for
 from history import read, violations
 from worker import COOLDOWN, REST, TTL
 
@@ -28,7 +29,7 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "everysec")
 class Storm:
     """Workers, and what happens to them."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
+    def __init__(self, server: Any, folder: Path) -> None:
         self.server = server
         self.folder = folder
         self.random = random.Random(SEED)
@@ -71,12 +72,11 @@ class Storm:
             self.workers[index].send_signal(signal.SIGSTOP)
             self.stopped[index] = now + self.random.uniform(1.1, 1.6) * TTL
         elif what == "cut":
-            self.server.admin.execute_command("CLIENT", "KILL", "TYPE", "normal")
+            self.server.cut()
         elif what == "flush":
             self.server.admin.script_flush()
         elif what == "restart":
-            self.server.stop()
-            self.server.start(*DURABLE)
+            self.server.restart(*DURABLE)
 
     def end(self) -> None:
         for worker in self.workers:
@@ -86,8 +86,8 @@ class Storm:
 
 
 @pytest.fixture
-def durable(tmp_path: Path) -> Iterator[Server]:
-    server = Server(SERVERS[0], tmp_path, *DURABLE)
+def durable(tmp_path: Path) -> Iterator[Any]:
+    server = start_server(SERVERS[0], tmp_path, *DURABLE)
     yield server
     server.close()
 
@@ -100,7 +100,7 @@ def was_one(folder: Path) -> bool:
 
 
 @pytest.mark.timeout(120 + 2 * SECONDS)
-def test_in_a_storm_each_port_has_one_holder_and_all_come_back(durable: Server, tmp_path: Path) -> None:
+def test_in_a_storm_each_port_has_one_holder_and_all_come_back(durable: Any, tmp_path: Path) -> None:
     with WanPortPool(durable.url, namespace="test", network="judge", rest=0) as pool:
         pool.define_wan(0, f"20000-{20000 + PORTS - 1}", cooldown=COOLDOWN, lease_ttl=TTL, failover_margin=MARGIN)
         storm = Storm(durable, tmp_path)

@@ -1,5 +1,5 @@
 """One process that takes ports, uses them and gives them back, and writes down what it knows: `worker.py URL NETWORK
-FACE HISTORY SEED`. It ends when it is killed."""
+FACE HISTORY SEED [WAN]`. It ends when it is killed."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Diary:
         self._file.write(json.dumps(["use", at]) + "\n")
 
 
-def blocking(url: str, network: str, diary: Diary, chance: random.Random) -> None:
+def blocking(url: str, network: str, diary: Diary, chance: random.Random, wan_idx: int) -> None:
     pool = WanPortPool(url, namespace="test", network=network, rest=REST, connect_timeout=0.5)
     while True:
         try:
-            lease = pool.acquire(0, wait=0.5)
+            lease = pool.acquire(wan_idx, wait=0.5)
         except WanpoolError:
             time.sleep(0.02)
             continue
@@ -54,11 +54,11 @@ def blocking(url: str, network: str, diary: Diary, chance: random.Random) -> Non
             diary.note(type(error).__name__)
 
 
-async def awaiting(url: str, network: str, diary: Diary, chance: random.Random) -> None:
+async def awaiting(url: str, network: str, diary: Diary, chance: random.Random, wan_idx: int) -> None:
     pool = AsyncWanPortPool(url, namespace="test", network=network, rest=REST, connect_timeout=0.5)
     while True:
         try:
-            lease = await pool.acquire(0, wait=0.5)
+            lease = await pool.acquire(wan_idx, wait=0.5)
         except WanpoolError:
             await asyncio.sleep(0.02)
             continue
@@ -76,8 +76,9 @@ async def awaiting(url: str, network: str, diary: Diary, chance: random.Random) 
 
 
 if __name__ == "__main__":
-    url, network, face, path, seed = sys.argv[1:]
+    url, network, face, path, seed, *wan = sys.argv[1:]
+    facts = url, network, Diary(Path(path)), random.Random(seed), int(wan[0]) if wan else 0
     if face == "sync":
-        blocking(url, network, Diary(Path(path)), random.Random(seed))
+        blocking(*facts)
     else:
-        asyncio.run(awaiting(url, network, Diary(Path(path)), random.Random(seed)))
+        asyncio.run(awaiting(*facts))

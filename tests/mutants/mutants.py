@@ -527,4 +527,47 @@ MUTANTS = [
         *("            if not done:\n                self._give_up(asked, ids)\n", ""),
         *("tests/test_queue.py", "cancel"),
     ),
+    Mutant(
+        *("grace", "a primary that was stopped is believed at once", "lua/lib/wan.lua"),
+        *("now_ms - seen_ms > tonumber(config[19])", "now_ms < 0"),
+        *("tests/test_grace.py", "asked_twice"),
+    ),
+    Mutant(
+        *("cluster", "a slot that moves may run a script by halves", "redis_wanpool/keys.py"),
+        *('    "leaving",\n    "nothing",\n', '    "leaving",\n'),
+        *("tests/test_cluster.py", "stop_halfway"),
+    ),
+    Mutant(
+        *("cluster", "a redirection is not followed", "redis_wanpool/cluster.py"),
+        *("        self._moved[error.slot_id] = owner = (error.host or told_by[0], error.port)\n", ""),
+        *("tests/test_cluster.py", "redirections"),
+    ),
+    Mutant(
+        *("cluster", "who failed is asked for ever", "redis_wanpool/cluster.py"),
+        *("self._silent, self.is_stale = node, True", "self._silent = node"),
+        *("tests/test_cluster.py", "redirections"),
+    ),
+    Mutant(
+        *("cluster", "a moving slot is an error at once", "redis_wanpool/cluster.py"),
+        *("                self.slots.is_stale = True\n                time.sleep(PAUSE)\n", "                raise\n"),
+        *("tests/test_cluster.py", "under_load"),
+    ),
+    Mutant(
+        *("cluster", "shards are asked one after another", "redis_wanpool/forks.py"),
+        *("            thread.start()\n            continue\n", "            pass\n"),
+        *("tests/test_cluster.py", "same_time"),
+    ),
+    Mutant(
+        *("cluster", "a silent shard is asked for each of its WANs", "redis_wanpool/forks.py"),
+        *("isinstance(error, BackendUnavailable) and not error.answered", "False"),
+        *("tests/test_cluster.py", "asked_no_more"),
+    ),
+    Mutant(
+        *("cluster", "one shard alone is examined", "redis_wanpool/cluster.py"),
+        *(
+            "for (host, port), client in self.primaries().items()]",
+            "for (host, port), client in list(self.primaries().items())[:1]]",
+        ),
+        *("tests/test_cluster.py", "evict"),
+    ),
 ]

@@ -1,0 +1,62 @@
+"""URLs that name several servers: redis+sentinel://, redis+cluster://."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from redis.connection import parse_url
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Several:
+    """The servers that a URL names, and how to talk to them."""
+
+    addresses: tuple[Address, ...]
+    path: tuple[str, ...]
+    is_tls: bool
+    own: dict[str, str]
+    """the options that are not redis-py's"""
+    options: dict[str, Any]
+    """of connections, as redis-py has them"""
+
+    @classmethod
+    def parse(cls, url: str, schemes: tuple[str, str], port: int, own_options: tuple[str, ...] = ()) -> Several:
+        """Reads a URL of one of the schemes, without and with TLS; what follows a "?" is as in redis://.
+
+        Args:
+            port: that of a server of which the URL names none.
+            own_options: what may follow the "?" besides.
+
+        Raises:
+            ValueError, TypeError: it is no such URL, or an option is unknown; the message may show a password.
+        """
+        scheme, _, rest = url.partition("://")
+        rest, _, query = rest.partition("?")
+        where, _, path = rest.partition("/")
+        user, at, hosts = where.rpartition("@")
+        if scheme not in schemes:
+            raise ValueError("another scheme")
+        is_tls = scheme == schemes[1]
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        own = {name: value for name, value in pairs if name in own_options}
+        others = urlencode([pair for pair in pairs if pair[0] not in own])
+        read: Any = parse_url
+        options = read(f"{'rediss' if is_tls else 'redis'}://{user}{at}server/" + (others and f"?{others}"))
+        for name in ("host", "port", "connection_class"):
+            options.pop(name, None)
+        words = tuple(word for word in path.split("/") if word)
+        return cls(tuple(_address(host, port) for host in hosts.split(",")), words, is_tls, own, options)
+
+
+def _address(text: str, port: int) -> Address:
+    """A host with or without a port; an IPv6 address with one is in brackets."""
+    host, colon, behind = text.rpartition(":") if ":" in text and not text.endswith("]") else (text, "", "")
+    host = host.removeprefix("[").removesuffix("]")
+    number = int(behind) if colon else port
+    if not host or not 0 < number < 65_536 or set(host) & set(" /?#"):
+        raise ValueError("a server without a host, or with an impossible port")
+    return host, number

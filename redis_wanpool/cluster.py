@@ -1,0 +1,256 @@
+"""A cluster: which node has which keys, and requests that follow them when they move or their node fails.
+
+redis-py has clients for clusters. They send a request again after a timeout, on another connection; but who waits for
+replicas (WAIT) needs the one that wrote, and what is sent again is for the faces to decide. So the routing is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.retry import Retry
+
+from redis_wanpool.addresses import Address, Several
+from redis_wanpool.clock import boottime
+from redis_wanpool.connections import strict
+
+T = TypeVar("T")
+SCHEMES = ("redis+cluster", "rediss+cluster")
+PORT = 6379
+LIKE = "redis+cluster://user:password@10.0.0.2:6379,10.0.0.3:6379"
+PAUSE = 0.05
+"""seconds before a cluster is asked again that cannot say yet who has the keys"""
+NOT_NOW = (redis.exceptions.AskError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
+"""answers of a cluster that executed nothing: the keys are moving, or have no primary. A script needs all keys of its
+WAN in one place, so there is no following a slot (ASK) before it has moved as a whole."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The nodes that a URL names, and how to talk to them and to all others."""
+
+    seeds: tuple[Address, ...]
+    is_tls: bool
+    options: dict[str, Any]
+
+    @classmethod
+    def parse(cls, url: str) -> Cluster:
+        """Reads a URL like `LIKE`.
+
+        Raises:
+            ValueError, TypeError: it is no such URL, or an option is unknown; the message may show a password.
+        """
+        named = Several.parse(url, SCHEMES, PORT)
+        if named.path not in ((), ("0",)) or named.options.pop("db", 0):
+            raise ValueError("a cluster has database 0 only")
+        _kind(redis, named.is_tls)(**named.options)  # as the client will: it connects to nothing
+        return cls(named.addresses, named.is_tls, named.options)
+
+
+class Slots:
+    """Which node has which slot, as far as nodes told; all clients of a pool object share it."""
+
+    def __init__(self, seeds: Sequence[Address]) -> None:
+        self._seeds = tuple(seeds)
+        self._firsts: list[int] = []
+        self._owners: list[Address] = []
+        self._moved: dict[int, Address] = {}
+        self._silent: Address | None = None
+        self.is_stale = True
+        """whether a node is to be asked before the next request"""
+
+    def owner(self, slot: int) -> Address | None:
+        if slot in self._moved:
+            return self._moved[slot]
+        place = bisect_right(self._firsts, slot) - 1
+        return self._owners[place] if place >= 0 else None
+
+    @property
+    def primaries(self) -> tuple[Address, ...]:
+        """All that have slots."""
+        return tuple(dict.fromkeys((*self._owners, *self._moved.values())))
+
+    def to_ask(self) -> Iterable[Address]:
+        """The nodes that may know, first those that are likely to answer."""
+        return sorted(dict.fromkeys((*self.primaries, *self._seeds)), key=lambda node: node == self._silent)
+
+    def learn(self, reply: Iterable[Any], told_by: Address) -> None:
+        """From a reply to CLUSTER SLOTS: https://redis.io/docs/latest/commands/cluster-slots/."""
+        ranges = sorted((int(first), _text(node[0]) or told_by[0], int(node[1])) for first, _, node, *_ in reply)
+        self._firsts, self._owners = [first for first, _, _ in ranges], [(host, port) for _, host, port in ranges]
+        self._moved, self.is_stale = {}, False
+
+    def moved(self, error: Any, told_by: Address) -> Address:
+        """From a redirection: the new owner. More may have moved."""
+        self._moved[error.slot_id] = owner = (error.host or told_by[0], error.port)
+        self.is_stale = True
+        return owner
+
+    def failed(self, node: Address) -> None:
+        """It does not answer: another one may have taken its place."""
+        self._silent, self.is_stale = node, True
+
+
+class _Nodes:
+    """What both clients share."""
+
+    def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any], make: Callable[..., Any]) -> None:
+        self.cluster = cluster
+        self.slots = slots
+        self.patience: float = options["socket_timeout"]
+        self._options = {**cluster.options, **options}
+        self._make = make
+        self._clients: dict[Address, Any] = {}
+
+    def at(self, node: Address) -> Any:
+        """The client of a node."""
+        if node not in self._clients:
+            self._clients[node] = self._make(self.cluster.is_tls, {**self._options, "host": node[0], "port": node[1]})
+        return self._clients[node]
+
+    def _place(self, keys: Sequence[str]) -> Address:
+        """Who has these keys; anybody if there are none."""
+        owner = self.slots.owner(key_slot(keys[0].encode())) if keys else next(iter(self.slots.primaries), None)
+        if owner is None:
+            raise redis.exceptions.ClusterDownError("CLUSTERDOWN Hash slot not served")
+        return owner
+
+
+class Client(_Nodes):
+    """A blocking client."""
+
+    def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any]) -> None:
+        super().__init__(cluster, slots, {**options, "retry": Retry(NoBackoff(), 0)}, _blocking)
+
+    def follow(self, keys: Sequence[str], request: Callable[[Any], T]) -> T:
+        """Makes a request at the node that has these keys, and after a redirection at the next."""
+        until = boottime() + self.patience
+        while True:
+            try:
+                if self.slots.is_stale:
+                    self._look()
+                node = self._place(keys)
+                try:
+                    return request(self.at(node))
+                except redis.exceptions.MovedError as error:
+                    self.slots.moved(error, node)
+                    if boottime() > until:
+                        raise
+                except (redis.ConnectionError, redis.TimeoutError, OSError):
+                    self.slots.failed(node)
+                    raise
+            except NOT_NOW:
+                if boottime() > until:
+                    raise
+                self.slots.is_stale = True
+                time.sleep(PAUSE)
+
+    def everywhere(self, request: Callable[[Any], T]) -> list[list[Any]]:
+        """Makes a request at each primary; pairs of its name and what came of it."""
+        return [[f"{host}:{port}", request(client)] for (host, port), client in self.primaries().items()]
+
+    def primaries(self) -> dict[Address, Any]:
+        """A client of each."""
+        self._look()
+        return {node: self.at(node) for node in self.slots.primaries}
+
+    def _look(self) -> None:
+        """Asks who has which slot.
+
+        Raises:
+            redis.RedisError, OSError: nobody tells.
+        """
+        why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node")
+        for node in self.slots.to_ask():
+            try:
+                return self.slots.learn(self.at(node).execute_command("CLUSTER", "SLOTS"), node)
+            except (redis.RedisError, OSError) as error:
+                why = error
+        raise why
+
+    def blpop(self, keys: Sequence[str], timeout: float) -> Any:
+        return self.follow(keys, lambda node: node.blpop(keys, timeout=timeout))
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        for client in list(self._clients.values()):
+            client.connection_pool.disconnect(inuse_connections)
+
+
+class AsyncClient(_Nodes):
+    """The same for asyncio."""
+
+    def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any]) -> None:
+        super().__init__(cluster, slots, {**options, "retry": AsyncRetry(NoBackoff(), 0)}, _awaited)
+
+    async def follow(self, keys: Sequence[str], request: Callable[[Any], Awaitable[T]]) -> T:
+        until = boottime() + self.patience
+        while True:
+            try:
+                if self.slots.is_stale:
+                    await self._look()
+                node = self._place(keys)
+                try:
+                    return await request(self.at(node))
+                except redis.exceptions.MovedError as error:
+                    self.slots.moved(error, node)
+                    if boottime() > until:
+                        raise
+                except (redis.ConnectionError, redis.TimeoutError, OSError):
+                    self.slots.failed(node)
+                    raise
+            except NOT_NOW:
+                if boottime() > until:
+                    raise
+                self.slots.is_stale = True
+                await asyncio.sleep(PAUSE)
+
+    async def everywhere(self, request: Callable[[Any], Awaitable[T]]) -> list[list[Any]]:
+        await self._look()
+        return [[f"{host}:{port}", await request(self.at((host, port)))] for host, port in self.slots.primaries]
+
+    async def _look(self) -> None:
+        why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node")
+        for node in self.slots.to_ask():
+            try:
+                return self.slots.learn(await self.at(node).execute_command("CLUSTER", "SLOTS"), node)
+            except (redis.RedisError, OSError) as error:
+                why = error
+        raise why
+
+    async def disconnect(self) -> None:
+        for client in list(self._clients.values()):
+            await client.connection_pool.disconnect()
+
+    async def aclose(self) -> None:
+        for client in list(self._clients.values()):
+            with suppress(redis.RedisError, OSError):
+                await client.aclose()
+
+
+def _blocking(is_tls: bool, options: dict[str, Any]) -> Any:
+    kind = strict(_kind(redis, is_tls), blocking=True)
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **options))
+
+
+def _awaited(is_tls: bool, options: dict[str, Any]) -> Any:
+    kind: Any = strict(_kind(redis.asyncio, is_tls), blocking=False)
+    return redis.asyncio.Redis.from_pool(redis.asyncio.ConnectionPool(connection_class=kind, **options))
+
+
+def _kind(module: Any, is_tls: bool) -> Any:
+    return module.SSLConnection if is_tls else module.Connection
+
+
+def _text(word: Any) -> str:
+    return word.decode() if isinstance(word, bytes) else str(word or "")
