@@ -17,7 +17,7 @@ from typing import Any
 
 import redis
 
-from bench import chart, cycles, latency, memory, operators, portlocks, processes, report, server_time
+from bench import chart, cycles, growth, latency, memory, operators, portlocks, processes, report, server_time, shards
 from bench.results import FULL, QUICK, Row
 from bench.servers import private_server
 from redis_wanpool import __version__
@@ -30,7 +30,11 @@ PARTS = {
     "portlocks": portlocks,
     "memory": memory,
     "operators": operators,
+    "growth": growth,
+    "shards": shards,
 }
+LONG = ("A command", "Growth")
+"""parts that are not in the README"""
 BEGIN, END = "<!-- made by make bench -->", "<!-- end -->"
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -92,7 +96,9 @@ def _write(into: Path | None, rows: list[Row], facts: dict[str, Any]) -> None:
     if into is None:
         readme = ROOT / "README.md"
         before, _, after = readme.read_text().partition(BEGIN)
-        shown = "![what it costs, as ratios](docs/bench.svg)\n\n" + report.markdown(rows, facts)
+        short = [row for row in rows if row.part not in LONG]
+        more = "[bench/results.md](bench/results.md) also says how long commands take, and what growth costs.\n"
+        shown = "![what it costs, as ratios](docs/bench.svg)\n\n" + report.markdown(short, facts) + more
         readme.write_text(f"{before}{BEGIN}\n{shown}{END}{after.partition(END)[2]}")
 
 
