@@ -157,7 +157,7 @@ class Backend:
     def hang_up(self, client: Any) -> None:
         """Closes the connections of a blocking client that nobody uses just now, unless it is the user's own."""
         if client is not None and client is not self._given:
-            pool = client if self.is_cluster else client.connection_pool
+            pool = client if isinstance(client, cluster.Client) else client.connection_pool
             pool.disconnect(inuse_connections=False)
 
     @staticmethod

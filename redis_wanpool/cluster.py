@@ -63,8 +63,8 @@ class Slots:
 
     def __init__(self, seeds: Sequence[Address]) -> None:
         self._seeds = tuple(seeds)
-        self._firsts: list[int] = []
-        self._owners: list[Address] = []
+        self._ranges: tuple[list[int], list[Address]] = [], []
+        """the first slots, ascending, and who has them and those that follow"""
         self._moved: dict[int, Address] = {}
         self._silent: Address | None = None
         self.is_stale = True
@@ -73,13 +73,14 @@ class Slots:
     def owner(self, slot: int) -> Address | None:
         if slot in self._moved:
             return self._moved[slot]
-        place = bisect_right(self._firsts, slot) - 1
-        return self._owners[place] if place >= 0 else None
+        firsts, owners = self._ranges
+        place = bisect_right(firsts, slot) - 1
+        return owners[place] if place >= 0 else None
 
     @property
     def primaries(self) -> tuple[Address, ...]:
         """All that have slots."""
-        return tuple(dict.fromkeys((*self._owners, *self._moved.values())))
+        return tuple(dict.fromkeys((*self._ranges[1], *self._moved.values())))
 
     def to_ask(self) -> Iterable[Address]:
         """The nodes that may know, first those that are likely to answer."""
@@ -88,7 +89,7 @@ class Slots:
     def learn(self, reply: Iterable[Any], told_by: Address) -> None:
         """From a reply to CLUSTER SLOTS: https://redis.io/docs/latest/commands/cluster-slots/."""
         ranges = sorted((int(first), _text(node[0]) or told_by[0], int(node[1])) for first, _, node, *_ in reply)
-        self._firsts, self._owners = [first for first, _, _ in ranges], [(host, port) for _, host, port in ranges]
+        self._ranges = [first for first, _, _ in ranges], [(host, port) for _, host, port in ranges]
         self._moved, self.is_stale = {}, False
 
     def moved(self, error: Any, told_by: Address) -> Address:
@@ -116,8 +117,14 @@ class _Nodes:
     def at(self, node: Address) -> Any:
         """The client of a node."""
         if node not in self._clients:
-            self._clients[node] = self._make(self.cluster.is_tls, {**self._options, "host": node[0], "port": node[1]})
+            made = self._make(self.cluster.is_tls, {**self._options, "host": node[0], "port": node[1]})
+            return self._clients.setdefault(node, made)  # another thread may have been quicker
         return self._clients[node]
+
+    def named(self, name: str) -> Any:
+        """The client of the node that `everywhere` calls so."""
+        host, _, port = name.rpartition(":")
+        return self.at((host, int(port)))
 
     def _place(self, keys: Sequence[str]) -> Address:
         """Who has these keys; anybody if there are none."""
@@ -157,8 +164,22 @@ class Client(_Nodes):
                 time.sleep(PAUSE)
 
     def everywhere(self, request: Callable[[Any], T]) -> list[list[Any]]:
-        """Makes a request at each primary; pairs of its name and what came of it."""
-        return [[f"{host}:{port}", request(client)] for (host, port), client in self.primaries().items()]
+        """Makes a request at each primary; pairs of its name and what came of it, None if it does not answer.
+
+        Raises:
+            redis.RedisError, OSError: none of them does.
+        """
+        found, why = [], None
+        for node, client in self.primaries().items():
+            try:
+                found.append([f"{node[0]}:{node[1]}", request(client)])
+            except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+                self.slots.failed(node)
+                found.append([f"{node[0]}:{node[1]}", None])
+                why = error
+        if why is not None and all(reply is None for _, reply in found):
+            raise why
+        return found
 
     def primaries(self) -> dict[Address, Any]:
         """A client of each."""
@@ -217,7 +238,17 @@ class AsyncClient(_Nodes):
 
     async def everywhere(self, request: Callable[[Any], Awaitable[T]]) -> list[list[Any]]:
         await self._look()
-        return [[f"{host}:{port}", await request(self.at((host, port)))] for host, port in self.slots.primaries]
+        found, why = [], None
+        for node in self.slots.primaries:
+            try:
+                found.append([f"{node[0]}:{node[1]}", await request(self.at(node))])
+            except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+                self.slots.failed(node)
+                found.append([f"{node[0]}:{node[1]}", None])
+                why = error
+        if why is not None and all(reply is None for _, reply in found):
+            raise why
+        return found
 
     async def _look(self) -> None:
         why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node")

@@ -9,8 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 from redis_wanpool import signals
-from redis_wanpool.errors import BackendUnavailable, WanpoolError
+from redis_wanpool.errors import WanpoolError
 from redis_wanpool.protocol import Conversation
+from redis_wanpool.protocol.session import is_silence
 
 Branch = tuple[str, Conversation[Any]]
 """a key, and a conversation about what stands there"""
@@ -30,7 +31,7 @@ def side_by_side(branches: Sequence[Branch], home: Home, lead: Callable[[Convers
                 results[number] = lead(branches[number][1])
             except Exception as error:
                 results[number] = error
-                if _is_silent(error):
+                if is_silence(error):
                     return _fill(results, numbers, error)
         return None
 
@@ -66,7 +67,7 @@ async def side_by_side_async(
                 results[number] = await lead(branches[number][1])
             except Exception as error:
                 results[number] = error
-                if _is_silent(error):
+                if is_silence(error):
                     return _fill(results, numbers, error)
         return None
 
@@ -80,10 +81,6 @@ def _grouped(branches: Sequence[Branch], home: Home) -> list[list[int]]:
     for number, (key, _) in enumerate(branches):
         groups.setdefault(home(key), []).append(number)
     return list(groups.values())
-
-
-def _is_silent(error: Exception) -> bool:
-    return isinstance(error, BackendUnavailable) and not error.answered
 
 
 def _fill(results: list[Any], numbers: list[int], error: Exception) -> None:

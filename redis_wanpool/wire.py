@@ -44,6 +44,8 @@ def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
         if isinstance(step, Ask) and step.everywhere:
             sent = boottime()
             return Answer(plain(client.everywhere(lambda node: node.execute_command(*step.words))), sent)
+        if isinstance(step, Ask) and step.at:
+            return run(client.named(step.at), step, clock)
         return client.follow(step.keys, lambda node: run(node, step, clock))
     sent = boottime()
     if isinstance(step, Ask):
@@ -72,6 +74,8 @@ async def run_async(client: Any, step: Call | Ask, clock: str | None) -> Answer:
         if isinstance(step, Ask) and step.everywhere:
             sent = boottime()
             return Answer(plain(await client.everywhere(lambda node: node.execute_command(*step.words))), sent)
+        if isinstance(step, Ask) and step.at:
+            return await run_async(client.named(step.at), step, clock)
         return await client.follow(step.keys, lambda node: run_async(node, step, clock))
     sent = boottime()
     if isinstance(step, Ask):

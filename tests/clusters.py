@@ -46,6 +46,7 @@ class Shards:
                     *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(where), "--save", ""),
                     *("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-config-file", "nodes.conf"),
                     *("--cluster-node-timeout", str(round(1000 * node_timeout)), "--appendonly", "yes"),
+                    *("--cluster-require-full-coverage", "no"),
                     *("--repl-diskless-sync-delay", "0", "--maxclients", "1000", *options),
                 )
                 self.nodes.append(node)

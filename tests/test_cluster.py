@@ -19,7 +19,7 @@ from redis.crc import key_slot
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InGrace, InvalidValue, UnsafeRedis, WanPortPool
 from redis_wanpool.cluster import Cluster, Slots
 from redis_wanpool.forks import side_by_side, side_by_side_async
-from redis_wanpool.keys import WanKeys
+from redis_wanpool.keys import WanKeys, namespace_keys
 from redis_wanpool.scripts import script
 
 WANS = 6
@@ -177,22 +177,39 @@ def test_a_shard_that_may_evict_any_key_is_refused(shards: Shards, pools: Callab
         node.admin.config_set("maxmemory-policy", "noeviction")
 
 
-def test_a_silent_shard_holds_up_no_other(shards: Shards, pools: Callable[..., Any]) -> None:
+def test_a_silent_shard_holds_up_no_other(shards: Shards, pools: Callable[..., Any], face: str) -> None:
     pool = with_wans(pools(connect_timeout=0.3), lease_ttl=3.0)
     leases = [pool.acquire(wan_idx) for wan_idx in range(WANS)]
-    silent = home_of(shards, 0)
-    says = another(shards, silent)
+    says = shards.primary_of(namespace_keys("test")[0])
+    silent_wan = next(wan_idx for wan_idx in range(WANS) if home_of(shards, wan_idx) is not says)
+    silent = home_of(shards, silent_wan)
+    others = [lease for lease in leases if home_of(shards, lease.wan_idx) is not silent]
     os.kill(silent.process.pid, signal.SIGSTOP)
     try:
-        others = [lease for lease in leases if shards.primary_of(key_of(lease.wan_idx), says) is not silent]
-        wait_for(lambda: leases[0].lost)
-        assert leases[0].reason == "unreachable"
+        wait_for(lambda: leases[silent_wan].lost)
+        assert leases[silent_wan].reason == "unreachable"
         for lease in others:
             lease.check()
+        newcomer, wan_idx = pools(connect_timeout=0.3), others[0].wan_idx
+        assert newcomer.acquire(wan_idx).wan_idx == wan_idx
+        assert newcomer.acquire([silent_wan, wan_idx]).wan_idx == wan_idx
+        assert newcomer.acquire().wan_idx in {lease.wan_idx for lease in others}
+        with pytest.raises(BackendUnavailable, match="does not answer"):
+            newcomer.acquire(silent_wan)
+        if face == "sync":  # whoever looks on
+            look_at_the_silent_one(shards, silent, wan_idx)
     finally:
         os.kill(silent.process.pid, signal.SIGCONT)
     shards.is_whole()
-    pool.acquire(0, wait=10)
+    pool.acquire(silent_wan, wait=10)
+
+
+def look_at_the_silent_one(shards: Shards, silent: Any, wan_idx: int) -> None:
+    env = {"WANPOOL_URL": shards.url, "WANPOOL_NAMESPACE": "test"}
+    shown = wanpool("status", **env)
+    assert shown.returncode == 1 and f"\n  {wan_idx} " in shown.stdout and "does not answer" in shown.stderr
+    told = wanpool("doctor", "--json", **env)
+    assert f"127.0.0.1:{silent.port}, the primary of a shard, does not answer" in told.stdout, told.stdout
 
 
 def answers(wan_idx: int) -> Any:

@@ -117,7 +117,8 @@ def look_at_all(pool: WanPortPool) -> Seen:
     looks = pool._run(pool.protocol.side_by_side([(wan_idx, look(pool, wan_idx)) for wan_idx in indexes]))
     troubles: dict[int, str] = {}
     for wan_idx, seen in zip(indexes, looks, strict=True):
-        if isinstance(seen, (WanNotDefined, WanMismatch)):
+        silent = isinstance(seen, BackendUnavailable) and any(not isinstance(one, WanpoolError) for one in looks)
+        if silent or isinstance(seen, (WanNotDefined, WanMismatch)):
             troubles[wan_idx] = one_line(str(seen))
         elif isinstance(seen, WanpoolError):
             raise seen

@@ -121,17 +121,33 @@ def _judge_server(
     shortest = min((int(wan.config["lease_ttl_ms"]) / 1000 for wan in whole), default=DEFAULT_TTL)
     found: dict[Finding, list[str]] = {}
     for facts in shards:
+        if not facts.answers:
+            yield _silent(facts.shard)
+            continue
         for judged in (fitness.judge(facts, shortest), durability.judge(facts), durability.judge_margins(facts, whole)):
             for finding in judged:
                 found.setdefault(finding, []).append(facts.shard)
     for finding, where in found.items():
-        if len(where) == len(shards):
+        if len(where) == sum(facts.answers for facts in shards):
             yield finding
         else:
             yield replace(finding, seen=f"{', '.join(where)}: {finding.seen}")
     unseen = [one for facts in shards for one in facts.unseen]
     denied = permission.look(pool, unseen, whole[0].wan_idx if whole else None)
     yield from permission.judge(denied, is_whole=bool(whole))
+
+
+def _silent(shard: str) -> Finding:
+    seen = said(f"{shard}, the primary of a shard, does not answer", f"分片的主节点 {shard} 没有应答")
+    means = said(
+        "on its WANs nothing is leased or renewed until another takes its place",
+        "在其他节点接替之前，其 WAN 上无法租用或续期",
+    )
+    cure = said(
+        "see that it runs, and that it has a replica: redis-cli --cluster check",
+        "检查它是否在运行、是否有副本：redis-cli --cluster check",
+    )
+    return Finding(FAIL, "shard", (), seen, means, cure)
 
 
 def _judge_system(ports: set[int]) -> Iterator[Finding]:

@@ -55,6 +55,7 @@ class ServerFacts:
     """how many keep up, where it counts them"""
     shard: str = ""
     """which of a cluster it is, by its primary's address"""
+    answers: bool = True
     cluster: bool = False
     shards: int | None = None
     whole_cluster: bool = False
@@ -89,9 +90,7 @@ class Asking:
             BackendUnavailable: there is no talking with this Redis.
         """
         try:
-            if not self._shard:
-                return asked(self._pool, *words)
-            return dict(asked(self._pool, *words, everywhere=True)).get(self._shard)
+            return asked(self._pool, *words, at=self._shard)
         except BackendUnavailable as error:
             if not was_refused(error):
                 raise
@@ -99,15 +98,15 @@ class Asking:
             return None
 
 
-def asked(pool: WanPortPool, *words: str, everywhere: bool = False) -> Any:
-    """What any Redis replies, also one with which the pool would not work; or what each shard does.
+def asked(pool: WanPortPool, *words: str, at: str = "") -> Any:
+    """What any Redis replies, also one with which the pool would not work; or a certain one of its shards.
 
     Raises:
         BackendUnavailable: nothing, or an error.
     """
 
     def asking() -> Conversation[Any]:
-        return (yield Ask(words, everywhere)).reply
+        return (yield Ask(words, at=at)).reply
 
     return pool._run_blocking(asking())
 
@@ -130,7 +129,12 @@ def look(pool: WanPortPool) -> list[ServerFacts]:
 
 def _look(pool: WanPortPool, shard: str) -> ServerFacts:
     ask = Asking(pool, shard)
-    info: dict[str, Any] = ask("INFO") or {}
+    try:
+        info: dict[str, Any] = ask("INFO") or {}
+    except BackendUnavailable:
+        if not shard:
+            raise
+        return ServerFacts(shard=shard, answers=False, cluster=True, whole_cluster=True)
     settings: dict[str, str] = {}
     cluster = bool(info.get("cluster_enabled"))
     for name in (*_SETTINGS, *(_OF_CLUSTERS if cluster else ())):

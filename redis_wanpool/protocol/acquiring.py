@@ -23,7 +23,7 @@ from redis_wanpool.keys import namespace_keys
 from redis_wanpool.lease import Grant, LeaseState, margin
 from redis_wanpool.protocol.confirming import Confirming
 from redis_wanpool.protocol.request import Request
-from redis_wanpool.protocol.session import Ids, logger, one_or_all
+from redis_wanpool.protocol.session import Ids, is_silence, logger, one_or_all
 from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
 from redis_wanpool.protocol.wans import Wans
 from redis_wanpool.snapshot import WanSnapshot
@@ -66,7 +66,7 @@ class Acquiring(Wans, Confirming):
             until: float | None = None
             wait = request.wait
             while True:
-                wans, _ = yield from self._order(request)
+                wans = yield from self._order(request)
                 refusals = Refusals()
                 for wan_idx in wans:
                     asked.add(wan_idx)
@@ -128,27 +128,33 @@ class Acquiring(Wans, Confirming):
         self.in_flight.update(dict.fromkeys(ids, ids))
         return ids
 
-    def _order(self, request: Request) -> Conversation[tuple[Sequence[int], float | None]]:
-        """The WANs to try, best first, and the local time if that was asked of Redis."""
+    def _order(self, request: Request) -> Conversation[Sequence[int]]:
+        """The WANs to try, best first."""
         if not self.registered:
             yield from self.introduce()
         if request.wans is not None and len(request.wans) == 1:
-            return request.wans, None
+            return request.wans
         return (yield from self.by_share(request.wans))
 
-    def by_share(self, wans: tuple[int, ...] | None) -> Conversation[tuple[Sequence[int], float | None]]:
+    def by_share(self, wans: tuple[int, ...] | None) -> Conversation[Sequence[int]]:
         """The WANs in random order, those with more weight and a larger share of ports to be had earlier."""
+        now: float | None = None
         if wans is None:
             answer = yield Ask(("HKEYS", namespace_keys(self.namespace)[0]))
             now, wans = answer.sent, tuple(sorted(map(int, answer.reply)))
-        else:
+        elif not self.is_sharded:
             now = yield from self._look_at_chance(wans[0])
-        old = [wan_idx for wan_idx in wans if now - self._chances.get(wan_idx, (0.0, 0.0))[0] > CHANCES_LAST]
-        yield from self.all_of([(wan_idx, self._look_at_chance(wan_idx)) for wan_idx in old])
+        seen_at = {wan_idx: self._chances.get(wan_idx, (0.0, 0.0))[0] for wan_idx in wans}
+        old = [wan_idx for wan_idx in wans if now is None or now - seen_at[wan_idx] > CHANCES_LAST]
+        looks = yield from self.side_by_side([(wan_idx, self._look_at_chance(wan_idx)) for wan_idx in old])
+        for wan_idx, result in zip(old, looks, strict=True):
+            if isinstance(result, WanpoolError):
+                if not (is_silence(result) and self.is_sharded):
+                    raise result
+                self._chances[wan_idx] = now or 0.0, 0.0  # its server does not answer: the others come first
         chances = {wan_idx: self._chances[wan_idx][1] for wan_idx in wans}
         # Efraimidis and Spirakis, weighted random sampling, 2006: the largest random ** (1 / weight) comes first
-        order = sorted(chances, key=lambda wan_idx: random.random() ** (1 / max(chances[wan_idx], 1e-9)), reverse=True)
-        return order, now
+        return sorted(chances, key=lambda wan_idx: random.random() ** (1 / max(chances[wan_idx], 1e-9)), reverse=True)
 
     def _look_at_chance(self, wan_idx: int) -> Conversation[float]:
         """Sees how likely a WAN is to grant; the local time at which it was asked."""

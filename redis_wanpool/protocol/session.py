@@ -126,7 +126,7 @@ class Session:
                 results.append((yield from conversation))
             except WanpoolError as error:
                 results.append(error)
-                if isinstance(error, BackendUnavailable) and not error.answered:  # nor will it the others
+                if is_silence(error):  # it will not answer the others either
                     results += [error] * (len(branches) - number)
                     break
         return results
@@ -215,6 +215,11 @@ class Session:
         for wan_idx, all_of_it in by_wan.items():
             for i in range(0, len(all_of_it), LEASES_A_CALL):
                 yield wan_idx, all_of_it[i : i + LEASES_A_CALL]
+
+
+def is_silence(error: Exception) -> bool:
+    """Whether a server did not answer: nor will it, just now, whatever else it is asked."""
+    return isinstance(error, BackendUnavailable) and not error.answered
 
 
 def one_or_all(wans: Sequence[int]) -> int | tuple[int, ...]:

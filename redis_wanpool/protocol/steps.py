@@ -40,7 +40,11 @@ class Ask:
 
     words: tuple[str, ...]
     everywhere: bool = False
-    """whether each primary is asked: the reply is a list of pairs then, of the server's name and what it replied"""
+    """whether each primary is asked: the reply is a list of pairs then, of the server's name and what it replied, or
+    None of one of several that does not answer"""
+
+    at: str = ""
+    """the one server of several that is asked, by its name; "" for who has the keys"""
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
 from redis_wanpool.lease import LeaseState
 from redis_wanpool.protocol.keeping import Keeping
-from redis_wanpool.protocol.session import logger
+from redis_wanpool.protocol.session import is_silence, logger
 from redis_wanpool.protocol.steps import Conversation
 
 SUSPECT_FOR = 60.0
@@ -23,19 +23,34 @@ class Upkeep(Keeping):
     def beat(self, now: float) -> Conversation[float]:
         """Renews what is due, and clears up; tells how many seconds the next beat may be away."""
         failed = self.reasserts = False
-        try:
-            yield from self._clear_up(now)
-        except WanpoolError as error:
-            failed = self._failed("clear up after an unanswered call", error)
-        batches = list(self.batches(self._due(now)))
-        results = yield from self.side_by_side([(wan_idx, self._renew(wan_idx, batch)) for wan_idx, batch in batches])
-        for (wan_idx, batch), result in zip(batches, results, strict=True):
+        due: dict[int, list[list[LeaseState]]] = {}
+        for wan_idx, batch in self.batches(self._due(now)):
+            due.setdefault(wan_idx, []).append(batch)
+        wans = sorted({*due, *self._to_clear_up()})
+        branches = [(wan_idx, self._beat_there(wan_idx, due.get(wan_idx, []), now)) for wan_idx in wans]
+        for wan_idx, result in zip(wans, (yield from self.side_by_side(branches)), strict=True):
             if isinstance(result, WanpoolError):
-                for lease in batch:
+                failed = self._failed(f"renew the leases of WAN {wan_idx}", result)
+                for lease in (lease for batch in due.get(wan_idx, []) for lease in batch):
                     lease.unreachable = isinstance(result, BackendUnavailable)
-                failed = self._failed(f"renew {len(batch)} leases of WAN {wan_idx}", result)
         self._outage = failed
         return self._next_beat(now, failed)
+
+    def _beat_there(self, wan_idx: int, batches: Sequence[list[LeaseState]], now: float) -> Conversation[None]:
+        """What there is to do on one WAN; goes on after a trouble, unless Redis does not answer."""
+        todo = [("clear up after an unanswered call", self._clear_up(wan_idx, now))]
+        todo += [(f"renew {len(batch)} leases of WAN {wan_idx}", self._renew(wan_idx, batch)) for batch in batches]
+        first: WanpoolError | None = None
+        for what, conversation in todo:
+            try:
+                yield from conversation
+            except WanpoolError as error:
+                self._failed(what, error)
+                first = first or error
+                if is_silence(error):
+                    break
+        if first is not None:
+            raise first
 
     def _renew(self, wan_idx: int, batch: Sequence[LeaseState]) -> Conversation[None]:
         for lease in batch:
@@ -88,18 +103,24 @@ class Upkeep(Keeping):
     def _held_here(self, wan_idx: int) -> int:
         return sum(lease.wan_idx == wan_idx and not lease.detached for lease in list(self.leases.values()))
 
-    def _clear_up(self, now: float) -> Conversation[None]:
-        """Gives back what unanswered calls may have taken, and places in queues."""
-        for (wan_idx, lease_id), (port, how) in list(self.doubts.items()):
-            yield self.ending(wan_idx, how, [port, lease_id])
-            self.doubts.pop((wan_idx, lease_id), None)
-            self.suspects[wan_idx] = now + SUSPECT_FOR
+    def _to_clear_up(self) -> set[int]:
+        """The WANs of unanswered calls."""
+        return {wan_idx for wan_idx, _ in [*self.doubts, *self.abandoned]} | set(self.suspects)
+
+    def _clear_up(self, wan_idx: int, now: float) -> Conversation[None]:
+        """Gives back what unanswered calls may have taken on a WAN, and places in its queue."""
+        for (of_wan, lease_id), (port, how) in list(self.doubts.items()):
+            if of_wan == wan_idx:
+                yield self.ending(wan_idx, how, [port, lease_id])
+                self.doubts.pop((wan_idx, lease_id), None)
+                self.suspects[wan_idx] = now + SUSPECT_FOR
         for place in list(self.abandoned):
-            yield self.call("leave", *place)
-            self.abandoned.discard(place)
-        for wan_idx, until in list(self.suspects.items()):
+            if place[0] == wan_idx:
+                yield self.call("leave", *place)
+                self.abandoned.discard(place)
+        if wan_idx in self.suspects:
             yield from self._compare(wan_idx)
-            if now > until:
+            if now > self.suspects[wan_idx]:
                 del self.suspects[wan_idx]
 
     def _compare(self, wan_idx: int) -> Conversation[None]:
@@ -115,11 +136,19 @@ class Upkeep(Keeping):
 
     def give_back(self) -> Conversation[None]:
         """Releases all but detached leases, as at the end of the process."""
-        try:
-            yield from self.release([lease for lease in list(self.leases.values()) if not lease.detached])
-            yield from self._clear_up(0.0)
-            if self.registered:
-                who = self.holder
-                yield self.call_namespace("unregister", who.id, who.boot_id, who.pid_namespace)
-        except WanpoolError as error:
-            logger.warning("some ports come back by their ttl only: %s", error)
+        leases = [lease for lease in list(self.leases.values()) if not lease.detached]
+        for part in (self.release(leases), self._clear_up_everywhere(), self._take_leave()):
+            try:
+                yield from part
+            except WanpoolError as error:
+                logger.warning("some ports come back by their ttl only: %s", error)
+                if not self.is_sharded:
+                    return
+
+    def _clear_up_everywhere(self) -> Conversation[None]:
+        yield from self.all_of([(wan_idx, self._clear_up(wan_idx, 0.0)) for wan_idx in sorted(self._to_clear_up())])
+
+    def _take_leave(self) -> Conversation[None]:
+        if self.registered:
+            who = self.holder
+            yield self.call_namespace("unregister", who.id, who.boot_id, who.pid_namespace)

@@ -21,7 +21,8 @@ class Wans(Session):
         """Before the first use: refuses a Redis that cannot keep the promises, and defines the configured WANs."""
         if look:
             for _, info in (yield Ask(("INFO",), everywhere=True)).reply:
-                check_server(info, allow_eviction, self.durability)
+                if info is not None:
+                    check_server(info, allow_eviction, self.durability)
         else:
             no_server(self.durability)
         for wan in wans:
@@ -157,7 +158,7 @@ class Wans(Session):
         """What Redis says of itself that an operator wants to know."""
         if not look:
             return {}
-        infos = [info for _, info in (yield Ask(("INFO",), everywhere=True)).reply]
+        infos = [info for _, info in (yield Ask(("INFO",), everywhere=True)).reply if info is not None]
 
         def facts(of: Callable[[dict[str, Any]], str]) -> str:
             return ", ".join(dict.fromkeys(map(of, infos)))  # the same of all shards, if all is well

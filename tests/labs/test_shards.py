@@ -25,13 +25,7 @@ PATIENCE = 5.0
 
 @pytest.fixture(params=["valkey-9.1", "redis-8.2"])
 def shards(request: Any, tmp_path: Path) -> Iterator[Shards]:
-    shards = Shards(
-        request.param,
-        tmp_path / "cluster",
-        replicas=1,
-        node_timeout=NODE_TIMEOUT,
-        options=("--cluster-require-full-coverage", "no"),
-    )
+    shards = Shards(request.param, tmp_path / "cluster", replicas=1, node_timeout=NODE_TIMEOUT)
     yield shards
     shards.close()
 

@@ -558,7 +558,7 @@ MUTANTS = [
         *("tests/test_cluster.py", "same_time"),
     ),
     Mutant(
-        *("cluster", "a silent shard is asked for each of its WANs", "redis_wanpool/forks.py"),
+        *("cluster", "a silent shard is asked for each of its WANs", "redis_wanpool/protocol/session.py"),
         *("isinstance(error, BackendUnavailable) and not error.answered", "False"),
         *("tests/test_cluster.py", "asked_no_more"),
     ),
