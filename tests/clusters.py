@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 from conftest import wait_for
-from nodes import Node, Place, free_ports
+from nodes import Node, Place, free_pairs
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
 
@@ -33,9 +33,8 @@ class Shards:
         self.name = name
         self.nodes: list[Node] = []
         count = SHARDS * (1 + replicas)
-        ports = free_ports(2 * count)
         try:
-            for port, bus in zip(ports[:count], ports[count:], strict=True):
+            for port in free_pairs(count):
                 where = folder / str(port)
                 where.mkdir(parents=True)
                 node = Node(
@@ -44,13 +43,13 @@ class Shards:
                     Place(),
                     port,
                     *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(where), "--save", ""),
-                    *("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-config-file", "nodes.conf"),
+                    *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
                     *("--cluster-node-timeout", str(round(1000 * node_timeout)), "--appendonly", "yes"),
                     *("--cluster-require-full-coverage", "no"),
                     *("--repl-diskless-sync-delay", "0", "--maxclients", "1000", *options),
                 )
                 self.nodes.append(node)
-            self._join(ports[count:])
+            self._join()
             self.admin = RedisCluster(
                 startup_nodes=[ClusterNode("127.0.0.1", node.port) for node in self.nodes[:SHARDS]],
                 decode_responses=True,
@@ -63,15 +62,15 @@ class Shards:
     def url(self) -> str:
         return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:SHARDS])
 
-    def _join(self, buses: list[int]) -> None:
+    def _join(self) -> None:
         share = -(-SLOTS // SHARDS)
         for number, node in enumerate(self.nodes):
             node.admin.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             if number < SHARDS:
-                last = min(SLOTS, (number + 1) * share) - 1
-                node.admin.execute_command("CLUSTER", "ADDSLOTSRANGE", number * share, last)
-        for node, bus in zip(self.nodes[1:], buses[1:], strict=True):
-            self.nodes[0].admin.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+                slots = range(number * share, min(SLOTS, (number + 1) * share))
+                node.admin.execute_command("CLUSTER", "ADDSLOTS", *slots)
+        for node in self.nodes[1:]:
+            self.nodes[0].admin.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
         wait_for(lambda: all(len(self._known(node)) == len(self.nodes) for node in self.nodes))
         for number, node in enumerate(self.nodes[SHARDS:]):
             node.admin.execute_command("CLUSTER", "REPLICATE", self.id_of(self.nodes[number]))
@@ -139,6 +138,15 @@ class Shards:
         for node in (to, old, *self.primaries()):
             node.admin.execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(to))
         return moved
+
+    def move_as_a_whole(self, key: str, to: Node) -> None:
+        """The same where the servers can do it by themselves (Valkey 9), else as above."""
+        slot, old = key_slot(key.encode()), self.primary_of(key)
+        try:
+            old.admin.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", self.id_of(to))
+        except redis.ResponseError:
+            self.move(key, to)
+        wait_for(lambda: all(self.primary_of(key, node) is to for node in self.primaries()))
 
     def cut(self) -> None:
         """Ends the connections of all clients."""

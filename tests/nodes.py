@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import signal
 import socket
 import subprocess
@@ -21,6 +22,18 @@ def free_ports(count: int) -> list[int]:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]
+
+
+def free_pairs(count: int) -> list[int]:
+    """Ports that nobody uses just now, nor those 10,000 above, where the nodes of a cluster meet."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(26_000, 29_900)
+        with contextlib.suppress(OSError), socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", port))
+            bus.bind(("127.0.0.1", port + 10_000))
+            found += [port] if port not in found else []
+    return found
 
 
 @dataclass(frozen=True)

@@ -538,6 +538,11 @@ MUTANTS = [
         *("tests/test_cluster.py", "stop_halfway"),
     ),
     Mutant(
+        *("cluster", "a script has a look at another slot", "lua/release.lua"),
+        *("local kind = ARGV[3]\n", 'local kind = ARGV[3]\nredis.call("EXISTS", "wanpool:{elsewhere:0}:free")\n'),
+        *("tests/test_cluster.py", "leases_on_all_shards"),
+    ),
+    Mutant(
         *("cluster", "a redirection is not followed", "redis_wanpool/cluster.py"),
         *("        self._moved[error.slot_id] = owner = (error.host or told_by[0], error.port)\n", ""),
         *("tests/test_cluster.py", "redirections"),
@@ -564,10 +569,7 @@ MUTANTS = [
     ),
     Mutant(
         *("cluster", "one shard alone is examined", "redis_wanpool/cluster.py"),
-        *(
-            "for (host, port), client in self.primaries().items()]",
-            "for (host, port), client in list(self.primaries().items())[:1]]",
-        ),
+        *("in self.primaries().items():", "in list(self.primaries().items())[:1]:"),
         *("tests/test_cluster.py", "evict"),
     ),
 ]
