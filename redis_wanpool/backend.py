@@ -152,7 +152,7 @@ class Backend:
     @staticmethod
     def servers(client: Any) -> list[Any]:
         """A client of each server behind a blocking client."""
-        return list(client.primaries().values()) if isinstance(client, cluster.Client) else [client]
+        return client.primaries() if isinstance(client, cluster.Client) else [client]
 
     def hang_up(self, client: Any) -> None:
         """Closes the connections of a blocking client that nobody uses just now, unless it is the user's own."""

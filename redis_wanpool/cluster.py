@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ PAUSE = 0.05
 NOT_NOW = (redis.exceptions.AskError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
 """answers of a cluster that executed nothing: the keys are moving, or have no primary. A script needs all keys of its
 WAN in one place, so there is no following a slot (ASK) before it has moved as a whole."""
+_SILENCE = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,12 @@ class Slots:
         self._silent, self.is_stale = node, True
 
 
+Steps = Generator[tuple[Any, tuple[str, ...]], Any, T]
+"""Yields a client, and what it is to be asked, or () for what the caller wants to ask; without a client a pause."""
+
+
 class _Nodes:
-    """What both clients share."""
+    """What both clients share: where to ask, and what to do about the answer."""
 
     def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any], make: Callable[..., Any]) -> None:
         self.cluster = cluster
@@ -126,6 +131,29 @@ class _Nodes:
         host, _, port = name.rpartition(":")
         return self.at((host, int(port)))
 
+    def _following(self, keys: Sequence[str]) -> Steps[Any]:
+        """A request to the node that has these keys, and after a redirection to the next."""
+        until = boottime() + self.patience
+        while True:
+            try:
+                if self.slots.is_stale:
+                    yield from self._looking()
+                node = self._place(keys)
+                try:
+                    return (yield self.at(node), ())
+                except redis.exceptions.MovedError as error:
+                    self.slots.moved(error, node)
+                    if boottime() > until:
+                        raise
+                except _SILENCE:
+                    self.slots.failed(node)
+                    raise
+            except NOT_NOW:
+                if boottime() > until:
+                    raise
+                self.slots.is_stale = True
+                yield None, ()
+
     def _place(self, keys: Sequence[str]) -> Address:
         """Who has these keys; anybody if there are none."""
         owner = self.slots.owner(key_slot(keys[0].encode())) if keys else next(iter(self.slots.primaries), None)
@@ -133,75 +161,74 @@ class _Nodes:
             raise redis.exceptions.ClusterDownError("CLUSTERDOWN Hash slot not served")
         return owner
 
+    def _everywhere(self) -> Steps[list[list[Any]]]:
+        """A request to each primary: pairs of its name and what came of it, None if it does not answer."""
+        yield from self._looking()
+        found, why = [], None
+        for node in self.slots.primaries:
+            try:
+                reply = yield self.at(node), ()
+            except _SILENCE as error:
+                self.slots.failed(node)
+                reply, why = None, error
+            found.append([f"{node[0]}:{node[1]}", reply])
+        if why is not None and all(reply is None for _, reply in found):
+            raise why
+        return found
+
+    def _looking(self) -> Steps[None]:
+        """Asks who has which slot."""
+        why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node")
+        for node in self.slots.to_ask():
+            try:
+                return self.slots.learn((yield self.at(node), ("CLUSTER", "SLOTS")), node)
+            except (redis.RedisError, OSError) as error:
+                why = error
+        raise why
+
 
 class Client(_Nodes):
-    """A blocking client."""
+    """A blocking client.
+
+    All its methods raise redis.RedisError or OSError.
+    """
 
     def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any]) -> None:
         super().__init__(cluster, slots, {**options, "retry": Retry(NoBackoff(), 0)}, _blocking)
 
     def follow(self, keys: Sequence[str], request: Callable[[Any], T]) -> T:
-        """Makes a request at the node that has these keys, and after a redirection at the next."""
-        until = boottime() + self.patience
-        while True:
-            try:
-                if self.slots.is_stale:
-                    self._look()
-                node = self._place(keys)
+        """What comes of a request at the node that has these keys."""
+        result: T = self._lead(self._following(keys), request)
+        return result
+
+    def everywhere(self, request: Callable[[Any], Any]) -> list[list[Any]]:
+        """What comes of a request at each primary: pairs of its name and that, None if it does not answer."""
+        return self._lead(self._everywhere(), request)
+
+    @staticmethod
+    def _lead(steps: Steps[T], request: Callable[[Any], Any]) -> T:
+        try:
+            client, words = next(steps)
+            while True:
                 try:
-                    return request(self.at(node))
-                except redis.exceptions.MovedError as error:
-                    self.slots.moved(error, node)
-                    if boottime() > until:
-                        raise
-                except (redis.ConnectionError, redis.TimeoutError, OSError):
-                    self.slots.failed(node)
-                    raise
-            except NOT_NOW:
-                if boottime() > until:
-                    raise
-                self.slots.is_stale = True
-                time.sleep(PAUSE)
-
-    def everywhere(self, request: Callable[[Any], T]) -> list[list[Any]]:
-        """Makes a request at each primary; pairs of its name and what came of it, None if it does not answer.
-
-        Raises:
-            redis.RedisError, OSError: none of them does.
-        """
-        found, why = [], None
-        for node, client in self.primaries().items():
-            try:
-                found.append([f"{node[0]}:{node[1]}", request(client)])
-            except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-                self.slots.failed(node)
-                found.append([f"{node[0]}:{node[1]}", None])
-                why = error
-        if why is not None and all(reply is None for _, reply in found):
-            raise why
-        return found
-
-    def primaries(self) -> dict[Address, Any]:
-        """A client of each."""
-        self._look()
-        return {node: self.at(node) for node in self.slots.primaries}
-
-    def _look(self) -> None:
-        """Asks who has which slot.
-
-        Raises:
-            redis.RedisError, OSError: nobody tells.
-        """
-        why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node")
-        for node in self.slots.to_ask():
-            try:
-                return self.slots.learn(self.at(node).execute_command("CLUSTER", "SLOTS"), node)
-            except (redis.RedisError, OSError) as error:
-                why = error
-        raise why
+                    if client is None:
+                        time.sleep(PAUSE)
+                    answer = client and (client.execute_command(*words) if words else request(client))
+                except (redis.RedisError, OSError) as error:
+                    client, words = steps.throw(error)
+                else:
+                    client, words = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     def blpop(self, keys: Sequence[str], timeout: float) -> Any:
         return self.follow(keys, lambda node: node.blpop(keys, timeout=timeout))
+
+    def primaries(self) -> list[Any]:
+        """A client of each."""
+        self._lead(self._looking(), lambda _: None)
+        return [self.at(node) for node in self.slots.primaries]
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         for client in list(self._clients.values()):
@@ -215,49 +242,28 @@ class AsyncClient(_Nodes):
         super().__init__(cluster, slots, {**options, "retry": AsyncRetry(NoBackoff(), 0)}, _awaited)
 
     async def follow(self, keys: Sequence[str], request: Callable[[Any], Awaitable[T]]) -> T:
-        until = boottime() + self.patience
-        while True:
-            try:
-                if self.slots.is_stale:
-                    await self._look()
-                node = self._place(keys)
+        result: T = await self._lead(self._following(keys), request)
+        return result
+
+    async def everywhere(self, request: Callable[[Any], Awaitable[Any]]) -> list[list[Any]]:
+        return await self._lead(self._everywhere(), request)
+
+    @staticmethod
+    async def _lead(steps: Steps[T], request: Callable[[Any], Awaitable[Any]]) -> T:
+        try:
+            client, words = next(steps)
+            while True:
                 try:
-                    return await request(self.at(node))
-                except redis.exceptions.MovedError as error:
-                    self.slots.moved(error, node)
-                    if boottime() > until:
-                        raise
-                except (redis.ConnectionError, redis.TimeoutError, OSError):
-                    self.slots.failed(node)
-                    raise
-            except NOT_NOW:
-                if boottime() > until:
-                    raise
-                self.slots.is_stale = True
-                await asyncio.sleep(PAUSE)
-
-    async def everywhere(self, request: Callable[[Any], Awaitable[T]]) -> list[list[Any]]:
-        await self._look()
-        found, why = [], None
-        for node in self.slots.primaries:
-            try:
-                found.append([f"{node[0]}:{node[1]}", await request(self.at(node))])
-            except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-                self.slots.failed(node)
-                found.append([f"{node[0]}:{node[1]}", None])
-                why = error
-        if why is not None and all(reply is None for _, reply in found):
-            raise why
-        return found
-
-    async def _look(self) -> None:
-        why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node")
-        for node in self.slots.to_ask():
-            try:
-                return self.slots.learn(await self.at(node).execute_command("CLUSTER", "SLOTS"), node)
-            except (redis.RedisError, OSError) as error:
-                why = error
-        raise why
+                    if client is None:
+                        await asyncio.sleep(PAUSE)
+                    answer = client and await (client.execute_command(*words) if words else request(client))
+                except (redis.RedisError, OSError) as error:
+                    client, words = steps.throw(error)
+                else:
+                    client, words = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     async def disconnect(self) -> None:
         for client in list(self._clients.values()):
