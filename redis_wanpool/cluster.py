@@ -134,15 +134,16 @@ class _Nodes:
     def _following(self, keys: Sequence[str]) -> Steps[Any]:
         """A request to the node that has these keys, and after a redirection to the next."""
         until = boottime() + self.patience
+        node: Address | None = None
         while True:
             try:
-                if self.slots.is_stale:
+                if node is None and self.slots.is_stale:
                     yield from self._looking()
-                node = self._place(keys)
+                node = node or self._place(keys)
                 try:
                     return (yield self.at(node), ())
                 except redis.exceptions.MovedError as error:
-                    self.slots.moved(error, node)
+                    node = self.slots.moved(error, node)  # others may not have heard of it: they are not asked again
                     if boottime() > until:
                         raise
                 except _SILENCE:
@@ -151,7 +152,7 @@ class _Nodes:
             except NOT_NOW:
                 if boottime() > until:
                     raise
-                self.slots.is_stale = True
+                node, self.slots.is_stale = None, True
                 yield None, ()
 
     def _place(self, keys: Sequence[str]) -> Address:

@@ -554,7 +554,10 @@ MUTANTS = [
     ),
     Mutant(
         *("cluster", "a moving slot is an error at once", "redis_wanpool/cluster.py"),
-        *("                self.slots.is_stale = True\n                yield None, ()\n", "                raise\n"),
+        *(
+            "                node, self.slots.is_stale = None, True\n                yield None, ()\n",
+            "                raise\n",
+        ),
         *("tests/test_cluster.py", "under_load"),
     ),
     Mutant(
