@@ -78,7 +78,8 @@ class Background:
                 return
             self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             try:
-                thread.start()
+                with signals.held():
+                    thread.start()
             except BaseException:
                 if thread.ident is None:  # else it runs, and only the waiting for it was interrupted
                     self._thread = None

@@ -43,7 +43,7 @@ def side_by_side(branches: Sequence[Branch], home: Home, lead: Callable[[Convers
     threads = [threading.Thread(target=in_background, args=(numbers,), daemon=True) for numbers in others]
     left = []
     for thread, numbers in zip(threads, others, strict=True):
-        with suppress(RuntimeError):  # there are no new threads in an interpreter that is ending
+        with suppress(RuntimeError), signals.held():  # there are no new threads in an interpreter that is ending
             thread.start()
             continue
         left.append(numbers)

@@ -19,6 +19,20 @@ def deaf() -> None:
 
 
 @contextmanager
+def held() -> Iterator[None]:
+    """For who starts a thread: it hears nothing from its first moment, and what comes meanwhile is heard after."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        deaf()
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def hearing() -> Iterator[None]:
     """For who starts a program: that inherits what its thread does not hear."""
     if not hasattr(signal, "pthread_sigmask"):

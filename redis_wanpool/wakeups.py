@@ -40,9 +40,9 @@ class Wakeups:
             early = 0.0 if closed else self._unheard.pop(ticket, None)
             for wan_idx in () if closed else set(wans) - self._listeners:
                 self._listeners.add(wan_idx)
-                threading.Thread(
-                    target=self._run, args=(wan_idx,), name=f"wanpool-wakeups-{wan_idx}", daemon=True
-                ).start()
+                name = f"wanpool-wakeups-{wan_idx}"
+                with signals.held():
+                    threading.Thread(target=self._run, args=(wan_idx,), name=name, daemon=True).start()
         if early is not None:
             heard(early)
 

@@ -17,7 +17,7 @@ import pytest
 from conftest import age_wan, wait_for, wanpool
 
 from redis_wanpool import WanPortPool, language
-from redis_wanpool.cli import main
+from redis_wanpool.cli import main, run
 
 PREFIX = "wanpool:{default:0}:"
 
@@ -455,6 +455,21 @@ class TestRun:
         one, other = done.stdout.split()
         assert one == other and 20000 <= int(one) <= 20009
         assert (pool.snapshot(0).leased, pool.snapshot(0).cooling) == (0, 1), "given back at the end"
+
+    def test_passes_on_a_signal_that_comes_while_it_starts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Or the command would live on, without its leases."""
+        start = subprocess.Popen
+
+        def interrupted(*words: Any, **how: Any) -> Any:
+            process = start(*words, **how)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            return process
+
+        monkeypatch.setattr(run.subprocess, "Popen", interrupted)
+        command = run.Command()
+        with command.hearing():
+            code = command.run(sys.executable, [sys.executable, "-c", "import signal; signal.pause()"], [20000])
+        assert code == 128 + signal.SIGUSR1
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
     def test_passes_signals_on(self, started: Any, pool: WanPortPool, number: signal.Signals) -> None:

@@ -404,7 +404,7 @@ def test_a_caller_that_was_away_slows_no_time_that_others_saw(wan: Wan) -> None:
     """A machine whose clock stood still, or a request that was long on its way, is no proof against what others saw."""
     wan.acquire(*ids(10))
     step_server_clock(wan.admin, 61_000)
-    run_script(wan.admin, "drain", clock=("fedcba987654", 5))
+    assert run_script(wan.admin, "drain", clock=("fedcba987654!", 5)) == ["DRAINED"]
     wan("open")
     assert wan.acquire("h:1:x/new")[0] == "GRANTED"
 

@@ -93,6 +93,8 @@ class Command:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._early: list[int] | None = None
+        """signals that came while it was being started; None before that"""
         self._lost: LeaseState | None = None
 
     def run(self, path: str, words: list[str], ports: list[int]) -> int:
@@ -100,7 +102,10 @@ class Command:
         names = {"{port}": str(ports[0]), "{ports}": ",".join(map(str, ports))}
         arguments = [_filled(word, names) for word in words]
         environment = {**os.environ, "WANPOOL_PORT": names["{port}"], "WANPOOL_PORTS": names["{ports}"]}
+        self._early = []
         self._process = subprocess.Popen(arguments, executable=path, env=environment)
+        for number in self._early:
+            self._pass_on(number, None)
         if self._lost is not None:
             self.end_soon(self._lost)
         code = self._process.wait()
@@ -120,9 +125,11 @@ class Command:
                 signal.signal(number, handler)
 
     def _pass_on(self, number: int, _: object) -> None:
-        if self._process is None:
+        if self._process is None and self._early is None:
             raise KeyboardInterrupt
-        if not _from_terminal(number):
+        if self._process is None:
+            self._early = [*(self._early or ()), number]
+        elif not _from_terminal(number):
             self._process.send_signal(number)
 
     def end_soon(self, lease: LeaseState) -> None:
