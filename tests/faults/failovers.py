@@ -117,6 +117,16 @@ class Pair:
             return False
 
         wait_for(follows, within=60)
+        self.settle(server)
+
+    def settle(self, server: Server) -> None:
+        """Waits until its log on disk is whole: after it got everything anew, it is being written for a while."""
+
+        def settled() -> bool:
+            seen = server.admin.info("persistence")
+            return not (seen["aof_rewrite_in_progress"] or seen["aof_rewrite_scheduled"])
+
+        wait_for(settled, within=60)
 
     def cut(self) -> None:
         """Cuts the replica off; it keeps what it has."""
@@ -246,6 +256,8 @@ class Failovers:
                     on_failover=on_failover,
                     failover_margin=MARGIN,
                 )
+        self.pair.primary.admin.bgrewriteaof()  # so that the tail of no log has the definitions
+        self.pair.settle(self.pair.primary)
         self.crowd = Crowd(f"unix://{self.pair.link}", self.tally, seed)
         wait_for(lambda: len(self.crowd.held) >= 2 * WANS)
 
@@ -359,11 +371,13 @@ class Failovers:
     def _tail(self) -> None:
         """The primary dies, and the end of its log was not on disk yet."""
         old = self.pair.primary
+        seen = old.admin.info("persistence")
+        tail = min(40_000, seen["aof_current_size"] - seen["aof_base_size"])
         old.stop()
         logs = [*old.folder.glob("appendonly.aof"), *old.folder.glob("appendonlydir/*.incr.aof")]
         log = max(logs, key=lambda path: path.stat().st_mtime)
         with log.open("r+b") as file:
-            file.truncate(max(0, log.stat().st_size - 40_000))
+            file.truncate(log.stat().st_size - tail)
         self.pair.start(old)
 
     def close(self) -> None:
