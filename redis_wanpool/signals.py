@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -43,6 +44,24 @@ def hearing() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def wakened() -> Iterator[socket.socket]:
+    """For who waits for signals and for children: what it reads from tells of each that came, and of those before.
+
+    A handler in Python runs before or after a call that blocks; a signal that comes in between would wait as long.
+    """
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        writing.setblocking(False)
+        on_child = signal.signal(signal.SIGCHLD, lambda *_: None)
+        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        try:
+            yield reading
+        finally:
+            signal.set_wakeup_fd(before)
+            signal.signal(signal.SIGCHLD, on_child)
 
 
 def _name(number: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import age_wan, wait_for, wanpool
 
-from redis_wanpool import WanPortPool, language
+from redis_wanpool import WanPortPool, language, signals
 from redis_wanpool.cli import main, run
 
 PREFIX = "wanpool:{default:0}:"
@@ -397,16 +397,13 @@ def test_reap_reads_well_whatever_a_program_calls_itself(
 
 
 PROGRAM = """
-import os, signal, sys, time
+import os, signal, sys
+awaited = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
 print("port", os.environ["WANPOOL_PORT"], os.environ["WANPOOL_PORTS"], *sys.argv[1:], flush=True)
-def heard(number, frame):
-    print("heard", number, flush=True)
-    sys.exit(7)
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-    signal.signal(number, heard)
 print("ready", flush=True)
-while True:
-    signal.pause()
+print("heard", int(signal.sigwait(awaited)), flush=True)
+sys.exit(7)
 """
 
 
@@ -470,6 +467,14 @@ class TestRun:
         with command.hearing():
             code = command.run(sys.executable, [sys.executable, "-c", "import signal; signal.pause()"], [20000])
         assert code == 128 + signal.SIGUSR1
+
+    def test_misses_no_signal_that_comes_just_before_it_waits(self) -> None:
+        with signals.wakened() as wakened:
+            wakened.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                wakened.recv(64)
+            signal.raise_signal(signal.SIGCHLD)
+            assert wakened.recv(64) == bytes([signal.SIGCHLD]), "there before anybody waits"
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
     def test_passes_signals_on(self, started: Any, pool: WanPortPool, number: signal.Signals) -> None:

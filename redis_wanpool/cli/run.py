@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from redis_wanpool import ANY, Lease, WanPortPool
+from redis_wanpool import ANY, Lease, WanPortPool, signals
 from redis_wanpool.cli import NO
 from redis_wanpool.cli.operate import operators_pool
 from redis_wanpool.cli.texts import one_line, seconds_of
@@ -108,7 +108,7 @@ class Command:
             self._pass_on(number, None)
         if self._lost is not None:
             self.end_soon(self._lost)
-        code = self._process.wait()
+        code = _ended(self._process)
         return code if code >= 0 else 128 - code
 
     @contextmanager
@@ -140,6 +140,16 @@ class Command:
             killing = threading.Timer(margin(lease.ttl) / 2, self._process.kill)
             killing.daemon = True
             killing.start()
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Waits for its end, and hears all signals meanwhile."""
+    if not hasattr(signal, "SIGCHLD"):
+        return process.wait()
+    with signals.wakened() as wakened:
+        while (code := process.poll()) is None:
+            wakened.recv(64)
+    return code
 
 
 def _from_terminal(number: int) -> bool:
