@@ -179,12 +179,15 @@ class _Nodes:
 
     def _looking(self) -> Steps[None]:
         """Asks who has which slot."""
-        why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node")
+        why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node knows of a slot")
         for node in self.slots.to_ask():
             try:
-                return self.slots.learn((yield self.at(node), ("CLUSTER", "SLOTS")), node)
+                reply = yield self.at(node), ("CLUSTER", "SLOTS")
             except (redis.RedisError, OSError) as error:
                 why = error
+                continue
+            if reply:  # who was taken out of the cluster knows of no slot
+                return self.slots.learn(reply, node)
         raise why
 
 

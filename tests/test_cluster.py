@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import redis
 from clusters import SHARDS, Shards
 from conftest import SERVERS, check_invariant, wait_for, wanpool
 from faces import Loop, make
+from nodes import Node, Place, free_pairs
 from redis.crc import key_slot
 
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InGrace, InvalidValue, UnsafeRedis, WanPortPool
@@ -165,6 +167,24 @@ def test_nobody_is_there(face: str, loop: Loop) -> None:
     with pytest.raises(BackendUnavailable, match="does not answer"):
         pool.acquire(0)
     pool.close()
+
+
+def test_a_node_that_was_taken_out_of_the_cluster_misleads_nobody(
+    shards: Shards, pool: Any, face: str, loop: Loop, tmp_path: Path
+) -> None:
+    (port,) = free_pairs(1)
+    options = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--cluster-enabled", "yes")
+    node = Node(shards.name, tmp_path / "out", Place(), port, *options)
+    with_it = make(face, loop, shards.url.replace("://", f"://127.0.0.1:{port},"), namespace="test", rest=0)
+    alone = make(face, loop, f"redis+cluster://127.0.0.1:{port}", namespace="test", connect_timeout=0.3)
+    try:
+        assert all(with_it.acquire(wan_idx).release() for wan_idx in range(WANS))
+        with pytest.raises(BackendUnavailable, match="no node knows of a slot"):
+            alone.acquire(0)
+    finally:
+        with_it.close()
+        alone.close()
+        node.close()
 
 
 def test_a_shard_that_may_evict_any_key_is_refused(shards: Shards, pools: Callable[..., Any]) -> None:
