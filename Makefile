@@ -45,6 +45,7 @@ check: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	@command -v luacheck >/dev/null || { echo "make check needs luacheck; install it with: apt-get install lua-check"; exit 1; }
 	@rm -rf build/lua && mkdir -p build/lua && $(BIN)/python tests/assembled.py build/lua
 	luacheck -q --no-color build/lua/*.lua

@@ -134,7 +134,7 @@ class Requests(Client):
 
     def open(self, wan: Any = 0, wait: float = 5) -> None:
         self.session = WanSession(self.pool, wan, wait=wait, pool_maxsize=8)
-        adapter = self.session.get_adapter("https://")
+        adapter: Any = self.session.get_adapter("https://")
         adapter.init_poolmanager(10, 8, ssl_context=self.tls)
 
     def get(self, url: str, timeout: float = TIMEOUT) -> Seen:

@@ -59,9 +59,9 @@ async def httpx_async(pool: Any, wan: int) -> AsyncIterator[Callable[[Headers], 
     from redis_wanpool.http.httpx import AsyncWanTransport
 
     async def get(headers: Headers) -> Any:
-        return (await client.get(URL, headers=headers, timeout=10)).json()
+        return (await session.get(URL, headers=headers, timeout=10)).json()
 
-    async with AsyncClient(transport=AsyncWanTransport(pool, wan, wait=WAIT)) as client:
+    async with AsyncClient(transport=AsyncWanTransport(pool, wan, wait=WAIT)) as session:
         yield get
 
 

@@ -31,7 +31,7 @@ class Prompt:
     def __init__(self, server: Server, folder: Path) -> None:
         real = shutil.which("redis-cli")
         assert real, "this test needs redis-cli; install it with: apt-get install redis-tools"
-        user = User.of("viewer", "viewer", "default", 0)
+        user = User.of("viewer", "viewer", "default", 0, fsync=False, cluster=False)
         server.admin.execute_command(*user.setuser.replace(">PASSWORD", ">sesame").split(" "))
         (folder / "redis-cli").write_text(f'#!/bin/sh\nexec {real} -s {server.socket} --user viewer "$@"\n')
         (folder / "redis-cli").chmod(0o755)

@@ -46,8 +46,8 @@ class Lab:
             with self.said.open("wb") as said, self.cried.open("wb") as cried:
                 for user in users:
                     job["first"] = len(processes) * job["processes"]
-                    command = ["ip", "netns", "exec", user, sys.executable, str(HERE / "worker.py"), json.dumps(job)]
-                    pipes = dict(stdin=subprocess.PIPE, stdout=said, stderr=cried)
+                    command = ["ip", "netns", "exec", user, sys.executable, str(HERE / "visitor.py"), json.dumps(job)]
+                    pipes: Any = dict(stdin=subprocess.PIPE, stdout=said, stderr=cried)
                     processes.append(subprocess.Popen(command, start_new_session=True, **pipes))
             wait_for(lambda: self._are_done(processes, workers * each), within=90)
             visits: Visits = [json.loads(line) for line in self.said.read_text().splitlines()]
