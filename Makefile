@@ -22,8 +22,8 @@ $(VENV)/.ready: pyproject.toml
 demo: $(VENV)/.ready
 	@$(BIN)/wanpool demo
 
-.servers/%/server: tests/servers.py
-	@$(PYTHON) tests/servers.py $*
+.servers/%/server: tests/support/servers.py
+	@$(PYTHON) tests/support/servers.py $*
 
 # On one server; test-all has five. WANPOOL_TEST_SERVERS=redis-6.2,valkey-9.1 chooses.
 test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
@@ -32,14 +32,14 @@ test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 # All server versions, clusters of three primaries and three replicas, the labs, the mutants, and the suite against the built wheel; needs what .ci/run installs, and root.
 test-all: $(VENV)/.ready
 	$(MAKE) bench QUICK=1
-	$(PYTHON) tests/servers.py
+	$(PYTHON) tests/support/servers.py
 	WANPOOL_LONG=0.5 WANPOOL_TEST_SERVERS=redis-6.2,redis-7.0,redis-8.2,valkey-8.1,valkey-9.1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE)
 	WANPOOL_LONG=0.5 WANPOOL_TEST_SERVERS=cluster-redis-8.2,cluster-valkey-9.1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not one_server" $(ON_CLUSTERS)
 	$(BIN)/python tests/safety_model.py
 	WANPOOL_FAILOVERS=50 $(BIN)/python -m pytest -q -s --show-capture=no tests/faults/test_failovers.py
 	$(AS_ROOT) env WANPOOL_LABS=1 $(BIN)/python -m pytest -q tests/labs
 	$(BIN)/python tests/mutants/run.py
-	$(BIN)/python tests/wheel.py
+	$(BIN)/python tests/support/wheel.py
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check .
@@ -47,7 +47,7 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini
 	@command -v luacheck >/dev/null || { echo "make check needs luacheck; install it with: apt-get install lua-check"; exit 1; }
-	@rm -rf build/lua && mkdir -p build/lua && $(BIN)/python tests/assembled.py build/lua
+	@rm -rf build/lua && mkdir -p build/lua && $(BIN)/python tests/support/assembled.py build/lua
 	luacheck -q --no-color build/lua/*.lua
 	@command -v docker-compose >/dev/null || { echo "make check needs docker-compose; install it with: apt-get install docker-compose"; exit 1; }
 	docker-compose -f docker-compose.yml --profile demo --profile sentinel --profile cluster config -q
@@ -58,7 +58,7 @@ bench: $(VENV)/.ready
 
 # The randomised tests in their long form, and 1,000 failovers (about 75 minutes), from WANPOOL_SEED if it is set.
 faults: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
-	WANPOOL_LONG=$${WANPOOL_LONG:-30} WANPOOL_FAILOVERS=$${WANPOOL_FAILOVERS:-1000} $(BIN)/python -m pytest -q -s tests/faults tests/test_lost_replies.py tests/test_model.py
+	WANPOOL_LONG=$${WANPOOL_LONG:-30} WANPOOL_FAILOVERS=$${WANPOOL_FAILOVERS:-1000} $(BIN)/python -m pytest -q -s tests/faults tests/protocol/test_lost_replies.py tests/protocol/test_model.py
 
 fmt: $(VENV)/.ready
 	$(BIN)/ruff check --fix -q .

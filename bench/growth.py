@@ -12,8 +12,8 @@ from bench import talk
 from bench.results import Row, Size
 from bench.servers import Server, private_server
 from redis_wanpool import WanPortPool
-from redis_wanpool.clock import boottime
 from redis_wanpool.protocol import Conversation
+from redis_wanpool.system.clock import boottime
 
 PART = "Growth"
 SMALL = "on 1 WAN of 100 ports, with 1 lease"

@@ -9,8 +9,8 @@ from bench.results import Row, Size
 from bench.servers import Server, private_server
 from bench.unsafe import Unsafe
 from redis_wanpool import WanPortPool
-from redis_wanpool.clock import boottime
-from redis_wanpool.lease import LeaseState
+from redis_wanpool.model.lease import LeaseState
+from redis_wanpool.system.clock import boottime
 
 PART = "Server time"
 UNIT = "us"

@@ -14,8 +14,8 @@ from typing import Any
 
 import redis
 
-from redis_wanpool import scripts
-from redis_wanpool.server import find_binary
+from redis_wanpool.protocol import scripts
+from redis_wanpool.transport.embedded import find_binary
 
 OPTIONS = ("--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--maxclients", "500")
 SCRIPT_STATISTICS = ("cmdstat_evalsha", "cmdstat_eval", "cmdstat_fcall")

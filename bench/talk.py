@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.clock import boottime
-from redis_wanpool.holder import boot_clock
-from redis_wanpool.lease import LeaseState
+from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Request, Step
+from redis_wanpool.system.clock import boottime
+from redis_wanpool.system.identity import boot_clock
 
 Command = tuple[Any, ...]
 

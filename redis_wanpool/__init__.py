@@ -1,6 +1,7 @@
 """Source ports of WAN lines, leased through Redis: one holder per port across all machines."""
 
-from redis_wanpool.aio import AsyncWanPortPool
+from redis_wanpool.aio.pool import AsyncWanPortPool
+from redis_wanpool.engine.reaper import HolderSeen
 from redis_wanpool.errors import (
     BackendUnavailable,
     InGrace,
@@ -18,10 +19,9 @@ from redis_wanpool.errors import (
     WanNotDefined,
     WanpoolError,
 )
-from redis_wanpool.leases import AsyncLease, Lease
-from redis_wanpool.pool import WanPortPool
 from redis_wanpool.protocol import ANY
-from redis_wanpool.reaper import HolderSeen
+from redis_wanpool.sync.lease import AsyncLease, Lease
+from redis_wanpool.sync.pool import WanPortPool
 
 __version__ = "0.1.0"
 

@@ -18,11 +18,11 @@ import redis
 import servers
 from faces import Loop, make
 
-from redis_wanpool import backend
-from redis_wanpool import server as embedded_server
-from redis_wanpool.definition import port_numbers
-from redis_wanpool.keys import WanKeys, namespace_keys
-from redis_wanpool.scripts import script
+from redis_wanpool.model.wan import port_numbers
+from redis_wanpool.protocol.keys import WanKeys, namespace_keys
+from redis_wanpool.protocol.scripts import script
+from redis_wanpool.transport import backend
+from redis_wanpool.transport import embedded as embedded_server
 
 SERVERS = os.environ.get("WANPOOL_TEST_SERVERS", "valkey-9.1").split(",")
 collect_ignore = [] if os.environ.get("WANPOOL_LABS") else ["labs"]  # they need root: see the Makefile

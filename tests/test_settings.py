@@ -23,13 +23,13 @@ from redis_wanpool import (
     PoolExhausted,
     UnsafeRedis,
     WanPortPool,
-    config,
-    holder,
-    scripts,
+    settings,
 )
-from redis_wanpool.definition import WanDefinition, ports_text
 from redis_wanpool.errors import public_url
-from redis_wanpool.safety import check_server
+from redis_wanpool.model.wan import WanDefinition, ports_text
+from redis_wanpool.protocol import scripts
+from redis_wanpool.protocol.requirements import check_server
+from redis_wanpool.system import identity
 
 PASSWORDS = [
     "redis://user:sesame@127.0.0.1:1/0",
@@ -44,29 +44,29 @@ PASSWORDS = [
 
 class TestSources:
     def test_the_first_that_has_it_wins(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert config.settings().namespace == "default" and config.settings().url is None
+        assert settings.settings().namespace == "default" and settings.settings().url is None
         user = tmp_path / "config" / "redis-wanpool"
         user.mkdir(parents=True)
         (user / "wanpool.toml").write_text('namespace = "user"\nurl = "redis://user/0"')
-        assert config.settings().namespace == "user"
+        assert settings.settings().namespace == "user"
         (tmp_path / "wanpool.toml").write_text('namespace = "here"\nurl = "redis://here/0"')
-        assert (config.settings().namespace, config.settings().url) == ("here", "redis://here/0")
+        assert (settings.settings().namespace, settings.settings().url) == ("here", "redis://here/0")
         (tmp_path / "named.toml").write_text('namespace = "named"')
         monkeypatch.setenv("WANPOOL_CONFIG", "named.toml")
-        assert (config.settings().namespace, config.settings().url) == ("named", None)
+        assert (settings.settings().namespace, settings.settings().url) == ("named", None)
         monkeypatch.setenv("WANPOOL_NAMESPACE", "env")
         monkeypatch.setenv("WANPOOL_URL", "redis://env/0")
         monkeypatch.setenv("WANPOOL_NETWORK", "net-env")
-        found = config.settings()
+        found = settings.settings()
         assert (found.namespace, found.url, found.network) == ("env", "redis://env/0", "net-env")
-        found = config.settings(url="redis://arg/0", namespace="arg", network="net-arg")
+        found = settings.settings(url="redis://arg/0", namespace="arg", network="net-arg")
         assert (found.namespace, found.url, found.network) == ("arg", "redis://arg/0", "net-arg")
 
     def test_wans_come_with_their_defaults(self, tmp_path: Path) -> None:
         (tmp_path / "wanpool.toml").write_text(
             'lease_ttl = 30\n[wan.0]\nports = "20000-20009"\n[wan.1]\nports = "21000"'
         )
-        assert config.settings().wans == (
+        assert settings.settings().wans == (
             WanDefinition.of(0, "20000-20009", lease_ttl=30),
             WanDefinition.of(1, "21000", lease_ttl=30),
         )
@@ -108,13 +108,13 @@ class TestSources:
         file.write_text('url = "unix:///s?password=sesame"')
         file.chmod(0o644)
         with pytest.raises(InvalidValue, match="chmod 600"):
-            config.settings()
+            settings.settings()
         file.write_text('url = "redis://:sesame@h/0"')
         with pytest.raises(InvalidValue, match="chmod 600") as caught:
-            config.settings()
+            settings.settings()
         assert "sesame" not in str(caught.value)
         file.chmod(0o600)
-        assert config.settings().url == "redis://:sesame@h/0"
+        assert settings.settings().url == "redis://:sesame@h/0"
 
 
 @pytest.mark.parametrize(
@@ -298,32 +298,32 @@ def test_every_script_is_assembled() -> None:
 
 class TestIdentity:
     def test_each_pool_object_is_a_holder(self) -> None:
-        one, two = holder.this_holder(), holder.this_holder()
+        one, two = identity.this_holder(), identity.this_holder()
         assert one.id != two.id
-        assert holder.host_and_pid(one.id) == (one.host, one.pid)
+        assert identity.host_and_pid(one.id) == (one.host, one.pid)
         assert one.new_lease_id().startswith(one.id + "/")
-        assert holder.host_and_pid(one.detached_id) == (one.host, 0)
+        assert identity.host_and_pid(one.detached_id) == (one.host, 0)
 
     def test_processes_of_one_network_namespace_are_one_network(self) -> None:
         told = subprocess.run(
-            [sys.executable, "-c", "from redis_wanpool.holder import this_network; print(this_network())"],
+            [sys.executable, "-c", "from redis_wanpool.system.identity import this_network; print(this_network())"],
             capture_output=True,
             text=True,
             check=True,
         )
-        assert told.stdout.strip() == holder.this_network()
+        assert told.stdout.strip() == identity.this_network()
 
     def test_another_cookie_or_boot_is_another_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def network() -> str:
-            holder.this_network.cache_clear()
-            return holder.this_network()
+            identity.this_network.cache_clear()
+            return identity.this_network()
 
         names = {network()}
         monkeypatch.setattr(socket.socket, "getsockopt", lambda *_: (12345).to_bytes(8, "little"))
         names.add(network())
-        monkeypatch.setattr(holder, "_boot_id", lambda: "another boot")
+        monkeypatch.setattr(identity, "_boot_id", lambda: "another boot")
         names.add(network())
-        holder.this_network.cache_clear()
+        identity.this_network.cache_clear()
         assert len(names) == 3
 
     def test_an_old_kernel_has_inode_and_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +331,7 @@ class TestIdentity:
             raise OSError(92, "Protocol not available")
 
         monkeypatch.setattr(socket.socket, "getsockopt", refuse)
-        facts = holder._network_facts()
+        facts = identity._network_facts()
         assert len(facts) == 3 and facts[1].startswith("inode-")
 
     def test_the_start_time_is_read_behind_any_name(self, tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ class TestIdentity:
         odd.chmod(0o755)
         process = subprocess.Popen([odd, "60"])
         try:
-            assert int(holder.proc_stat(process.pid)[19]) > 0
+            assert int(identity.proc_stat(process.pid)[19]) > 0
         finally:
             process.kill()
             process.wait()
@@ -353,7 +353,7 @@ def test_a_user_without_a_home_needs_none(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Path, "home", no_home)
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "WANPOOL_HOME"):
         monkeypatch.delenv(name, raising=False)
-    assert config.settings(url="redis://127.0.0.1:1/0").url == "redis://127.0.0.1:1/0"
+    assert settings.settings(url="redis://127.0.0.1:1/0").url == "redis://127.0.0.1:1/0"
     with pytest.raises(BackendUnavailable, match=r"home directory\. Set WANPOOL_HOME"):
         WanPortPool().snapshot(0)
 
@@ -363,9 +363,9 @@ def test_a_home_that_is_somebody_elses_holds_no_settings(monkeypatch: pytest.Mon
     is_file = Path.is_file
 
     def guarded(path: Path) -> bool:
-        if path.parent == config.user_folder():
+        if path.parent == settings.user_folder():
             raise PermissionError(13, "Permission denied", str(path))
         return is_file(path)
 
     monkeypatch.setattr(Path, "is_file", guarded)
-    assert config.find() is None
+    assert settings.find() is None

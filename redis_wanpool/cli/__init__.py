@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from redis_wanpool import __version__, errors
-from redis_wanpool.backend import has_password
-from redis_wanpool.cli.texts import one_line
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanpoolError
-from redis_wanpool.language import chinese, speak_anywhere
+from redis_wanpool.terminal.format import one_line
+from redis_wanpool.terminal.language import chinese, speak_anywhere
+from redis_wanpool.transport.backend import has_password
 from redis_wanpool.tuning import NotElevated
 
 DONE, NO, USAGE, UNREACHABLE, NOT_ELEVATED = 0, 1, 2, 3, 77
@@ -92,17 +92,17 @@ def _parser() -> argparse.ArgumentParser:
     from redis_wanpool.cli import (
         acl,
         adopt,
-        define,
         demo,
         doctor,
-        embedded,
         explain,
+        init,
+        lease,
         leases,
         lua,
         operate,
         router,
         run,
-        shell,
+        server,
         status,
         tune,
     )
@@ -114,8 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    seeing, acting = (status, leases, explain), (shell, run, operate)
-    for module in (demo, define, adopt, *seeing, *acting, doctor, tune, router, acl, lua, embedded):
+    seeing, acting = (status, leases, explain), (lease, run, operate)
+    for module in (demo, init, adopt, *seeing, *acting, doctor, tune, router, acl, lua, server):
         module.add_to(verbs)
     return parser
 

@@ -7,12 +7,12 @@ import json
 import re
 from dataclasses import asdict, dataclass
 
-from redis_wanpool import config
-from redis_wanpool.backend import Backend
-from redis_wanpool.cluster import SCHEMES as CLUSTERS
+from redis_wanpool import settings as config
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.language import said
-from redis_wanpool.scripts import names, script
+from redis_wanpool.protocol.scripts import names, script
+from redis_wanpool.terminal.language import said
+from redis_wanpool.transport.backend import Backend
+from redis_wanpool.transport.cluster import SCHEMES as CLUSTERS
 
 _LOOKING = ("snapshot", "leases", "census", "outlook", "explain", "held")
 _OPERATING = ("withhold", "restore", "resize", "revoke", "remove", "unclaim", "census", "outlook")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from redis_wanpool import config
-from redis_wanpool.cli.define import definition
-from redis_wanpool.definition import WanDefinition, port_numbers
+from redis_wanpool import settings as config
+from redis_wanpool.cli.init import definition
 from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.wan import WanDefinition, port_numbers
 
 SHIM = '''\
 """WAN ports under their old names; the ports are leases of redis-wanpool."""

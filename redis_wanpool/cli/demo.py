@@ -15,12 +15,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from redis_wanpool import WanPortPool, server
-from redis_wanpool.cli.judge import Judge, Verdict, read_log, verdict, write_log
-from redis_wanpool.cli.screen import Screen, bar
-from redis_wanpool.config import settings
+from redis_wanpool import WanPortPool
+from redis_wanpool.demo.judge import Judge, Verdict, read_log, verdict, write_log
+from redis_wanpool.model.views import ListedLease, WanSnapshot
 from redis_wanpool.protocol import Ask, Conversation
-from redis_wanpool.snapshot import ListedLease, WanSnapshot
+from redis_wanpool.settings import settings
+from redis_wanpool.terminal.screen import Screen, bar
+from redis_wanpool.transport import embedded as server
 
 WANS = {0: "20000-20063", 1: "22000-22063", 2: "24000-24063"}
 TTL, COOLDOWN, QUARANTINE = 2.0, 1.0, 5.0
@@ -62,7 +63,7 @@ class Crew:
     """The workers, in as many networks as there would be machines."""
 
     def __init__(self, pool: WanPortPool, url: str, judge_port: int) -> None:
-        self._command = [sys.executable, "-m", "redis_wanpool.cli.worker", str(judge_port), str(len(WANS))]
+        self._command = [sys.executable, "-m", "redis_wanpool.demo.worker", str(judge_port), str(len(WANS))]
         self._env = {**os.environ, "WANPOOL_URL": url, "WANPOOL_NAMESPACE": pool.namespace}
         self.troubles: Counter[str] = Counter()
         self.workers: list[subprocess.Popen[str]] = []

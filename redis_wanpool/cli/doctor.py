@@ -9,9 +9,9 @@ import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from redis_wanpool import WanPortPool, config, sockets
+from redis_wanpool import WanPortPool
+from redis_wanpool import settings as config
 from redis_wanpool.cli.operate import operators_pool
-from redis_wanpool.definition import checked_integer, checked_port, port_numbers
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.echo import PORT, Echo
 from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redis
@@ -19,7 +19,9 @@ from redis_wanpool.doctor.probe import Line, look
 from redis_wanpool.doctor.router import judge
 from redis_wanpool.doctor.wans import WanFacts
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, UnsafeRedis, WanpoolError, public_url
-from redis_wanpool.language import said
+from redis_wanpool.model.wan import checked_integer, checked_port, port_numbers
+from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.terminal.language import said
 
 COUNT = 5
 

@@ -7,7 +7,7 @@ import json
 import re
 
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.scripts import Script, names, script
+from redis_wanpool.protocol.scripts import Script, names, script
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.cli.texts import counted, one_line
-from redis_wanpool.definition import port_list, port_numbers, ports_text
 from redis_wanpool.errors import InvalidValue, PortNotInRange, WanNotDefined
-from redis_wanpool.language import said
+from redis_wanpool.model.wan import port_list, port_numbers, ports_text
+from redis_wanpool.terminal.format import counted, one_line
+from redis_wanpool.terminal.language import said
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

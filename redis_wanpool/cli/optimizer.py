@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from redis_wanpool import cli
 from redis_wanpool.cli.tune import planned, pool_ports, shown
 from redis_wanpool.errors import WanpoolError
-from redis_wanpool.language import said, speak_anywhere
+from redis_wanpool.terminal.language import said, speak_anywhere
 from redis_wanpool.tuning import SUGGESTION, TuningError
 from redis_wanpool.tuning.machine import this_machine
 

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from redis_wanpool import ANY, Lease, WanPortPool, signals
+from redis_wanpool import ANY, Lease, WanPortPool
 from redis_wanpool.cli import NO
 from redis_wanpool.cli.operate import operators_pool
-from redis_wanpool.cli.texts import one_line, seconds_of
 from redis_wanpool.errors import InvalidValue, LeaseLost
-from redis_wanpool.language import said
-from redis_wanpool.lease import LeaseState, margin
+from redis_wanpool.model.lease import LeaseState, margin
+from redis_wanpool.system import signals
+from redis_wanpool.terminal.format import one_line, seconds_of
+from redis_wanpool.terminal.language import said
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """exit codes of a shell for a command that it cannot run"""

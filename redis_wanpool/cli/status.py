@@ -11,13 +11,13 @@ from typing import Any
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli.operate import operators_pool
-from redis_wanpool.cli.screen import FullScreen, bar, coloured, size
-from redis_wanpool.cli.texts import one_line, seconds_of, span, table, width, wrapped
-from redis_wanpool.clock import boottime
 from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
-from redis_wanpool.language import said
+from redis_wanpool.model.views import WanSnapshot
 from redis_wanpool.protocol import Conversation
-from redis_wanpool.snapshot import WanSnapshot
+from redis_wanpool.system.clock import boottime
+from redis_wanpool.terminal.format import one_line, seconds_of, span, table, width, wrapped
+from redis_wanpool.terminal.language import said
+from redis_wanpool.terminal.screen import FullScreen, bar, coloured, size
 
 COUNTS = ("total", "free", "leased", "cooling", "withheld")
 LOOKS_AHEAD = (60, 1800, 3600)

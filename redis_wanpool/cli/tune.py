@@ -8,15 +8,17 @@ import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from redis_wanpool import config, rest, server
+from redis_wanpool import settings as config
 from redis_wanpool.cli import DONE, NO
 from redis_wanpool.cli.operate import operators_pool
-from redis_wanpool.cli.screen import coloured
-from redis_wanpool.cli.texts import counted, padded, width, wrapped
-from redis_wanpool.definition import port_list, port_numbers, ports_text
 from redis_wanpool.doctor import wans
 from redis_wanpool.errors import InvalidValue, WanpoolError
-from redis_wanpool.language import said
+from redis_wanpool.model.wan import port_list, port_numbers, ports_text
+from redis_wanpool.system import time_wait as rest
+from redis_wanpool.terminal.format import counted, padded, width, wrapped
+from redis_wanpool.terminal.language import said
+from redis_wanpool.terminal.screen import coloured
+from redis_wanpool.transport import embedded
 from redis_wanpool.tuning import (
     SUGGESTION,
     UNKNOWN,
@@ -31,7 +33,7 @@ from redis_wanpool.tuning import (
     plan,
 )
 from redis_wanpool.tuning.machine import this_machine
-from redis_wanpool.tuning.netsh import Netsh
+from redis_wanpool.tuning.windows.netsh_store import Netsh
 
 COLOURS = {SUGGESTION: "yellow", UNKNOWN: "red"}
 WIDTH = 108
@@ -98,7 +100,7 @@ def pool_ports(options: argparse.Namespace) -> tuple[set[int], str]:
         return set(port_numbers(ports_text(options.ports))), ""
     settings = config.settings(url=options.url, namespace=options.namespace)
     ports = {port for wan in settings.wans for port in port_numbers(wan.ports)}
-    if settings.url is None and not server.status().running:
+    if settings.url is None and not embedded.status().running:
         return ports, ""
     try:
         with operators_pool(options) as pool:

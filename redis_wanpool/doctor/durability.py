@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.server import ServerFacts
-from redis_wanpool.language import said
-from redis_wanpool.snapshot import WanSnapshot
+from redis_wanpool.model.views import WanSnapshot
+from redis_wanpool.terminal.language import said
 
 
 def judge(facts: ServerFacts) -> Iterator[Finding]:

@@ -7,10 +7,10 @@ import selectors
 import socket
 from collections.abc import Callable
 
-from redis_wanpool import sockets
-from redis_wanpool.clock import boottime
-from redis_wanpool.definition import checked_integer
 from redis_wanpool.errors import InvalidValue, WanpoolError
+from redis_wanpool.model.wan import checked_integer
+from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.system.clock import boottime
 
 PORT = 7801
 MOST = 100

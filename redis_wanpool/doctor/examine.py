@@ -7,8 +7,6 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from redis_wanpool.config import Settings
-from redis_wanpool.definition import port_numbers
 from redis_wanpool.doctor import (
     FAIL,
     WARN,
@@ -25,8 +23,10 @@ from redis_wanpool.doctor import (
 )
 from redis_wanpool.doctor.server import was_refused
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
-from redis_wanpool.language import said
-from redis_wanpool.pool import WanPortPool
+from redis_wanpool.model.wan import port_numbers
+from redis_wanpool.settings import Settings
+from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.terminal.language import said
 
 DEFAULT_TTL = 60.0
 LONGEST = 240

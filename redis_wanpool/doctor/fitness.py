@@ -7,9 +7,9 @@ from statistics import median
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.server import ServerFacts
-from redis_wanpool.language import said
-from redis_wanpool.lease import margin
-from redis_wanpool.safety import OLDEST
+from redis_wanpool.model.lease import margin
+from redis_wanpool.protocol.requirements import OLDEST
+from redis_wanpool.terminal.language import said
 
 _REDIS = {
     (6, 2): (6, 2, 20),

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis_wanpool.definition import port_list
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
-from redis_wanpool.language import said
-from redis_wanpool.tuning.linux import FILE, RANGE, RESERVED, TIMESTAMPS, UNPRIVILEGED
-from redis_wanpool.tuning.sysctl import at_once, listed_ports
+from redis_wanpool.model.wan import port_list
+from redis_wanpool.terminal.language import said
+from redis_wanpool.tuning.linux.settings import FILE, RANGE, RESERVED, TIMESTAMPS, UNPRIVILEGED
+from redis_wanpool.tuning.linux.sysctl import at_once, listed_ports
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _CAP_NET_BIND_SERVICE = 10

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psutil
 
 from redis_wanpool.doctor import OK, WARN, Finding
-from redis_wanpool.language import said
+from redis_wanpool.terminal.language import said
 
 _ALIVE = {psutil.CONN_LISTEN, psutil.CONN_ESTABLISHED, psutil.CONN_SYN_SENT, psutil.CONN_CLOSE_WAIT}
 """the others are of connections that end"""

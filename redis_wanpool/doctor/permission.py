@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from redis_wanpool.doctor import FAIL, OK, Finding
 from redis_wanpool.doctor.server import Asking
-from redis_wanpool.keys import WanKeys
-from redis_wanpool.language import said
-from redis_wanpool.pool import WanPortPool
+from redis_wanpool.protocol.keys import WanKeys
+from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.terminal.language import said
 
 WORDS = {
     **dict.fromkeys(("INFO", "TIME"), 0),

@@ -9,10 +9,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis_wanpool.clock import boottime
 from redis_wanpool.errors import PoolExhausted, PortRejected, WanDraining, WanNotDefined
-from redis_wanpool.language import said
-from redis_wanpool.pool import WanPortPool
+from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.system.clock import boottime
+from redis_wanpool.terminal.language import said
 
 TIMEOUT = 5.0
 """seconds for a connection, and again for its line"""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from redis_wanpool.doctor import OK, WARN, Finding
-from redis_wanpool.holder import this_network
-from redis_wanpool.language import said
+from redis_wanpool.system.identity import this_network
+from redis_wanpool.terminal.language import said
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.probe import NO_PORT, Line
-from redis_wanpool.language import said
+from redis_wanpool.terminal.language import said
 
 FAILURES = ("refused", "timeout", "unreachable", "strange")
 """of a connection, the kinds that tell of the router"""

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 import psutil
 import redis
 
-from redis_wanpool.backend import has_password
-from redis_wanpool.clock import boottime
-from redis_wanpool.connections import NotPrimary
 from redis_wanpool.errors import BackendUnavailable
-from redis_wanpool.pool import WanPortPool
 from redis_wanpool.protocol import Ask, Conversation
+from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.system.clock import boottime
+from redis_wanpool.transport.backend import has_password
+from redis_wanpool.transport.strict import NotPrimary
 
 ROUND_TRIPS = 20
 _TIME = "return redis.call('TIME')"

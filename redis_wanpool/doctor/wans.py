@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from redis_wanpool.definition import WanDefinition, port_list, port_numbers, ports_text
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.server import asked
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanMismatch, WanNotDefined, WanpoolError
-from redis_wanpool.keys import namespace_keys
-from redis_wanpool.language import said
-from redis_wanpool.pool import WanPortPool
-from redis_wanpool.snapshot import WanSnapshot
+from redis_wanpool.model.views import WanSnapshot
+from redis_wanpool.model.wan import WanDefinition, port_list, port_numbers, ports_text
+from redis_wanpool.protocol.keys import namespace_keys
+from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.terminal.language import said
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from redis_wanpool.definition import port_list, port_ranges
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
-from redis_wanpool.language import said
-from redis_wanpool.netsh import Excluded, run
+from redis_wanpool.model.wan import port_list, port_ranges
+from redis_wanpool.system.netsh import Excluded, run
+from redis_wanpool.terminal.language import said
 from redis_wanpool.tuning import Item, Unreadable, Value
-from redis_wanpool.tuning.netsh import Netsh, Runner
+from redis_wanpool.tuning.windows.netsh_store import Netsh, Runner
 
 
 @dataclass(frozen=True, slots=True)

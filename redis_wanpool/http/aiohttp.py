@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 from aiohttp.connector import Connection
 
-from redis_wanpool.aio import AsyncWanPortPool
+from redis_wanpool.aio.pool import AsyncWanPortPool
 from redis_wanpool.http.line import Line, Wans, connect_async
+from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
-from redis_wanpool.protocol.request import WanChoice
 
 
 class WanConnector(aiohttp.TCPConnector):

@@ -13,9 +13,9 @@ from typing import Any
 
 import httpcore
 
-from redis_wanpool.aio import AsyncWanPortPool
+from redis_wanpool.aio.pool import AsyncWanPortPool
 from redis_wanpool.http.line import Line, connect, connect_async
-from redis_wanpool.pool import WanPortPool
+from redis_wanpool.sync.pool import WanPortPool
 
 Raised = type[Exception]
 

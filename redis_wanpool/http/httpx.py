@@ -9,13 +9,13 @@ from typing import Any, Generic, TypeVar
 import httpcore
 import httpx
 
-from redis_wanpool.aio import AsyncWanPortPool
+from redis_wanpool.aio.pool import AsyncWanPortPool
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.http.httpcore import AsyncLeasedBackend, LeasedBackend
 from redis_wanpool.http.line import Line, Wans
-from redis_wanpool.pool import WanPortPool
+from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
-from redis_wanpool.protocol.request import WanChoice
+from redis_wanpool.sync.pool import WanPortPool
 
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 """what httpx has by default"""

@@ -8,11 +8,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from redis_wanpool.aio import AsyncWanPortPool
-from redis_wanpool.pool import WanPortPool
+from redis_wanpool.aio.pool import AsyncWanPortPool
+from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import Dial, Request
-from redis_wanpool.protocol.request import WanChoice
-from redis_wanpool.sockets import Address, LeasedSocket, checked_source
+from redis_wanpool.sockets.leased import Address, LeasedSocket, checked_source
+from redis_wanpool.sync.pool import WanPortPool
 
 PoolT = TypeVar("PoolT", WanPortPool, AsyncWanPortPool)
 Wans = tuple[int, ...] | None

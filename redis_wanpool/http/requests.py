@@ -10,9 +10,9 @@ from requests.adapters import HTTPAdapter
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.http.line import Line
 from redis_wanpool.http.urllib3 import WanPoolManager
-from redis_wanpool.pool import WanPortPool
+from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
-from redis_wanpool.protocol.request import WanChoice
+from redis_wanpool.sync.pool import WanPortPool
 
 
 class WanAdapter(HTTPAdapter):

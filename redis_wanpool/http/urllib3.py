@@ -12,9 +12,9 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
 
 from redis_wanpool.http.line import Line, connect
-from redis_wanpool.pool import WanPortPool
+from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
-from redis_wanpool.protocol.request import WanChoice
+from redis_wanpool.sync.pool import WanPortPool
 
 
 class _Leased(HTTPConnection):

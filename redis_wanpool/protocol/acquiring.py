@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis_wanpool.definition import MOST_PORTS_A_CALL, milliseconds, port_numbers
 from redis_wanpool.errors import (
     BackendUnavailable,
     InvalidValue,
@@ -19,14 +18,15 @@ from redis_wanpool.errors import (
     WanNotDefined,
     WanpoolError,
 )
-from redis_wanpool.keys import namespace_keys
-from redis_wanpool.lease import Grant, LeaseState, margin
+from redis_wanpool.model.lease import Grant, LeaseState, margin
+from redis_wanpool.model.request import Request
+from redis_wanpool.model.views import WanSnapshot
+from redis_wanpool.model.wan import MOST_PORTS_A_CALL, milliseconds, port_numbers
 from redis_wanpool.protocol.confirming import Confirming
-from redis_wanpool.protocol.request import Request
+from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.session import Ids, is_silence, logger, one_or_all
 from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
 from redis_wanpool.protocol.wans import Wans
-from redis_wanpool.snapshot import WanSnapshot
 
 CHANCES_LAST = 1.0
 """seconds for which what was seen of several WANs is good enough to choose among them"""

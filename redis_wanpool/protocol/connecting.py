@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from redis_wanpool.definition import checked_integer, checked_seconds, port_list
 from redis_wanpool.errors import BackendUnavailable, PoolExhausted, PortRejected
-from redis_wanpool.lease import LeaseState
+from redis_wanpool.model.lease import LeaseState
+from redis_wanpool.model.request import Request
+from redis_wanpool.model.wan import checked_integer, checked_seconds, port_list
 from redis_wanpool.protocol.acquiring import Acquiring
 from redis_wanpool.protocol.keeping import Keeping
-from redis_wanpool.protocol.request import Request
 from redis_wanpool.protocol.session import one_or_all
 from redis_wanpool.protocol.steps import Connect, Conversation, Resolve, Try
-from redis_wanpool.sockets import Address, Failure, LeasedSocket, checked_address, checked_source
+from redis_wanpool.sockets.leased import Address, Failure, LeasedSocket, checked_address, checked_source
 
 FACTOR, MOST = 4, 64
 """how many more ports each attempt takes than the one before, and the most: where the system refuses one port, another

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from redis_wanpool.definition import MOST_PORTS_A_CALL, milliseconds, port_numbers
 from redis_wanpool.errors import PortNotInRange
-from redis_wanpool.keys import namespace_keys
+from redis_wanpool.model.views import PortSeen
+from redis_wanpool.model.wan import MOST_PORTS_A_CALL, milliseconds, port_numbers
+from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.steps import Ask, Conversation
 from redis_wanpool.protocol.wans import Wans
-from redis_wanpool.snapshot import PortSeen
 
 
 class Looking(Wans):

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from redis_wanpool.definition import milliseconds
-from redis_wanpool.durability import Durability
 from redis_wanpool.errors import BackendUnavailable, InGrace, WanMismatch, WanNotDefined, WanpoolError
-from redis_wanpool.holder import Holder
-from redis_wanpool.keys import WanKeys, namespace_keys
-from redis_wanpool.lease import Grant, LeaseState
+from redis_wanpool.model.durability import Durability
+from redis_wanpool.model.lease import Grant, LeaseState
+from redis_wanpool.model.wan import milliseconds
+from redis_wanpool.protocol.keys import WanKeys, namespace_keys
+from redis_wanpool.protocol.scripts import script
 from redis_wanpool.protocol.steps import Ask, Call, Conversation, Fork, T
-from redis_wanpool.scripts import script
+from redis_wanpool.system.identity import Holder
 
 LEASES_A_CALL = 500
 

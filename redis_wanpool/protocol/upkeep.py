@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
-from redis_wanpool.lease import LeaseState
+from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.session import is_silence, logger
 from redis_wanpool.protocol.steps import Conversation

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis_wanpool.definition import MOST_PORTS_A_CALL, WanDefinition
 from redis_wanpool.errors import InvalidValue, WanMismatch, WanpoolError
-from redis_wanpool.keys import namespace_keys
+from redis_wanpool.model.views import LeasePage, ListedLease, WanSnapshot
+from redis_wanpool.model.wan import MOST_PORTS_A_CALL, WanDefinition
+from redis_wanpool.protocol.keys import namespace_keys
+from redis_wanpool.protocol.requirements import check_server, no_server
 from redis_wanpool.protocol.session import Session
 from redis_wanpool.protocol.steps import Ask, Call, Conversation
-from redis_wanpool.safety import check_server, no_server
-from redis_wanpool.snapshot import LeasePage, ListedLease, WanSnapshot
 
 
 class Wans(Session):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from redis_wanpool.errors import InvalidValue, WanpoolError
-from redis_wanpool.language import said
+from redis_wanpool.terminal.language import said
 
 OK, SUGGESTION, LEGACY, DEAD, MANAGED, UNKNOWN = "ok", "suggestion", "legacy", "dead", "managed", "unknown"
 STATUSES = (OK, SUGGESTION, LEGACY, DEAD, MANAGED, UNKNOWN)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from redis_wanpool.language import said
-from redis_wanpool.tuning import System, TuningError, linux, windows
+from redis_wanpool.terminal.language import said
+from redis_wanpool.tuning import System, TuningError
+from redis_wanpool.tuning.linux import settings as linux
+from redis_wanpool.tuning.windows import machine
 
 
 def this_machine() -> System:
@@ -15,7 +17,7 @@ def this_machine() -> System:
         TuningError: nothing is known of its settings.
     """
     if sys.platform == "win32":
-        return windows.this_machine()
+        return machine.this_machine()
     if sys.platform.startswith("linux"):
         return linux.this_machine()
     raise TuningError(

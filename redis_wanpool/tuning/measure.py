@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from redis_wanpool.clock import boottime
+from redis_wanpool.system.clock import boottime
 from redis_wanpool.tuning import TuningError
 
 LONGEST = 330.0

@@ -28,7 +28,7 @@ from history import Hold, violations
 from holds import shifted
 
 from redis_wanpool import WanpoolError, WanPortPool
-from redis_wanpool.clock import boottime
+from redis_wanpool.system.clock import boottime
 
 WANS, PORTS, TTL, MARGIN = 12, 5, 1.5, 0.6
 KINDS = ("command", "kill", "stop", "split", "twice", "back", "snapshot", "tail")

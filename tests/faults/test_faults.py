@@ -17,7 +17,7 @@ from history import read, violations
 from worker import COOLDOWN, REST, TTL
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.clock import boottime
+from redis_wanpool.system.clock import boottime
 
 SECONDS = max(5.0, 8 * LONG)
 WORKERS, PORTS = 9, 8

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from redis_wanpool import AsyncWanPortPool, LeaseLost, WanpoolError, WanPortPool
-from redis_wanpool.clock import boottime
+from redis_wanpool.system.clock import boottime
 
 REST, COOLDOWN, TTL = 0.05, 0.4, 1.0
 

@@ -14,7 +14,7 @@ from nodes import Place
 from sentinels import DETECTION, LAG, Watch
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.clock import boottime
+from redis_wanpool.system.clock import boottime
 
 CUTS, PORTS, TTL, MARGIN = 3, 20, 15.0, 4.0
 assert MARGIN >= LAG + 2 - DETECTION + 1 and TTL * 2 / 3 >= LAG + 2, "what docs/safety.md asks for"

@@ -14,7 +14,7 @@ from nodes import Place
 from sentinels import DETECTION, SERVICE, Watch, watch  # noqa: F401  # a fixture
 
 from redis_wanpool import BackendUnavailable, InGrace, WanPortPool
-from redis_wanpool.clock import boottime
+from redis_wanpool.system.clock import boottime
 
 TTL, MARGIN = 15.0, 2.0
 DEATHS, STAYERS = 10, 4

@@ -13,8 +13,8 @@ from crowd import Crowd
 from nodes import Place
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.clock import boottime
-from redis_wanpool.keys import WanKeys
+from redis_wanpool.protocol.keys import WanKeys
+from redis_wanpool.system.clock import boottime
 
 TTL, MARGIN, NODE_TIMEOUT = 8.0, 2.5, 1.5
 assert MARGIN >= NODE_TIMEOUT / 2 + 1.5 and TTL * 2 / 3 >= NODE_TIMEOUT, "what docs/safety.md asks for"

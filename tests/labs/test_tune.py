@@ -43,7 +43,8 @@ KILLED = """
 import itertools, json, os, signal, sys
 from pathlib import Path
 from redis_wanpool import cli
-from redis_wanpool.tuning import journal, sysctl
+from redis_wanpool.tuning import journal
+from redis_wanpool.tuning.linux import sysctl
 verb, apply = sys.argv[1], sys.argv[2:]
 
 def ran(words, last=0):

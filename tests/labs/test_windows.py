@@ -41,8 +41,8 @@ with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, sys.argv[2], 0, 0x60000) as key: 
 KILLED = """
 import os, sys
 from redis_wanpool.cli import main
-from redis_wanpool.tuning.netsh import Netsh
-from redis_wanpool.tuning.registry import WinRegistry
+from redis_wanpool.tuning.windows.netsh_store import Netsh
+from redis_wanpool.tuning.windows.registry import WinRegistry
 left = int(sys.argv[1])
 def write(self, item, value, of={}):
     global left
@@ -227,7 +227,7 @@ def test_a_port_rests_as_long_as_windows_keeps_it(machine: Windows, value: tuple
     if value is not None:
         kind, data = value
         machine.run("reg", "add", windows.PARAMETERS, "/v", "TcpTimedWaitDelay", "/t", kind, "/d", data, "/f")
-    told = machine.python("-c", "from redis_wanpool.rest import default_rest; print(default_rest())")
+    told = machine.python("-c", "from redis_wanpool.system.time_wait import default_rest; print(default_rest())")
     assert float(told) == rest
 
 

@@ -1,0 +1,136 @@
+"""`wanpool init`: defines WANs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from redis_wanpool import WanPortPool, settings
+from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.wan import WanDefinition, ports_text
+from redis_wanpool.terminal.format import seconds_of
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from redis_wanpool.cli import add_verb
+
+    parser = add_verb(
+        verbs,
+        "init",
+        init,
+        "Defines WANs in Redis; what is there already, the same, stays.",
+        "  wanpool init --wan 0=20000-21999 --wan 1=22000-23999\n"
+        "  wanpool init --wan 0=20000-21999 --cooldown 15s     # a router that forgets after 10 s\n"
+        "  wanpool init                                        # the WANs of wanpool.toml\n"
+        "  wanpool init --recover --wan 0=20000-21999          # a WAN whose data Redis has lost\n"
+        "  wanpool init --show > wanpool.toml                  # what Redis holds",
+    )
+    parser.add_argument("--wan", action="append", default=[], metavar="K=PORTS", help="a WAN and its ports; repeat it")
+    parser.add_argument("--cooldown", metavar="SPAN", help="before another network has a port (125s)")
+    parser.add_argument("--lease-ttl", metavar="SPAN", help="a lease without renewal (60s)")
+    parser.add_argument("--max-ttl", metavar="SPAN", help="the longest lease (default: lease ttl)")
+    parser.add_argument(
+        "--on-failover",
+        choices=("grace", "continue"),
+        help="when Redis may have forgotten grants: grant nothing for a while, or risk granting twice (grace)",
+    )
+    parser.add_argument("--failover-margin", metavar="SPAN", help="by how much a grace is longer than max ttl (10s)")
+    parser.add_argument(
+        "--recover", action="store_true", help="make WANs anew whose data is lost; they begin with a grace"
+    )
+    parser.add_argument(
+        "--show", action="store_true", help="print the wanpool.toml of what Redis holds; change nothing"
+    )
+
+
+def init(options: argparse.Namespace) -> int:
+    if options.show:
+        return show(options)
+    definitions = [definition(text, options) for text in options.wan]
+    if not definitions:
+        definitions = list(settings.settings(url=options.url, namespace=options.namespace).wans)
+    if not definitions:
+        raise InvalidValue("no WAN given, and none in wanpool.toml; say for example: wanpool init --wan 0=20000-21999")
+    rows: list[dict[str, Any]] = []
+    with WanPortPool(options.url, namespace=options.namespace) as pool:
+        for wanted in definitions:
+            made = pool._run(pool.protocol.define_wan(wanted, recover=options.recover))
+            total = pool.snapshot(wanted.wan_idx).total
+            rows.append(
+                {
+                    "wan_idx": wanted.wan_idx,
+                    "ports": wanted.ports,
+                    "made": made,
+                    "total": total,
+                    "leases_per_second_between_networks": round(total / max(wanted.cooldown, 0.001), 1),
+                }
+            )
+        if options.json:
+            print(json.dumps({"schema": 1, "namespace": pool.namespace, "wans": rows}))
+            return 0
+        for row in rows:
+            print(
+                f"WAN {row['wan_idx']} (namespace {pool.namespace!r}): {row['ports']}, {row['total']} ports, "
+                f"{'defined' if row['made'] else 'was defined already, the same'}"
+            )
+        print(
+            "A port that stays with its network carries 1 / (hold + rest) leases a second, one that changes networks "
+            "1 / (hold + cool-down)."
+        )
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Prints the configuration that defines what is there."""
+    if options.wan:
+        raise InvalidValue("--show prints what Redis holds, and --wan defines: give one of them")
+    with operators_pool(options) as pool:
+        stands = {wan_idx: pool.snapshot(wan_idx).config for wan_idx in pool.wans()}
+        wans = {wan_idx: settings_of(config) for wan_idx, config in stands.items()}
+        if options.json:
+            print(json.dumps({"schema": 1, "namespace": pool.namespace, "url": pool.url, "wans": wans}))
+            return 0
+        if not pool._backend.is_embedded:
+            secret = "  # with its password, if it has one: then chmod 600" if "@" in pool.url else ""
+            print(f"url = {json.dumps(pool.url)}{secret}")
+        print(f"namespace = {json.dumps(pool.namespace)}")
+        for wan_idx, values in wans.items():
+            print(f"\n[wan.{wan_idx}]")
+            for name, value in values.items():
+                print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    return 0
+
+
+_SPANS = ("lease_ttl", "max_ttl", "cooldown", "quarantine", "failover_margin")
+
+
+def settings_of(config: dict[str, str]) -> dict[str, Any]:
+    """A WAN as wanpool.toml has it, by what stands in Redis; without what is so by default."""
+    seconds = {name: int(config[f"{name}_ms"]) / 1000 for name in _SPANS}
+    most = int(config["max_per_network"])
+    values: dict[str, Any] = {
+        "name": config["name"],
+        "ports": config["ports"],
+        **{name: int(value) if value.is_integer() else value for name, value in seconds.items()},
+        "weight": int(config["weight"]),
+        "max_per_network": most or None,
+        "on_failover": config["on_failover"],
+    }
+    if values["max_ttl"] == values["lease_ttl"]:
+        del values["max_ttl"]
+    usual = {"name": "", "lease_ttl": 60, "cooldown": 125, "quarantine": 65, "weight": 1, "max_per_network": None}
+    usual |= {"on_failover": "grace", "failover_margin": 10}
+    return {name: value for name, value in values.items() if name not in usual or value != usual[name]}
+
+
+def definition(text: str, options: argparse.Namespace) -> WanDefinition:
+    """The WAN that a --wan K=PORTS means, with the options that go along."""
+    index, sign, ports = text.partition("=")
+    if not sign or not index.strip().isdecimal():
+        raise InvalidValue(f"--wan {text!r}: write it like --wan 0=20000-21999")
+    given = {name: getattr(options, name, None) for name in ("cooldown", "lease_ttl", "max_ttl", "failover_margin")}
+    spans = {name: seconds_of(f"--{name.replace('_', '-')}", text) for name, text in given.items() if text is not None}
+    trade = getattr(options, "on_failover", None)
+    return WanDefinition.of(int(index), ports_text(ports), on_failover=trade, **spans)

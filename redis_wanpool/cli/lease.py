@@ -1,0 +1,169 @@
+"""`wanpool acquire`, `renew`, `release`: leases for shell scripts; `wanpool revoke`: those of others."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+
+from redis_wanpool import ANY
+from redis_wanpool.cli import DONE, NO
+from redis_wanpool.cli.leases import add_filters, pages, wanted
+from redis_wanpool.cli.operate import choose_wans, operators_pool
+from redis_wanpool.engine.engine import CLOSED
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.lease import OURS, SAID
+from redis_wanpool.model.wan import checked_port, port_numbers, ports_text
+from redis_wanpool.terminal.format import counted, iso, one_line, seconds_of
+
+_LEASE_ID = re.compile(r"[!-~]+:\d+:[!-~]+/[A-Za-z0-9_-]+")
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from redis_wanpool.cli import add_verb
+
+    parser = add_verb(
+        verbs,
+        "acquire",
+        acquire,
+        "Leases a port for so long, without a process that keeps it; prints PORT LEASE_ID.",
+        "  read port id < <(wanpool acquire --wan 0 --ttl 60s --label nightly)\n"
+        "  curl --local-port $port https://example.com/; wanpool release $port $id\n"
+        "  wanpool acquire --ttl 5m --wait 10s --json    # any WAN",
+    )
+    parser.add_argument("--wan", metavar="K", type=int, action="append", help="(default: any) repeat it for several")
+    parser.add_argument("--ttl", metavar="SPAN", required=True, help="how long, like 60s or 5m; see renew")
+    parser.add_argument("--wait", metavar="SPAN", default="0", help="how long to wait for a port (default: not at all)")
+    parser.add_argument("--label", metavar="L", default="", help="for people")
+    parser.add_argument("--port", metavar="PORT", type=int, help="this one, of one WAN")
+    parser = add_verb(
+        verbs,
+        "renew",
+        renew,
+        "Prolongs a lease to so long from now; it never gets shorter.",
+        "  wanpool renew $port $id --ttl 60s",
+    )
+    _of_one(parser)
+    parser.add_argument("--ttl", metavar="SPAN", required=True, help="how long, like 60s or 5m")
+    parser = add_verb(
+        verbs,
+        "release",
+        release,
+        "Gives a lease back.",
+        "  wanpool release $port $id\n  wanpool release $port $id --unused    # no packet left from it",
+    )
+    _of_one(parser)
+    parser.add_argument("--unused", action="store_true", help="never connected: free for all at once")
+    parser.add_argument("--closed", choices=CLOSED, default="fin", help="how the connection ended (default: fin)")
+    parser = add_verb(
+        verbs,
+        "revoke",
+        revoke,
+        "Ends leases of others: their holders learn it at their next heartbeat, the ports cool.",
+        "  wanpool revoke 20017\n  wanpool revoke --holder host1:4242\n"
+        "  wanpool revoke --network 'b1*' --wan 0 --dry-run",
+    )
+    parser.add_argument("ports", metavar="PORTS", nargs="?", help="like 20017,20100-20199")
+    parser.add_argument("--wan", metavar="K", type=int, action="append", help="only of this WAN; repeat it")
+    parser.add_argument("--lease", metavar="LEASE_ID", help="only this one")
+    add_filters(parser)
+    parser.add_argument("--dry-run", action="store_true", help="look, and change nothing")
+
+
+def _of_one(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("port", metavar="PORT", type=int)
+    parser.add_argument("lease_id", metavar="LEASE_ID", help="as acquire printed it")
+
+
+def _checked(options: argparse.Namespace) -> tuple[int, str]:
+    if not _LEASE_ID.fullmatch(options.lease_id):
+        raise InvalidValue(f"LEASE_ID {options.lease_id!r}: give it as acquire printed it, behind the port")
+    return checked_port(options.port), str(options.lease_id)
+
+
+def acquire(options: argparse.Namespace) -> int:
+    ttl, wait = seconds_of("--ttl", options.ttl), seconds_of("--wait", options.wait)
+    with operators_pool(options) as pool:
+        lease = pool.acquire(
+            options.wan or ANY, wait=wait, port=options.port, label=options.label, ttl=ttl, detached=True
+        )
+        if options.json:
+            facts = {"schema": 1, "namespace": pool.namespace, "wan_idx": lease.wan_idx, "port": lease.port}
+            print(json.dumps({**facts, "lease_id": lease.lease_id, "expires_at_ms": round(lease.expires_at * 1000)}))
+        else:
+            print(f"{lease.port} {lease.lease_id}")
+    return DONE
+
+
+def renew(options: argparse.Namespace) -> int:
+    (port, lease_id), ttl = _checked(options), seconds_of("--ttl", options.ttl)
+    with operators_pool(options) as pool:
+        wan_idx = pool._run(pool.protocol.wan_of(port))
+        told = pool._run(pool.protocol.renew_by_id(wan_idx, port, lease_id, ttl))
+        live = isinstance(told, int)
+        facts = {"schema": 1, "namespace": pool.namespace, "wan_idx": wan_idx, "port": port, "renewed": live}
+        how = f"expires at {iso(told)}" if isinstance(told, int) else _how(told)
+        if options.json:
+            print(json.dumps({**facts, "expires_at_ms": told if live else None, "ended": None if live else told}))
+        else:
+            print(f"port {port} of WAN {wan_idx} (namespace {pool.namespace!r}): {how}")
+    return DONE if live else NO
+
+
+def release(options: argparse.Namespace) -> int:
+    port, lease_id = _checked(options)
+    how = "unused" if options.unused else "released" if options.closed == "fin" else options.closed
+    with operators_pool(options) as pool:
+        wan_idx = pool._run(pool.protocol.wan_of(port))
+        told = pool._run(pool.protocol.release_by_id(wan_idx, port, lease_id, how))
+        ours = told in OURS
+        if options.json:
+            facts = {"schema": 1, "namespace": pool.namespace, "wan_idx": wan_idx, "port": port}
+            print(json.dumps({**facts, "released": ours, "ended": told}))
+        else:
+            print(f"port {port} of WAN {wan_idx} (namespace {pool.namespace!r}): {_how(told)}")
+    return DONE if ours else NO
+
+
+def _how(word: str) -> str:
+    return SAID.get(word, "no such lease lives: it ended, and the port has gone on since; or the LEASE_ID is not of it")
+
+
+def revoke(options: argparse.Namespace) -> int:
+    chosen = (options.ports, options.lease, options.holder, options.network, options.label)
+    if all(choice is None for choice in chosen):
+        raise InvalidValue("say whose leases to end: PORTS, --lease, --holder, --network or --label")
+    ports = None if options.ports is None else set(port_numbers(ports_text(options.ports)))
+    is_wanted = wanted(options)
+    ended: list[dict[str, object]] = []
+    with operators_pool(options) as pool:
+        wans = choose_wans(pool, options.wan)
+        if ports is not None:  # no other WAN's leases need be looked through
+            found = pool._run(pool.protocol.ports_by_wan())
+            others = {wan_idx for wan_idx, mine in found.items() if ports.isdisjoint(mine)}
+            wans = [wan_idx for wan_idx in wans if wan_idx not in others]
+        for wan_idx in wans:
+            for page in pages(pool, wan_idx):
+                leases = [
+                    lease
+                    for lease in page
+                    if is_wanted(lease)
+                    and (ports is None or lease.port in ports)
+                    and options.lease in (None, lease.lease_id)
+                ]
+                words = dict.fromkeys((lease.port for lease in leases), "live")
+                if not options.dry_run:
+                    pairs = [(lease.port, lease.lease_id) for lease in leases]
+                    words = pool._run(pool.protocol.revoke(wan_idx, pairs))
+                for lease in leases:
+                    one = {"wan_idx": wan_idx, "port": lease.port, "holder": lease.holder, "ended": words[lease.port]}
+                    ended.append(one)
+                    if not options.json:
+                        print(one_line(f"port {lease.port} of WAN {wan_idx}, held by {lease.holder}: {one['ended']}"))
+        if options.json:
+            facts = {"schema": 1, "namespace": pool.namespace, "dry_run": options.dry_run, "leases": ended}
+            print(json.dumps(facts))
+        else:
+            did = "would end" if options.dry_run else "ended; their ports cool, and their holders learn it soon"
+            print(f"{counted(len(ended), 'lease')} (namespace {pool.namespace!r}) {did}")
+    return DONE if ended else NO

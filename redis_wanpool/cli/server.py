@@ -1,0 +1,40 @@
+"""`wanpool server`: the private server of this user on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from redis_wanpool.transport import embedded as server
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from redis_wanpool.cli import add_verb
+
+    parser = add_verb(
+        verbs,
+        "server",
+        run,
+        "Starts, stops or shows the embedded server, which all processes of this user on this machine share.",
+        "  wanpool server status\n  wanpool server stop",
+    )
+    parser.add_argument("what", choices=("start", "stop", "status"))
+
+
+def run(options: argparse.Namespace) -> int:
+    ran = None
+    if options.what == "start":
+        server.ensure()
+    elif options.what == "stop":
+        ran = server.stop()
+    seen = server.status()
+    if options.json:
+        facts = {"running": seen.running, "url": seen.url, "folder": str(seen.folder), "version": seen.version}
+        print(json.dumps({"schema": 1, **facts}))
+    elif seen.running:
+        print(f"running, version {seen.version}, at {seen.url}\ndata in {seen.folder}")
+    elif ran:
+        print(f"stopped; its data stays in {seen.folder}")
+    else:
+        print(f"not running; its data is in {seen.folder}")
+    return 0 if seen.running or options.what == "stop" else 1

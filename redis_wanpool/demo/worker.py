@@ -1,0 +1,72 @@
+"""One worker of the demo: leases ports, connects from them to the judge, holds on a little, gives them back."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+from redis_wanpool import PoolExhausted, WanPortPool
+from redis_wanpool.sync.lease import Lease
+
+THREADS = 3
+
+
+def main() -> None:
+    """Works until its standard input is closed; the URL and the namespace are in the environment."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo, which then lets its workers finish
+    judge_port, wans = int(sys.argv[1]), int(sys.argv[2])
+    done = threading.Event()
+    with WanPortPool() as pool:
+        threads = [threading.Thread(target=_work, args=(pool, judge_port, wans, done)) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        sys.stdin.read()
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def _work(pool: WanPortPool, judge_port: int, wans: int, done: threading.Event) -> None:
+    while not done.is_set():
+        try:
+            with pool.acquire(random.randrange(wans), wait=0.5, label="demo") as lease:
+                _visit(pool, lease, judge_port)
+        except PoolExhausted:
+            _report("exhausted")
+        except OSError as error:
+            _report(errno.errorcode.get(error.errno or 0, type(error).__name__))
+
+
+def _visit(pool: WanPortPool, lease: Lease, judge_port: int) -> None:
+    try:
+        sock = lease.connect(("127.0.0.1", judge_port), timeout=5)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+            pool._run(pool.protocol.release([lease], "rejected"))
+        raise
+    with sock, sock.makefile("rb") as answers:
+        claim = {
+            "wan_idx": lease.wan_idx,
+            "port": lease.port,
+            "lease_id": lease.lease_id,
+            "fence": lease.fence,
+            "network": pool.network,
+            "pid": os.getpid(),
+        }
+        sock.sendall(json.dumps(claim).encode() + b"\n")
+        answers.readline()
+        time.sleep(random.uniform(0.02, 0.2))  # what a user's request would take
+
+
+def _report(what: str) -> None:
+    print(json.dumps({"event": what}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

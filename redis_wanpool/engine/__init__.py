@@ -1,0 +1,1 @@
+"""What every pool keeps running, whatever its caller does."""

@@ -1,0 +1,97 @@
+"""Conversations about several WANs, side by side where their keys are on different servers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from redis_wanpool.errors import WanpoolError
+from redis_wanpool.protocol import Conversation
+from redis_wanpool.protocol.session import is_silence
+from redis_wanpool.system import signals
+
+Branch = tuple[str, Conversation[Any]]
+"""a key, and a conversation about what stands there"""
+Home = Callable[[str], object]
+"""Where a key is."""
+_OPEN = object()
+"""what a conversation came to that was not led yet"""
+
+
+def side_by_side(branches: Sequence[Branch], home: Home, lead: Callable[[Conversation[Any]], Any]) -> list[Any]:
+    """What each conversation comes to, or its error. One that a server does not answer is the last that it is asked."""
+    results: list[Any] = [_OPEN] * len(branches)
+
+    def lead_all(numbers: list[int]) -> None:
+        for number in numbers:
+            try:
+                results[number] = lead(branches[number][1])
+            except Exception as error:
+                results[number] = error
+                if is_silence(error):
+                    return _fill(results, numbers, error)
+        return None
+
+    def in_background(numbers: list[int]) -> None:
+        signals.deaf()
+        lead_all(numbers)
+
+    first, *others = _grouped(branches, home)
+    threads = [threading.Thread(target=in_background, args=(numbers,), daemon=True) for numbers in others]
+    left = []
+    for thread, numbers in zip(threads, others, strict=True):
+        with suppress(RuntimeError), signals.held():  # there are no new threads in an interpreter that is ending
+            thread.start()
+            continue
+        left.append(numbers)
+    for numbers in (first, *left):
+        lead_all(numbers)
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join()
+    return _checked(results)
+
+
+async def side_by_side_async(
+    branches: Sequence[Branch], home: Home, lead: Callable[[Conversation[Any]], Awaitable[Any]]
+) -> list[Any]:
+    """The same for asyncio."""
+    results: list[Any] = [_OPEN] * len(branches)
+
+    async def lead_all(numbers: list[int]) -> None:
+        for number in numbers:
+            try:
+                results[number] = await lead(branches[number][1])
+            except Exception as error:
+                results[number] = error
+                if is_silence(error):
+                    return _fill(results, numbers, error)
+        return None
+
+    await asyncio.gather(*map(lead_all, _grouped(branches, home)))
+    return _checked(results)
+
+
+def _grouped(branches: Sequence[Branch], home: Home) -> list[list[int]]:
+    """The numbers of the branches, by home."""
+    groups: dict[object, list[int]] = {}
+    for number, (key, _) in enumerate(branches):
+        groups.setdefault(home(key), []).append(number)
+    return list(groups.values())
+
+
+def _fill(results: list[Any], numbers: list[int], error: Exception) -> None:
+    for number in numbers:
+        if results[number] is _OPEN:
+            results[number] = error
+
+
+def _checked(results: list[Any]) -> list[Any]:
+    """The results, if each is one, or an error of ours."""
+    for result in results:
+        if isinstance(result, Exception) and not isinstance(result, WanpoolError):
+            raise result
+    return results

@@ -1,0 +1,73 @@
+"""File descriptors that other objects took over from leased sockets, as ssl does: closing them gives the port back."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from redis_wanpool.engine.ticker import Background
+from redis_wanpool.sockets.leased import Tie
+from redis_wanpool.system.clock import boottime
+
+SOONEST = 0.1
+"""seconds between two looks; more for thousands of connections: `PER_CONNECTION` each"""
+PER_CONNECTION = 0.001
+
+
+class Handover:
+    """A connection whose file descriptor is in other hands."""
+
+    def __init__(self, fd: int, tie: Tie, closed: str) -> None:
+        self.tie = tie
+        self.closed = closed
+        self._fd = fd
+        self._inode = os.fstat(fd).st_ino
+
+    def fileno(self) -> int:
+        """The file descriptor, while it is this connection; -1 when it was closed, or is another one by now."""
+        try:
+            return self._fd if os.fstat(self._fd).st_ino == self._inode else -1
+        except OSError:
+            return -1
+
+    def shutdown(self, how: int) -> None:
+        fd = os.dup(self._fd)
+        try:
+            if os.fstat(fd).st_ino == self._inode:
+                with socket.socket(fileno=os.dup(fd)) as copy:
+                    copy.shutdown(how)
+        finally:
+            os.close(fd)
+
+
+class Handovers:
+    """Those of a pool object, and who looks at them."""
+
+    def __init__(self) -> None:
+        self._open: list[Handover] = []
+        self._looking = Background("wanpool-handovers", self._look)
+
+    def watch(self, fd: int, tie: Tie, closed: str) -> None:
+        """Looks after a connection from now on.
+
+        Where a file descriptor cannot be told from a later one of the same number (Windows), the lease lasts as long
+        as the pool object.
+        """
+        try:
+            handover = Handover(fd, tie, closed)
+        except OSError:
+            tie.lease.connections = None
+            return
+        self._open.append(handover)
+        tie.begun(handover)
+        self._looking.due(boottime() + SOONEST)
+
+    def stop(self) -> None:
+        self._looking.stop()
+
+    def _look(self) -> float | None:
+        for handover in list(self._open):
+            if handover.fileno() < 0:
+                self._open.remove(handover)
+                handover.tie.ended(handover, handover.closed)
+        return max(SOONEST, PER_CONNECTION * len(self._open)) if self._open else None

@@ -1,0 +1,115 @@
+"""The life of a process: what becomes of its pool objects when it forks, ends, or is told to end."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import util
+from types import FrameType
+from typing import Any, Protocol
+
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.system.clock import boottime
+
+logger = logging.getLogger("redis_wanpool")
+
+EXIT_WITHIN = 2.0
+"""seconds in which a process that ends gives back what it holds; the ttl does it for the rest"""
+
+
+class Mortal(Protocol):
+    """A pool object."""
+
+    def _begin_to_close(self) -> None: ...
+
+    def _wait_closed(self, seconds: float) -> None: ...
+
+    def _begin_anew(self) -> None: ...
+
+
+_pools: weakref.WeakSet[Mortal] = weakref.WeakSet()
+_told_by_sigterm: weakref.WeakSet[Mortal] = weakref.WeakSet()
+_handler: Any = None
+"""ours of SIGTERM, the last that was set"""
+of_the_parent: list[object] = []
+"""What a forked child never frees: closing a transport of asyncio's would end the parent's, whose epoll it shares."""
+singleton = threading.Lock()
+"""held while the one pool object of this process is made"""
+
+
+def watch_over(pool: Mortal, *, sigterm: bool) -> None:
+    """Sees to the end of a pool object, from now on."""
+    if sigterm:
+        _hear_sigterm()
+        _told_by_sigterm.add(pool)
+    _pools.add(pool)
+
+
+def close_all(pools: weakref.WeakSet[Mortal] = _pools) -> None:
+    """Has all of them give everything back, side by side."""
+    ending = list(pools)
+    until = boottime() + EXIT_WITHIN
+    for pool in ending:
+        with _logged(pool):
+            pool._begin_to_close()
+    for pool in ending:
+        with _logged(pool):
+            pool._wait_closed(until - boottime())
+        _pools.discard(pool)  # who comes next need not wait again
+        _told_by_sigterm.discard(pool)
+
+
+@contextmanager
+def _logged(pool: Mortal) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        logger.exception("%r: its ports come back by their ttl", pool)
+
+
+def _hear_sigterm() -> None:
+    global _handler
+    if threading.current_thread() is not threading.main_thread():
+        raise InvalidValue("release_on_sigterm: only the main thread may set signal handlers; make the pool there")
+    before = signal.getsignal(signal.SIGTERM)
+    if before is None:
+        raise InvalidValue("release_on_sigterm: there is a handler of SIGTERM that Python did not set, and cannot call")
+    if before not in (_handler, signal.SIG_IGN):  # who ignores the signal goes on living, with its ports
+        _handler = partial(_on_sigterm, before)
+        signal.signal(signal.SIGTERM, _handler)
+
+
+def _on_sigterm(before: Any, number: int, frame: FrameType | None) -> None:
+    close_all(_told_by_sigterm)  # the pools' own threads do it: the one that was interrupted may hold any lock
+    if callable(before):
+        before(number, frame)
+    else:
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+        os._exit(128 + number)  # the first process of a container, for whom the kernel has no default
+
+
+def _in_forked_child() -> None:
+    global singleton
+    singleton = threading.Lock()  # a thread of the parent may have held it
+    for pool in list(_pools):
+        pool._begin_anew()
+
+
+def _close_at_end_of_child(*_: object) -> None:
+    # A child of multiprocessing that was forked ends by os._exit: no atexit, but these
+    util.Finalize(None, close_all, exitpriority=10)
+
+
+atexit.register(close_all)
+_close_at_end_of_child()
+util.register_after_fork(_pools, _close_at_end_of_child)  # where the child's list of them has just been emptied
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)

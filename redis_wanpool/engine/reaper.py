@@ -1,0 +1,148 @@
+"""Looks at the processes beside this one, and takes back what the dead held."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis_wanpool.errors import WanpoolError
+from redis_wanpool.protocol import HeldLease, Protocol
+from redis_wanpool.system.clock import boottime
+from redis_wanpool.system.identity import Holder
+from redis_wanpool.system.liveness import ALIVE, DEAD, Verdict, verdict
+
+logger = logging.getLogger("redis_wanpool")
+
+Ports = dict[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class HolderSeen:
+    """What `reap` saw of a holder, and what it did."""
+
+    id: str
+    host: str
+    pid: int
+    program: str
+    verdict: str
+    """"alive", "dead" or "unknown" """
+    why: str
+    ports: Ports
+    """of a dead holder: wan_idx -> the ports that were, or in a dry run would be, taken back"""
+
+
+@dataclass(slots=True)
+class Suspect:
+    """A holder that was found dead, what it held then, and how often it was found dead in a row."""
+
+    leases: list[HeldLease]
+    strikes: int = field(default=0)
+
+
+class Reaper:
+    """One look each interval; a process that is found dead in three looks in a row loses what it did not renew since.
+
+    The holders of a PID namespace form a ring, by their ids. Each looks at those after itself, until it has seen some
+    that live and look, too: so everybody is looked at by some, a single survivor looks at all, and nobody at thousands.
+    """
+
+    INTERVAL = 5.0
+    STRIKES = 3
+    ENOUGH_ALIVE = 8
+    PAGE = 32
+    INTRODUCE_EVERY = 300.0
+    """seconds after which a holder says again that it lives; who has not for a day is forgotten (lua/register.lua)"""
+
+    def __init__(self, protocol: Protocol, run: Callable[[Any], Any]) -> None:
+        self._protocol = protocol
+        self._run = run
+        self._suspects: dict[str, Suspect] = {}
+        self._introduce_at = boottime() + self.INTRODUCE_EVERY
+
+    def tick(self) -> float:
+        """One look; tells how many seconds to the next."""
+        suspects, self._suspects = self._suspects, {}  # a look that fails ends the row
+        try:
+            if self._protocol.holder.reaps:
+                self._suspects = self._strike(suspects, self._dead_beside())
+            if self._protocol.registered and boottime() >= self._introduce_at:
+                self._run(self._protocol.introduce())
+                self._introduce_at = boottime() + self.INTRODUCE_EVERY
+        except WanpoolError as error:  # the heartbeat is who complains
+            logger.debug("cannot look after the dead, going on trying: %s", error)
+        return self.INTERVAL * random.uniform(0.8, 1.0)
+
+    def _dead_beside(self) -> list[tuple[Holder, str]]:
+        here = self._protocol.holder
+        dead: list[tuple[Holder, str]] = []
+        alive, after, is_round = 0, here.id, False
+        while True:
+            page: list[Holder] = self._run(self._protocol.neighbours(after, self.PAGE))
+            for who in page:
+                if is_round and who.id >= here.id:
+                    return dead
+                seen = verdict(who, here)
+                if seen.word == DEAD:
+                    dead.append((who, seen.why))
+                alive += seen.word == ALIVE and who.reaps
+                if alive >= self.ENOUGH_ALIVE:
+                    return dead
+            if len(page) == self.PAGE:
+                after = page[-1].id
+            elif is_round:
+                return dead
+            else:
+                after, is_round = "", True
+
+    def _strike(self, suspects: dict[str, Suspect], dead: list[tuple[Holder, str]]) -> dict[str, Suspect]:
+        still: dict[str, Suspect] = {}
+        for who, why in dead:
+            suspect = suspects.get(who.id) or Suspect(self._run(self._protocol.leases_of(who.id)))
+            suspect.strikes += 1
+            if suspect.strikes < self.STRIKES:
+                still[who.id] = suspect
+            else:
+                self._take_back(who, why, suspect.leases)
+        return still
+
+    def _take_back(self, who: Holder, why: str, leases: list[HeldLease]) -> Ports:
+        ports: Ports = self._run(self._protocol.reap(who, leases))
+        count = sum(map(len, ports.values()))
+        if count:
+            logger.warning(
+                "took back %d ports (namespace %r) of process %d (%s) on %s: %s",
+                count,
+                self._protocol.namespace,
+                who.pid,
+                who.program,
+                who.host,
+                why,
+            )
+        return ports
+
+    def now(self, *, dry_run: bool) -> list[HolderSeen]:
+        """Looks at all holders of the namespace at once, three times at the dead, and takes back what those held."""
+        here = self._protocol.holder
+        found = []
+        for who in self._run(self._protocol.all_holders()):
+            seen = verdict(who, here)
+            ports: Ports = {}
+            if seen.word == DEAD:
+                leases: list[HeldLease] = self._run(self._protocol.leases_of(who.id))
+                seen = self._seen_again(who, seen)
+                if seen.word == DEAD and dry_run:
+                    for lease in leases:
+                        ports[lease.wan_idx] = (*ports.get(lease.wan_idx, ()), lease.port)
+                elif seen.word == DEAD:
+                    ports = self._take_back(who, seen.why, leases)
+            found.append(HolderSeen(who.id, who.host, who.pid, who.program, seen.word, seen.why, ports))
+        return found
+
+    def _seen_again(self, who: Holder, seen: Verdict) -> Verdict:
+        for _ in range(self.STRIKES - 1):
+            if seen.word == DEAD:
+                seen = verdict(who, self._protocol.holder)
+        return seen

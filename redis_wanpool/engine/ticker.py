@@ -1,0 +1,116 @@
+"""A thread that does one thing again and again, when it is time to."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from redis_wanpool.system import signals
+from redis_wanpool.system.clock import boottime
+
+logger = logging.getLogger("redis_wanpool")
+
+
+class Background:
+    """Calls `tick` when it said it wants to be called, or earlier when somebody asks; outlives every error.
+
+    Who asks may be interrupted anywhere, and may be a finalizer: there is no lock that could stay taken, and only the
+    thread itself writes down when it will wake.
+    """
+
+    AFTER_ERROR = 1.0
+    LOOK = 5.0
+    """seconds after which it looks at the clock again: a suspended machine stops the waiting, and not boottime"""
+
+    def __init__(self, name: str, tick: Callable[[], float | None]) -> None:
+        self._name = name
+        self._tick = tick
+        self._asked: SimpleQueue[float] = SimpleQueue()
+        """local times at which somebody wants a tick"""
+        self._wakes_at = math.inf
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+        self._last: Callable[[], object] | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a thread, which will call what `stop` is given."""
+        return self._thread is not None
+
+    def due(self, at: float) -> None:
+        """Sees to it that `tick` runs at that local time or earlier."""
+        if at >= self._wakes_at or self._stopped:
+            return
+        self._asked.put(at)
+        if self._thread is None:
+            self._start()
+
+    def stop(self, last: Callable[[], object] | None = None) -> None:
+        """Has the thread end, after it has called `last`; does not wait for it."""
+        self._last = last
+        self._stopped = True
+        self._asked.put(0.0)
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Waits for the end of the thread; False if it never ran."""
+        thread, patience = self._thread, boottime() + self.AFTER_ERROR
+        if thread is None or thread is threading.current_thread():
+            return self.runs
+        while True:
+            try:
+                thread.join(None if seconds is None else max(0.0, seconds))
+            except RuntimeError:  # somebody is just starting it
+                if boottime() > patience:
+                    return False
+                time.sleep(0.001)
+            else:
+                return True
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is not None or self._stopped:
+                return
+            self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                with signals.held():
+                    thread.start()
+            except BaseException:
+                if thread.ident is None:  # else it runs, and only the waiting for it was interrupted
+                    self._thread = None
+                raise
+
+    def _run(self) -> None:
+        signals.deaf()
+        if self._thread is not threading.current_thread():
+            return
+        wakes_at = math.inf
+        while True:
+            while not self._stopped and (left := wakes_at - boottime()) > 0:
+                wakes_at = min(wakes_at, self._heard(None if left == math.inf else min(left, self.LOOK)))
+                self._wakes_at = wakes_at
+            if self._stopped:
+                break
+            self._wakes_at = math.inf
+            try:
+                pause = self._tick()
+            except Exception:
+                logger.exception("%s: going on after an error", self._name)
+                pause = self.AFTER_ERROR
+            wakes_at = math.inf if pause is None else boottime() + pause
+        if self._last is not None:
+            self._last()
+
+    def _heard(self, seconds: float | None) -> float:
+        """The earliest time that was asked for, once something was or the seconds have passed."""
+        earliest = math.inf
+        with suppress(Empty):
+            earliest = self._asked.get(timeout=seconds)
+            while True:
+                earliest = min(earliest, self._asked.get_nowait())
+        return earliest

@@ -1,0 +1,92 @@
+"""Hears the calls for waiters: one listener for each WAN on which this pool object waits."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from redis_wanpool.system import signals
+from redis_wanpool.transport.backend import Backend
+
+logger = logging.getLogger("redis_wanpool")
+
+Heard = Callable[[float], None]
+"""Takes the seconds until the port is there."""
+
+
+class Wakeups:
+    """Pops calls from the wake lists and hands each to its waiter. A call that gets lost costs time only."""
+
+    SLICE = 1.0
+    UNHEARD = 1_000
+
+    def __init__(self, client: Callable[[], Any], list_name: Callable[[int], str], hang_up: Callable[[], None]) -> None:
+        self._client = client
+        self._list_name = list_name
+        self._hang_up = hang_up
+        self._lock = threading.Lock()
+        self._waiting: dict[str, tuple[tuple[int, ...], Heard]] = {}
+        self._unheard: dict[str, float] = {}
+        self._listeners: set[int] = set()
+        self._closed = threading.Event()
+
+    def listen(self, ticket: str, wans: tuple[int, ...], heard: Heard) -> None:
+        """From now on, and for what was called before, tells `heard` of calls for this ticket."""
+        with self._lock:
+            self._waiting[ticket] = wans, heard
+            closed = self._closed.is_set()
+            early = 0.0 if closed else self._unheard.pop(ticket, None)
+            for wan_idx in () if closed else set(wans) - self._listeners:
+                self._listeners.add(wan_idx)
+                name = f"wanpool-wakeups-{wan_idx}"
+                with signals.held():
+                    threading.Thread(target=self._run, args=(wan_idx,), name=name, daemon=True).start()
+        if early is not None:
+            heard(early)
+
+    def forget(self, ticket: str) -> None:
+        """Ends listening for this ticket."""
+        with self._lock:
+            self._waiting.pop(ticket, None)
+
+    def close(self) -> None:
+        """Ends the listeners, and calls everybody, to find the pool closed."""
+        self._closed.set()
+        with self._lock:
+            waiting = list(self._waiting.values())
+        for _, heard in waiting:
+            heard(0.0)
+
+    def _run(self, wan_idx: int) -> None:
+        signals.deaf()
+        client = self._client()
+        timeout = Backend.patience(client)
+        slice_ = self.SLICE if timeout is None else min(self.SLICE, timeout / 2)
+        while not self._closed.is_set():
+            with self._lock:
+                if not any(wan_idx in wans for wans, _ in self._waiting.values()):
+                    self._listeners.discard(wan_idx)
+                    return
+            try:
+                popped = client.blpop([self._list_name(wan_idx)], timeout=slice_)
+            except Exception as error:  # also what a client raises that is closed in another thread
+                if not self._closed.wait(0.5):  # the waiter asks again by itself, and reports what is wrong
+                    logger.debug("cannot hear calls of WAN %d, going on trying: %s", wan_idx, error)
+                continue
+            if popped:
+                call = popped[1].decode() if isinstance(popped[1], bytes) else popped[1]
+                ticket, _, ms = call.rpartition(" ")
+                self._hand_over(ticket, int(ms) / 1000)
+        self._hang_up()  # the pool's end did not wait for this one
+
+    def _hand_over(self, ticket: str, seconds: float) -> None:
+        with self._lock:
+            waiter = self._waiting.get(ticket)
+            if waiter is None:  # it was called between its question and its sleep
+                self._unheard[ticket] = seconds
+                while len(self._unheard) > self.UNHEARD:
+                    del self._unheard[next(iter(self._unheard))]
+        if waiter is not None:
+            waiter[1](seconds)

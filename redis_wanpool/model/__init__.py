@@ -1,0 +1,1 @@
+"""Values and their checks; no I/O."""

@@ -1,0 +1,55 @@
+"""What must have confirmed a grant before it counts: replicas, and the disks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.wan import checked_integer
+
+MOST_REPLICAS = 100
+PATIENCE = 2.0
+"""seconds, on a connection of a client that would wait for ever"""
+EARLIER = 0.25
+"""seconds before a connection's patience ends, at which Redis is to say how many there were: it does so at its next
+tick, 100 ms later at most (hz 10)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """So many replicas; with `fsync` on their disks, and on that of the primary."""
+
+    replicas: int
+    fsync: bool
+
+    @staticmethod
+    def of(min_replicas: int | None, fsync: bool | None) -> Durability | None:
+        """None if nothing has to confirm."""
+        return Durability(min_replicas or 0, bool(fsync)) if min_replicas or fsync else None
+
+    @property
+    def wanted(self) -> int:
+        """How many servers must have it."""
+        return self.replicas + self.fsync
+
+    def command(self, patience: float | None) -> tuple[str | int, ...]:
+        """What waits for them, on a connection that waits so many seconds for an answer; it must write before."""
+        patience = patience or PATIENCE
+        within_ms = max(1, int(1000 * max(patience - EARLIER, patience / 2)))  # 0 would be without a limit
+        return ("WAITAOF", 1, self.replicas, within_ms) if self.fsync else ("WAIT", self.replicas, within_ms)
+
+    def confirmed(self, reply: Any) -> int:
+        """How many of them have it."""
+        primary, replicas = reply if self.fsync else (0, reply)
+        return int(primary) + min(int(replicas), self.replicas)
+
+
+def checked_min_replicas(value: object) -> int:
+    return checked_integer("min_replicas", value, 0, MOST_REPLICAS)
+
+
+def checked_fsync(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise InvalidValue(f"fsync {value!r}: must be true or false")

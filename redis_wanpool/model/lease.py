@@ -1,0 +1,145 @@
+"""A lease as its holder sees it: pure state, judged by a local clock; the faces add what talks to Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+from redis_wanpool.errors import LeaseLost
+from redis_wanpool.system.clock import boottime
+
+OURS = frozenset({"released", "drained", "reset", "time_wait", "unused"})
+"""How a lease ends when its own holder gave it back."""
+
+
+def margin(ttl: float) -> float:
+    """Seconds by which a holder gives up its lease before Redis does: time to notice and to stop."""
+    return min(max(0.05 * ttl, 0.05), 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What Redis said when it granted a lease, and when we had asked."""
+
+    namespace: str
+    wan_idx: int
+    port: int
+    lease_id: str
+    fence: int
+    label: str
+    ttl: float
+    max_ttl: float
+    detached: bool
+    expires_at: float
+    deadline: float
+
+
+class LeaseState:
+    """The right to one port until `expires_at`."""
+
+    def __init__(self, grant: Grant) -> None:
+        self.port = grant.port
+        self.wan_idx = grant.wan_idx
+        self.lease_id = grant.lease_id
+        self.fence = grant.fence
+        self.label = grant.label
+        self.expires_at = grant.expires_at
+        self.namespace = grant.namespace
+        self.ttl = grant.ttl
+        self.max_ttl = grant.max_ttl
+        self.detached = grant.detached
+        self.deadline = grant.deadline
+        self.renew_at = grant.deadline
+        self.ended: str | None = None
+        self.unreachable = False
+        self.asked_to_end: str | None = None
+        """how a release was asked for that has no answer"""
+        self.closed_when_lost: WeakSet[Any] | None = None
+        """the connections that end with the lease"""
+        self.connections: WeakSet[Any] | None = None
+        """who has the connection open with whose end the lease ends; None: it has a life of its own"""
+
+    def __repr__(self) -> str:
+        state = self.ended or f"{self.remaining():.1f} s left"
+        return f"<lease of port {self.port} of WAN {self.wan_idx}, namespace {self.namespace!r}, {state}>"
+
+    def remaining(self) -> float:
+        """Seconds for which the port is surely ours, by a local clock that counts suspend; 0 when it is not."""
+        return 0.0 if self.ended else max(0.0, self.deadline - boottime())
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease ended without our release: stop using the port."""
+        return self.reason is not None and self.reason not in OURS
+
+    @property
+    def reason(self) -> str | None:
+        """How the lease ended, or None while it stands."""
+        if self.ended is None and boottime() >= self.deadline:
+            return "unreachable" if self.unreachable else "expired"
+        return self.ended
+
+    def check(self) -> None:
+        """Does nothing while the lease stands.
+
+        Raises:
+            LeaseLost: it does not.
+        """
+        reason = self.reason
+        if reason is not None:
+            raise self.loss(reason)
+
+    def loss(self, reason: str) -> LeaseLost:
+        """The error that says that the lease ended, and how."""
+        ago = f" {boottime() - self.deadline:.1f} s ago" if reason == "expired" and boottime() > self.deadline else ""
+        return LeaseLost(
+            f"port {self.port} of WAN {self.wan_idx} (namespace {self.namespace!r}): {SAID[reason]}{ago}; "
+            "stop using it, and acquire another",
+            port=self.port,
+            wan_idx=self.wan_idx,
+            reason=reason,
+        )
+
+    def end(self, reason: str) -> bool:
+        """Notes how the lease ended; False if that was known."""
+        if self.ended is not None:
+            return False
+        self.ended = reason
+        return True
+
+    def close_when_lost(self, connection: Any) -> None:
+        """Has a connection end, by its `shutdown`, when the lease is lost."""
+        if self.closed_when_lost is None:
+            self.closed_when_lost = WeakSet()
+        self.closed_when_lost.add(connection)
+
+    def is_connected(self) -> bool:
+        """Whether anybody has the connection open with whose end the lease ends."""
+        return any(connection.fileno() >= 0 for connection in members(self.connections))
+
+    def extend(self, expires_at: float, deadline: float) -> None:
+        """Notes a renewal."""
+        self.expires_at = max(self.expires_at, expires_at)  # a reply may be overtaken by a later one
+        self.deadline = max(self.deadline, deadline)
+        self.unreachable = False
+
+
+def members(connections: WeakSet[Any] | None) -> list[Any]:
+    """Those that are there now, whatever other threads do meanwhile."""
+    while True:
+        try:
+            return list(connections or ())
+        except RuntimeError:  # it changed its size under the iteration
+            continue
+
+
+SAID = {
+    "expired": "the lease expired",
+    "unreachable": "Redis could not be reached in time to renew the lease",
+    "revoked": "an operator revoked the lease",
+    "reaped": "the lease was taken back because its process seemed dead",
+    "rejected": "the port was given back as refused by the operating system",
+    "forked": "the lease belongs to the parent process",
+    **dict.fromkeys(OURS, "the lease was released"),
+}

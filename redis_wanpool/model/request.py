@@ -1,0 +1,86 @@
+"""What an acquire asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.wan import (
+    MOST_PORTS_A_CALL,
+    checked_integer,
+    checked_port,
+    checked_seconds,
+    checked_text,
+    checked_ttl,
+    checked_wan,
+)
+
+
+class AnyWan:
+    """Any WAN of the namespace, by weight and free share."""
+
+    def __repr__(self) -> str:
+        return "ANY"
+
+
+ANY = AnyWan()
+WanChoice = int | Sequence[int] | AnyWan
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an acquire asks for."""
+
+    wans: tuple[int, ...] | None
+    """None: any WAN of the namespace"""
+    count: int = 1
+    least: int = 1
+    wait: float | None = 0.0
+    port: int | None = None
+    label: str = ""
+    ttl: float | None = None
+    detached: bool = False
+    avoid: tuple[int, ...] = ()
+
+    @staticmethod
+    def of(
+        wan: WanChoice,
+        *,
+        count: int = 1,
+        at_least: int | None = None,
+        wait: float | None = 0.0,
+        port: int | None = None,
+        label: str = "",
+        ttl: float | None = None,
+        detached: bool = False,
+        avoid: Sequence[int] = (),
+    ) -> Request:
+        """From what a caller gave.
+
+        Raises:
+            InvalidValue
+        """
+        wans: tuple[int, ...] | None
+        if isinstance(wan, AnyWan):
+            wans = None
+        elif isinstance(wan, (list, tuple, set, frozenset, range)):
+            wans = tuple(dict.fromkeys(checked_wan(wan_idx) for wan_idx in wan))
+            if not wans:
+                raise InvalidValue("wan: give at least one WAN, or ANY")
+        else:
+            wans = (checked_wan(wan),)
+        if port is not None and (wans is None or len(wans) != 1):
+            raise InvalidValue(f"port {port!r}: a wanted port needs one WAN, not {wan!r}")
+        checked_integer("count", count, 1, MOST_PORTS_A_CALL)
+        return Request(
+            wans=wans,
+            count=count,
+            least=count if at_least is None else checked_integer("at_least", at_least, 1, count),
+            wait=None if wait is None else checked_seconds("wait", wait, 0.0, 1e9),
+            port=None if port is None else checked_port(port),
+            label=checked_text("label", label),
+            ttl=None if ttl is None else checked_ttl(ttl),
+            detached=bool(detached),
+            avoid=tuple(avoid),
+        )

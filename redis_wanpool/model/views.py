@@ -1,0 +1,191 @@
+"""What a WAN looks like at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redis_wanpool.system.identity import host_and_pid
+
+
+@dataclass(frozen=True, slots=True)
+class ListedLease:
+    """A live lease as anybody may see it; its lease_id proves holding, so it is kept from prints."""
+
+    port: int
+    holder: str
+    fence: int
+    network: str
+    expires_ms: int
+    lease_id: str
+    label: str = ""
+    acquired_at: str = ""
+    """as people read it; "" if nobody asked for it, or the server has evicted it"""
+    expires_at_ms: int = 0
+    """by the server's clock, as all that people read"""
+    seen_at_ms: int = 0
+    """when it was seen, likewise"""
+
+    def __repr__(self) -> str:
+        return f"<lease of port {self.port} by {self.holder}>"
+
+    @property
+    def host(self) -> str:
+        return host_and_pid(self.holder)[0]
+
+    @property
+    def pid(self) -> int:
+        return host_and_pid(self.holder)[1]
+
+    @classmethod
+    def parse(cls, row: tuple[Any, ...], now_ms: int, ahead_ms: int) -> ListedLease:
+        """Reads a lease of lua/leases.lua."""
+        port, expires_ms, grant, label, acquired_at = row
+        lease_id, fence, network, *_ = grant.split(" ")
+        return cls(
+            port=port,
+            holder=lease_id.rpartition("/")[0],
+            fence=int(fence),
+            network=network,
+            expires_ms=expires_ms,
+            lease_id=lease_id,
+            label=label,
+            acquired_at=acquired_at,
+            expires_at_ms=expires_ms + ahead_ms,
+            seen_at_ms=now_ms + ahead_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LeasePage:
+    """Some of the leases of a WAN, by expiry."""
+
+    leases: tuple[ListedLease, ...]
+    is_last: bool
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """The expiry and the port with which it ends."""
+        return self.leases[-1].expires_ms, self.leases[-1].port
+
+
+@dataclass(frozen=True, slots=True)
+class PortSeen:
+    """All that is known of a port at one moment. Times are the WAN's, in ms; the server's clock is `ahead_ms` ahead."""
+
+    wan_idx: int
+    port: int
+    now_ms: int
+    ahead_ms: int
+    place: str
+    """free, leased, cooling, withheld, or "" if it does not belong to the WAN; as settled last"""
+    due_ms: int
+    """when its lease ends, if nobody renews it, or its cooling; -1 if it is neither"""
+    rested_ms: int
+    """when the network that had it last may have it; -1 if it is not cooling for that"""
+    becomes: str
+    """withheld or removed, when its lease or its cooling is over"""
+    lease_id: str
+    """of who got it last"""
+    fence: int
+    network: str
+    ended: str
+    """how that ended, or live; "" if nobody ever had it"""
+    free_ms: int
+    """until when it cools for all others, at least"""
+    rest_ms: int
+    lease: dict[str, str]
+    quarantine: dict[str, str]
+
+    @property
+    def holder(self) -> str:
+        return self.lease_id.rpartition("/")[0]
+
+    @classmethod
+    def parse(cls, wan_idx: int, port: int, reply: list[Any]) -> PortSeen:
+        """Reads the reply of lua/explain.lua."""
+        _, now_ms, ahead_ms, place, due_ms, rested_ms, becomes, grant, lease, quarantine = reply
+        lease_id, fence, network, rest_ms, free_ms, ended = grant.split(" ") if grant else ("", "0", "", "0", "0", "")
+        return cls(
+            wan_idx,
+            port,
+            now_ms,
+            ahead_ms,
+            place,
+            due_ms,
+            rested_ms,
+            becomes,
+            lease_id,
+            int(fence),
+            network,
+            ended,
+            int(free_ms),
+            int(rest_ms),
+            dict(zip(lease[::2], lease[1::2], strict=True)),
+            dict(zip(quarantine[::2], quarantine[1::2], strict=True)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WanSnapshot:
+    """The ports of a WAN by state; free, leased, cooling and withheld always add up to total."""
+
+    wan_idx: int
+    name: str
+    state: str
+    free: int
+    leased: int
+    cooling: int
+    withheld: int
+    rested: int
+    """how many of the cooling ports the asking network may have"""
+    weight: int
+    generation: str
+    config: dict[str, str]
+    now_ms: int
+    grace_ms: int
+    """for so long, in ms, nothing new is granted, after a failover or restart; 0: there is no grace"""
+    leases: tuple[ListedLease, ...]
+
+    @property
+    def total(self) -> int:
+        return self.free + self.leased + self.cooling + self.withheld
+
+    @property
+    def pace(self) -> float:
+        """Grants a second of late: over 10 s or more."""
+        before_ms, before, last_ms, last = map(int, self.config.get("pace", "0 0 0 0").split(" "))
+        since_ms, count = (before_ms, before) if before_ms else (last_ms, last)
+        return (int(self.config.get("granted", 0)) - count) / max(1.0, (self.now_ms - since_ms) / 1000)
+
+    @classmethod
+    def parse(cls, wan_idx: int, reply: list[Any]) -> WanSnapshot:
+        """Reads the reply of lua/snapshot.lua."""
+        _, now_ms, grace_ms, free, leased, cooling, withheld, rested, flat, listed = reply
+        config = dict(zip(flat[::2], flat[1::2], strict=True))
+        rows = zip(*(listed[i::5] for i in range(5)), strict=True)
+        return cls(
+            wan_idx=wan_idx,
+            name=config["name"],
+            state="draining" if config["state"] == "draining" else "open",
+            free=free,
+            leased=leased,
+            cooling=cooling,
+            withheld=withheld,
+            rested=rested,
+            weight=int(config["weight"]),
+            generation=config["generation"],
+            config=config,
+            now_ms=now_ms,
+            grace_ms=grace_ms,
+            leases=tuple(
+                ListedLease(int(port), lease_id.rpartition("/")[0], int(fence), network, int(expires), lease_id)
+                for port, lease_id, fence, network, expires in rows
+            ),
+        )
+
+    def with_more(self, leases: Sequence[ListedLease]) -> WanSnapshot:
+        """This snapshot, with the leases of a later page."""
+        known = {lease.port for lease in self.leases}
+        return replace(self, leases=self.leases + tuple(lease for lease in leases if lease.port not in known))

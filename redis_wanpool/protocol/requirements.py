@@ -1,0 +1,65 @@
+"""Whether a Redis can keep the promises, judged by what it says of itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from redis_wanpool.errors import UnsafeRedis
+from redis_wanpool.model.durability import Durability
+
+OLDEST = (6, 2)
+OLDEST_THAT_CONFIRMS_DISKS = (7, 2)
+
+
+def check_server(info: Mapping[str, object], allow_eviction: bool, durability: Durability | None = None) -> None:
+    """Does nothing if a server with this INFO is fit.
+
+    Raises:
+        UnsafeRedis: it is too old, a replica, or evicts keys without a ttl; or it cannot confirm what it should.
+    """
+    version = str(info.get("redis_version", ""))
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if numbers and numbers < OLDEST:
+        raise UnsafeRedis(f"Redis {version} is too old: 6.2 or newer is needed (any Valkey will do)")
+    if info.get("role") == "slave":
+        raise UnsafeRedis("this Redis is a replica and takes no writes; give the URL of the primary")
+    policy = str(info.get("maxmemory_policy", ""))
+    if policy.startswith("allkeys-") and not allow_eviction:
+        raise UnsafeRedis(
+            f"this Redis may evict any key (maxmemory-policy {policy}), and so forget who holds a port and give it out "
+            "twice; set maxmemory-policy to noeviction (or a volatile-* policy), or insist with allow_eviction=True"
+        )
+    if durability is not None:
+        _check_confirms(info, numbers, durability)
+
+
+def _check_confirms(info: Mapping[str, object], version: tuple[int, ...], durability: Durability) -> None:
+    if durability.fsync and version and version < OLDEST_THAT_CONFIRMS_DISKS:
+        raise UnsafeRedis(
+            f"Redis {info['redis_version']} cannot confirm that a grant is on disk (fsync): Redis 7.2 or newer or any "
+            "Valkey can (WAITAOF); take one, or do without fsync"
+        )
+    if durability.fsync and not info.get("aof_enabled"):
+        raise UnsafeRedis(
+            "this Redis keeps no log that could be on disk (fsync): CONFIG SET appendonly yes, then CONFIG REWRITE; or "
+            "do without fsync"
+        )
+    if durability.replicas and info.get("tcp_port") == 0 and not info.get("connected_slaves"):
+        raise UnsafeRedis(
+            f"this Redis listens on a unix socket only, so no replica can follow it (min_replicas "
+            f"{durability.replicas}); take one that has replicas, or min_replicas 0"
+        )
+
+
+def no_server(durability: Durability | None) -> None:
+    """The same for the in-process stand-in.
+
+    Raises:
+        UnsafeRedis: something should be confirmed.
+    """
+    if durability is not None:
+        raise UnsafeRedis(
+            "an in-process stand-in (fake://) has neither replicas nor a disk: for min_replicas and fsync give the URL "
+            "of a Redis"
+        )

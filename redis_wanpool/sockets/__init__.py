@@ -1,0 +1,1 @@
+"""A leased port in a TCP socket."""

@@ -1,0 +1,294 @@
+"""The blocking face."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from redis_wanpool.engine import lifetime
+from redis_wanpool.engine.engine import Face
+from redis_wanpool.engine.reaper import HolderSeen
+from redis_wanpool.model.lease import Grant, LeaseState
+from redis_wanpool.model.request import ANY, WanChoice
+from redis_wanpool.model.views import WanSnapshot
+from redis_wanpool.model.wan import WanDefinition, checked_wan
+from redis_wanpool.protocol import Answer, Connect, Conversation, Dial, Request, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol.steps import T
+from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.sync.lease import Lease
+from redis_wanpool.system import signals
+from redis_wanpool.system.clock import boottime
+
+
+class WanPortPool(Face):
+    """Leases source ports of WANs, coordinated by Redis.
+
+    Args:
+        url: redis://, redis+sentinel://, redis+cluster://, all with rediss for TLS, unix:// or fake://; None: from the
+            configuration, last the embedded server.
+        namespace: one pool of WANs in a Redis; default "default".
+        network: what the router sees as one source address; default: this network namespace.
+        rest: seconds before this network may have a port again; default by platform.
+        client: a redis.Redis to use instead of a URL. Whatever its retries, a call is sent twice at most.
+        lease_ttl: seconds a lease lasts without renewal; default: the WAN's.
+        on_lost: called once with each lease that is lost, from a thread of the pool.
+        reap: whether to take back what dead processes held that ran beside this one (same machine, same PID namespace).
+        release_on_sigterm: whether SIGTERM gives everything back, in 2 s at most, and closes the pool, before it does
+            what it did: the default, or the handler that was there when the pool was made. Not for programs that
+            handle SIGTERM by finishing their work: these give back at their exit anyway. Main thread only. A process
+            that ignores the signal goes on ignoring it.
+        connect_timeout: seconds to wait for Redis, for a connection and for each answer.
+        allow_eviction: whether to work on a Redis that may evict any key.
+        min_replicas: how many replicas must have a grant before it counts; else it is taken back (BackendUnavailable).
+        fsync: whether a grant must be on the primary's disk, too, and on those of these replicas (Redis 7.2, Valkey).
+            Renewals wait for neither: what a failover forgets of them, holders re-assert in the grace.
+    """
+
+    blocking = True
+    _instance: WanPortPool | None = None
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._told: set[SimpleQueue[None]] = set()
+        """of those who wait for a loss"""
+
+    @classmethod
+    def get_instance(cls) -> WanPortPool:
+        """The pool object of this process, with URL and WANs from the configuration."""
+        with lifetime.singleton:
+            if cls._instance is None or cls._instance._closed:
+                cls._instance = cls()
+            return cls._instance
+
+    def __enter__(self) -> WanPortPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives everything back; the object is of no use then."""
+        self._close_down()
+
+    # -- WANs
+
+    def define_wan(
+        self,
+        wan_idx: int,
+        ports: str,
+        *,
+        lease_ttl: float = 60.0,
+        max_ttl: float | None = None,
+        cooldown: float = 125.0,
+        quarantine: float = 65.0,
+        weight: int = 1,
+        name: str = "",
+        max_per_network: int | None = None,
+        on_failover: str | None = None,
+        failover_margin: float = 10.0,
+        recover: bool = False,
+    ) -> bool:
+        """Defines a WAN; asking again for the same changes nothing.
+
+        Args:
+            wan_idx: its number, 0 or more.
+            ports: a list like "20000-21999,23000".
+            lease_ttl: seconds a lease lasts without renewal.
+            max_ttl: the most seconds that a lease may ask for; default: lease_ttl.
+            cooldown: seconds before another network may have a port: the router's memory of TIME_WAIT and a little
+                more. 125 fits Linux (net.netfilter.nf_conntrack_tcp_timeout_time_wait is 120).
+            quarantine: seconds in which nobody gets a port that an operating system refused.
+            weight: its share when any WAN will do.
+            name: for people.
+            max_per_network: how many ports one network may hold at a time; None: all.
+            on_failover: what happens when Redis may have forgotten grants: "grace": for a while holders re-assert their
+                leases and nothing new is granted; "continue": no pause, and ports may be granted twice. Default:
+                "grace", but "continue" on the embedded server, with whose host all holders die.
+            failover_margin: seconds by which a grace is longer than max_ttl: how long an old primary may go on beside
+                the new one. 10 fits min-replicas-max-lag 10, the default of Redis (see docs/safety.md).
+            recover: makes a WAN anew of which the data is lost, beginning with a grace.
+
+        Returns:
+            True if it was made, False if it was there, the same.
+
+        Raises:
+            WanMismatch: it is defined differently, or a port belongs to another WAN.
+        """
+        definition = WanDefinition.of(
+            wan_idx,
+            ports,
+            lease_ttl=lease_ttl,
+            max_ttl=max_ttl,
+            cooldown=cooldown,
+            quarantine=quarantine,
+            weight=weight,
+            name=name,
+            max_per_network=max_per_network,
+            on_failover=on_failover,
+            failover_margin=failover_margin,
+        )
+        return self._run(self.protocol.define_wan(definition, recover=recover))
+
+    def drain(self, wan_idx: int) -> None:
+        """Grants nothing new on a WAN; running leases live on."""
+        self._run(self.protocol.set_state(checked_wan(wan_idx), "drain"))
+
+    def open(self, wan_idx: int) -> None:
+        """Ends a drain."""
+        self._run(self.protocol.set_state(checked_wan(wan_idx), "open"))
+
+    def snapshot(self, wan_idx: int, *, leases: bool = False) -> WanSnapshot:
+        """The counts of a WAN at one moment; with `leases`, who holds what."""
+        return self._run(self.protocol.snapshot(checked_wan(wan_idx), leases=leases))
+
+    def wans(self) -> tuple[int, ...]:
+        """The WANs of the namespace."""
+        return self._run(self.protocol.wan_indexes())
+
+    # -- leases
+
+    def acquire(
+        self,
+        wan: WanChoice = ANY,
+        *,
+        wait: float | None = 0.0,
+        port: int | None = None,
+        label: str = "",
+        ttl: float | None = None,
+        detached: bool = False,
+    ) -> Lease:
+        """Leases one port, and keeps the lease alive until it is released.
+
+        Args:
+            wan: a WAN, several, or ANY (by weight and free share).
+            wait: seconds to wait for a port; None: without limit.
+            port: a wanted port.
+            label: for people.
+            ttl: seconds without renewal after which it ends; default: the pool's, then the WAN's.
+            detached: a lease that nobody renews, and that outlives this process.
+
+        Raises:
+            PoolExhausted, InGrace, WanDraining, WanNotDefined, PortUnavailable, PortNotInRange, BackendUnavailable
+        """
+        request = Request.of(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
+        lease: Lease = self._leased(self._run(self.protocol.acquire(request)))[0]
+        return lease
+
+    def acquire_many(
+        self,
+        wan: int,
+        count: int,
+        *,
+        at_least: int | None = None,
+        wait: float | None = 0.0,
+        label: str = "",
+        ttl: float | None = None,
+    ) -> list[Lease]:
+        """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
+        request = Request.of(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
+        return self._leased(self._run(self.protocol.acquire(request)))
+
+    def connect(
+        self,
+        wan: WanChoice,
+        address: sockets.Address,
+        *,
+        wait: float | None = 0.0,
+        timeout: float | None = None,
+        attempts: int = 3,
+        source_address: str | None = None,
+        close_on_loss: bool = False,
+    ) -> sockets.LeasedSocket:
+        """A TCP connection from a leased port of a WAN; its last close releases the lease, which it has as `.lease`.
+
+        That is the last one of the socket, of the files that `makefile` made of it, and of what took over its file
+        descriptor, as `ssl.SSLContext.wrap_socket` does.
+
+        Args:
+            wan: as for acquire.
+            address: host and port.
+            wait: seconds to wait for a port.
+            timeout: seconds to wait for each address of the host, and the socket's timeout then; None: the system's.
+            attempts: how often to take ports when the system refuses one: 1 at first, then 4, 16, 64, and so on.
+            source_address: the IPv4 address to bind to, where this host has several; default: that of the route.
+            close_on_loss: whether the connection ends when the lease does: reads find the end, writes fail.
+
+        Raises:
+            PortRejected: the system refused every port that was tried, or too many of late.
+            OSError: the connection failed; errors of `acquire`.
+        """
+        dial = Dial.of(address, timeout, attempts, source_address, close_on_loss)
+        return self._run(self.protocol.connect(Request.of(wan, wait=wait), dial))
+
+    def allocate_port(self, wan_idx: int) -> int:
+        """The old name of `acquire`: leases a port of the WAN until `release_port`."""
+        return self.acquire(checked_wan(wan_idx)).port
+
+    def release_port(self, wan_idx: int, port: int) -> bool:
+        """The old name of `release`; False if this object does not hold the port: then nothing changes."""
+        lease = self._held(wan_idx, port)
+        if lease is None:
+            self._log_not_held(wan_idx, port, self._run(self.protocol.holder_of(wan_idx, port)))
+            return False
+        return self._run(self.protocol.release_one(lease, "released"))
+
+    def get_port_usage_info(self) -> dict[str, Any]:
+        """Who uses how many ports, on all machines."""
+        return self._run(self.protocol.usage())
+
+    def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:
+        """Takes back what dead processes held, at once; what it saw of each holder of the namespace, and why.
+
+        A process is dead only on proof: same boot of the same machine, same PID namespace, and no such process, or one
+        with another start time. Leases that were renewed meanwhile stay, and so do detached ones.
+        """
+        return self._reap_now(dry_run)
+
+    # -- performing
+
+    def _make_lease(self, grant: Grant) -> Lease:
+        return Lease(self, grant)
+
+    def _tell_loss(self, lease: LeaseState) -> None:
+        for waiting in self._told.copy():
+            waiting.put(None)
+        if self._on_lost is not None:
+            with signals.hearing():  # it may start programs
+                self._on_lost(lease)
+
+    def _run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
+        if not also_closed:
+            self._check_open()
+        try:
+            if not self._ready:
+                self._run_blocking(self._prepare())
+                self._is_prepared()
+            return self._run_blocking(conversation)
+        finally:
+            self._clear_up_soon()
+
+    def _perform(self, step: Step) -> Answer:
+        if isinstance(step, Sleep):
+            return self._sleep(step)
+        if isinstance(step, Resolve):
+            return Answer(sockets.resolve(step.address), boottime())
+        if isinstance(step, Try):
+            return Answer(sockets.try_port(step.lease.port, step.source_address), boottime())
+        if isinstance(step, Connect):
+            lease: Lease = self._leased([step.lease])[0]
+            result = sockets.connect(lease.port, step.targets, step.timeout, step.source_address)
+            return Answer(self._joined(step, result, lease._close), boottime())
+        return super()._perform(step)
+
+    def _sleep(self, step: Sleep) -> Answer:
+        calls: SimpleQueue[float] = SimpleQueue()
+        called: float | None = None
+        self._wakeups.listen(step.ticket, step.wans, calls.put)
+        try:
+            with suppress(Empty):
+                called = calls.get(timeout=step.seconds)
+        finally:
+            self._wakeups.forget(step.ticket)
+        self._check_open()
+        return Answer(called, boottime())

@@ -1,0 +1,1 @@
+"""What people read: languages, formats, a screen."""

@@ -1,0 +1,1 @@
+"""How Redis is reached: URLs, connections, Sentinel, clusters, the embedded server, and what its errors mean."""

@@ -1,0 +1,334 @@
+"""Connections to Redis: which server, with what patience, and its errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import redis
+import redis.asyncio
+import redis.asyncio.sentinel
+import redis.exceptions
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.retry import Retry
+
+from redis_wanpool.errors import BackendUnavailable, InvalidValue, public_url
+from redis_wanpool.transport import cluster, sentinel
+from redis_wanpool.transport.strict import NotPrimary, strict
+from redis_wanpool.transport.translate import denied
+
+SCHEMES = ("redis", "rediss", "unix", "fake", *sentinel.SCHEMES, *cluster.SCHEMES)
+_fakes: dict[str, Any] = {}
+
+
+class Backend:
+    """One Redis, by URL or by a client that the user made."""
+
+    def __init__(self, url: str | None, *, client: Any = None, timeout: float = 2.0) -> None:
+        self.timeout = timeout
+        self._given = client
+        self._url = url
+        self._embedded = url is None and client is None
+        if url is not None:
+            checked_url(url)
+
+    def __repr__(self) -> str:
+        return f"<backend {self.name}>"
+
+    @property
+    def url(self) -> str:
+        """The URL; the embedded server is started if there is none."""
+        if self._url is None:
+            from redis_wanpool.transport import embedded as server
+
+            self._url = server.ensure()
+        return self._url
+
+    def revived(self) -> bool:
+        """After a failed call: sees to it that the embedded server runs; False if it is another one's to do.
+
+        Raises:
+            BackendUnavailable: it hangs, or does not start.
+        """
+        if self._embedded:
+            from redis_wanpool.transport import embedded as server
+
+            server.ensure()
+        return self._embedded
+
+    @property
+    def name(self) -> str:
+        """The server's name for messages, without a password."""
+        if self._given is not None:
+            return "the given client's Redis"
+        return "the embedded server" if self._url is None else public_url(self._url)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the server that the package starts by itself."""
+        return self._embedded
+
+    @property
+    def given(self) -> bool:
+        """Whether the user made the client, and so closes it."""
+        return self._given is not None
+
+    @cached_property
+    def is_fake(self) -> bool:
+        if self._given is None:
+            return self.url.startswith("fake:")
+        return type(self._given).__module__.startswith("fakeredis")
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether Sentinels tell where it is."""
+        return self._given is None and self.url.startswith(sentinel.SCHEMES)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the keys are spread over the nodes of a cluster."""
+        return self._given is None and self.url.startswith(cluster.SCHEMES)
+
+    @cached_property
+    def _slots(self) -> cluster.Slots:
+        return cluster.Slots(cluster.Cluster.parse(self.url).seeds)
+
+    def home(self, key: str) -> object:
+        """Where a key is, as far as is known: what has one home is asked for one after another."""
+        return self._slots.owner(key_slot(key.encode())) if self.is_cluster else None
+
+    @property
+    def shards(self) -> list[str]:
+        """The addresses of a cluster's primaries, as far as is known; "" for a single server."""
+        return [f"{host}:{port}" for host, port in self._slots.primaries] if self.is_cluster else [""]
+
+    @property
+    def database(self) -> int:
+        """The number of the database that the URL names."""
+        if self.is_cluster:
+            return 0
+        parse: Any = redis.connection.parse_url
+        options = sentinel.Watched.parse(self.url).options if self.is_watched else parse(self.url)
+        return int(options.get("db", 0))
+
+    def sync_client(self) -> Any:
+        """A blocking client; of a given asyncio client, the blocking twin."""
+        if self._given is not None:
+            return self._given if isinstance(self._given, redis.Redis) else _blocking_twin(self._given)
+        if self.is_fake:
+            import fakeredis
+
+            return fakeredis.FakeRedis(server=_fake_server(self.url), decode_responses=True)
+        if self.is_watched:
+            watched = sentinel.Watched.parse(self.url)
+            return redis.Redis(connection_pool=watched.pool(self._options(None)))
+        if self.is_cluster:
+            return cluster.Client(cluster.Cluster.parse(self.url), self._slots, self._options(None))
+        pool: Any = redis.ConnectionPool.from_url(self.url, **self._options(Retry(NoBackoff(), 0)))
+        pool.connection_class = strict(pool.connection_class, blocking=True)
+        return redis.Redis(connection_pool=pool)
+
+    def async_client(self) -> Any:
+        """An asyncio client; it belongs to the loop in which it is used first."""
+        if self._given is not None:
+            return self._given
+        if self.is_fake:
+            import fakeredis
+
+            return fakeredis.FakeAsyncRedis(server=_fake_server(self.url), decode_responses=True)
+        if self.is_watched:
+            watched = sentinel.Watched.parse(self.url)
+            return redis.asyncio.Redis.from_pool(watched.async_pool(self._options(None)))
+        if self.is_cluster:
+            return cluster.AsyncClient(cluster.Cluster.parse(self.url), self._slots, self._options(None))
+        pool: Any = redis.asyncio.ConnectionPool.from_url(self.url, **self._options(AsyncRetry(NoBackoff(), 0)))
+        pool.connection_class = strict(pool.connection_class, blocking=False)
+        return redis.asyncio.Redis.from_pool(pool)
+
+    @staticmethod
+    def servers(client: Any) -> list[Any]:
+        """A client of each server behind a blocking client."""
+        return client.primaries() if isinstance(client, cluster.Client) else [client]
+
+    def hang_up(self, client: Any) -> None:
+        """Closes the connections of a blocking client that nobody uses just now, unless it is the user's own."""
+        if client is not None and client is not self._given:
+            pool = client if isinstance(client, cluster.Client) else client.connection_pool
+            pool.disconnect(inuse_connections=False)
+
+    @staticmethod
+    def patience(client: Any) -> float | None:
+        """Seconds that a client waits for an answer; None: without limit."""
+        if isinstance(client, cluster.Client):
+            return client.patience
+        seconds: float | None = client.connection_pool.connection_kwargs.get("socket_timeout")
+        return seconds
+
+    def _options(self, retry: Any) -> dict[str, Any]:
+        return {
+            "decode_responses": True,
+            "socket_connect_timeout": self.timeout,
+            "socket_timeout": self.timeout,
+            "retry": retry,
+            "max_connections": 10_000,
+            "protocol": 2,  # with 3, redis-py 8 asks for more at each connect, for which users would need rights
+        }
+
+    def worth_another_try(self, error: BackendUnavailable) -> bool:
+        """Whether a step that failed like this is performed once more: the only place where anything is sent again.
+
+        Yes after a broken connection, as a restarted server leaves it: all scripts are idempotent on lease_id. No after
+        a timeout: the patience is used up.
+
+        Raises:
+            BackendUnavailable: the embedded server hangs, or does not start again.
+        """
+        broken = isinstance(error.__cause__, (redis.ConnectionError, OSError))
+        timed_out = isinstance(error.__cause__, TimeoutError)
+        return (broken and not timed_out) | self.revived()
+
+    def translated(self, error: Exception, keys: Sequence[str] = ()) -> BackendUnavailable:
+        """What redis-py raises in our words, for a request with these keys."""
+        if isinstance(error, redis.exceptions.OutOfMemoryError) or "-OOM " in str(error):  # the latter from Redis 6.2
+            return BackendUnavailable(
+                f"Redis ({self.name}) is out of memory and takes nothing new; leases are renewed and released as ever. "
+                "Free memory there, or raise maxmemory"
+            )
+        if isinstance(error, NotPrimary):
+            return BackendUnavailable(
+                f"Redis ({self.name}) is a replica, or became one just now, and takes no writes: {public_url(error)}; "
+                "ask the primary, or Sentinel where it is (redis+sentinel://)"
+            )
+        if isinstance(error, sentinel.NO_PRIMARY):
+            return BackendUnavailable(
+                f"no Sentinel of {self.name} tells of a primary that is alive: {sentinel.why(error)}; after a failure "
+                "they need some seconds",
+                answered=False,
+            )
+        if isinstance(error, redis.exceptions.MovedError):
+            return BackendUnavailable(
+                f"Redis ({self.name}) is one node of a cluster, and others have these keys: give the URL of the "
+                f"cluster, like {cluster.LIKE}"
+            )
+        if isinstance(error, cluster.NOT_NOW):
+            return BackendUnavailable(
+                f"Redis ({self.name}) does not serve these keys just now: they move to another node, or theirs has "
+                f"failed ({public_url(error)}); see to it with: redis-cli --cluster check"
+            )
+        if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
+            if may_not := denied(error, keys):
+                return BackendUnavailable(
+                    f"Redis ({self.name}) does not let this user {may_not}; see what it should, with: wanpool acl"
+                )
+            return BackendUnavailable(f"Redis ({self.name}) refused: {public_url(error)}")
+        wrapped = error.__cause__ if type(error) is redis.ConnectionError else None  # by redis.asyncio
+        if isinstance(wrapped or error, redis.exceptions.AuthenticationError):
+            return BackendUnavailable(
+                f"Redis ({self.name}) wants other credentials: {public_url(error)}; put user and password into the URL"
+            )
+        return BackendUnavailable(
+            f"Redis ({self.name}) does not answer within {self.timeout:g} s: "
+            f"{public_url(error) or type(error).__name__}; check that it runs, and the URL",
+            answered=False,
+        )
+
+
+def checked_url(url: object) -> str:
+    """The URL, if it can be one; the message never shows a password."""
+    if not isinstance(url, str):
+        raise InvalidValue(f"url {type(url).__name__}: must be text like redis://10.0.0.2:6379/0")
+    shown = public_url(url if "://" in url else url.rpartition("@")[2])
+    for module, parse in ((sentinel, sentinel.Watched.parse), (cluster, cluster.Cluster.parse)):
+        if url.startswith(tuple(f"{scheme}://" for scheme in module.SCHEMES)):
+            try:
+                parse(url)
+            except (TypeError, ValueError):
+                raise InvalidValue(
+                    f"url {shown!r}: write it like {module.LIKE}, with options of redis-py only"
+                ) from None
+            return url
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidValue(
+            f"url {shown!r} does not parse; write it like redis://user:password@10.0.0.2:6379/0"
+        ) from None
+    if parts.scheme not in SCHEMES:
+        raise InvalidValue(f"url {shown!r}: the scheme must be one of {', '.join(SCHEMES)}")
+    if parts.scheme in ("redis", "rediss"):
+        database = parts.path.strip("/")
+        if not parts.hostname or port == 0 or (database and not database.isdecimal()):
+            raise InvalidValue(f"url {shown!r}: write it like {parts.scheme}://10.0.0.2:6379/0 (host, port, database)")
+    if parts.scheme == "unix" and not parts.path:
+        raise InvalidValue(f"url {shown!r}: write it like unix:///run/redis/redis.sock?db=0")
+    if parts.scheme != "fake":
+        try:  # as the client will: it makes a connection object, and connects to nothing
+            pool = redis.ConnectionPool.from_url(url)
+            pool.connection_class(**pool.connection_kwargs)
+        except (TypeError, ValueError):
+            raise InvalidValue(f"url {shown!r}: one of its options is unknown, or has a value that cannot be") from None
+    return url
+
+
+def has_password(url: str) -> bool:
+    """Whether the URL holds a password, before its host or as an option."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False  # that it does not parse is said elsewhere
+    return bool(parts.password) or any("pass" in name.lower() for name, _ in parse_qsl(parts.query))
+
+
+def given_client(client: Any, *, blocking: bool) -> Any:
+    """The client, if it is of the right kind."""
+    kinds = (redis.Redis,) if blocking else (redis.asyncio.Redis,)
+    if client is None or isinstance(client, kinds):
+        return client
+    wanted = "redis.Redis" if blocking else "redis.asyncio.Redis"
+    if type(client).__name__ == "RedisCluster":
+        raise InvalidValue("client RedisCluster: give the URL of the cluster: redis+cluster://")
+    raise InvalidValue(f"client {type(client).__name__}: this pool needs a {wanted}")
+
+
+def _fake_server(url: str) -> Any:
+    import fakeredis
+
+    return _fakes.setdefault(url, fakeredis.FakeServer())
+
+
+def _blocking_twin(client: Any) -> Any:
+    """A blocking client to the server of an asyncio client, for what goes on outside its loop."""
+    if type(client).__module__.startswith("fakeredis"):
+        import fakeredis
+
+        return fakeredis.FakeRedis(server=client.connection_pool.connection_kwargs["server"])
+    pool = client.connection_pool
+    kwargs = {name: value for name, value in pool.connection_kwargs.items() if name in _SHARED_OPTIONS}
+    blocking: dict[type, type] = {
+        redis.asyncio.SSLConnection: redis.SSLConnection,
+        redis.asyncio.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
+    }
+    if isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
+        return redis.Redis(connection_pool=sentinel.blocking_twin(pool, kwargs))
+    kind = strict(blocking.get(pool.connection_class, redis.Connection), blocking=True)
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **kwargs))
+
+
+_SHARED_OPTIONS = {
+    *("host", "port", "path", "db", "username", "password", "credential_provider", "protocol", "client_name"),
+    *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "decode_responses"),
+    *("ssl_keyfile", "ssl_certfile", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_data", "ssl_ca_path"),
+    *("ssl_check_hostname", "ssl_min_version", "ssl_ciphers"),
+}
+
+
+def plain(reply: Any) -> Any:
+    """A reply with text in place of bytes."""
+    if isinstance(reply, list):
+        return [plain(item) for item in reply]
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply

@@ -1,0 +1,297 @@
+"""A cluster: which node has which keys, and requests that follow them when they move or their node fails.
+
+redis-py has clients for clusters. They send a request again after a timeout, on another connection; but who waits for
+replicas (WAIT) needs the one that wrote, and what is sent again is for the faces to decide. So the routing is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.retry import Retry
+
+from redis_wanpool.system.clock import boottime
+from redis_wanpool.transport.strict import strict
+from redis_wanpool.transport.url import Address, Several
+
+T = TypeVar("T")
+SCHEMES = ("redis+cluster", "rediss+cluster")
+PORT = 6379
+LIKE = "redis+cluster://user:password@10.0.0.2:6379,10.0.0.3:6379"
+PAUSE = 0.05
+"""seconds before a cluster is asked again that cannot say yet who has the keys"""
+NOT_NOW = (redis.exceptions.AskError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
+"""answers of a cluster that executed nothing: the keys are moving, or have no primary. A script needs all keys of its
+WAN in one place, so there is no following a slot (ASK) before it has moved as a whole."""
+_SILENCE = (redis.ConnectionError, redis.TimeoutError, OSError)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The nodes that a URL names, and how to talk to them and to all others."""
+
+    seeds: tuple[Address, ...]
+    is_tls: bool
+    options: dict[str, Any]
+
+    @classmethod
+    def parse(cls, url: str) -> Cluster:
+        """Reads a URL like `LIKE`.
+
+        Raises:
+            ValueError, TypeError: it is no such URL, or an option is unknown; the message may show a password.
+        """
+        named = Several.parse(url, SCHEMES, PORT)
+        if named.path not in ((), ("0",)) or named.options.pop("db", 0):
+            raise ValueError("a cluster has database 0 only")
+        _kind(redis, named.is_tls)(**named.options)  # as the client will: it connects to nothing
+        return cls(named.addresses, named.is_tls, named.options)
+
+
+class Slots:
+    """Which node has which slot, as far as nodes told; all clients of a pool object share it."""
+
+    def __init__(self, seeds: Sequence[Address]) -> None:
+        self._seeds = tuple(seeds)
+        self._ranges: tuple[list[int], list[Address]] = [], []
+        """the first slots, ascending, and who has them and those that follow"""
+        self._moved: dict[int, Address] = {}
+        self._silent: Address | None = None
+        self.is_stale = True
+        """whether a node is to be asked before the next request"""
+
+    def owner(self, slot: int) -> Address | None:
+        if slot in self._moved:
+            return self._moved[slot]
+        firsts, owners = self._ranges
+        place = bisect_right(firsts, slot) - 1
+        return owners[place] if place >= 0 else None
+
+    @property
+    def primaries(self) -> tuple[Address, ...]:
+        """All that have slots."""
+        return tuple(dict.fromkeys((*self._ranges[1], *self._moved.values())))
+
+    def to_ask(self) -> Iterable[Address]:
+        """The nodes that may know, first those that are likely to answer."""
+        return sorted(dict.fromkeys((*self.primaries, *self._seeds)), key=lambda node: node == self._silent)
+
+    def learn(self, reply: Iterable[Any], told_by: Address) -> None:
+        """From a reply to CLUSTER SLOTS: https://redis.io/docs/latest/commands/cluster-slots/."""
+        ranges = sorted((int(first), _text(node[0]) or told_by[0], int(node[1])) for first, _, node, *_ in reply)
+        self._ranges = [first for first, _, _ in ranges], [(host, port) for _, host, port in ranges]
+        self._moved, self.is_stale = {}, False
+
+    def moved(self, error: Any, told_by: Address) -> Address:
+        """From a redirection: the new owner. More may have moved."""
+        self._moved[error.slot_id] = owner = (error.host or told_by[0], error.port)
+        self.is_stale = True
+        return owner
+
+    def failed(self, node: Address) -> None:
+        """It does not answer: another one may have taken its place."""
+        self._silent, self.is_stale = node, True
+
+
+Steps = Generator[tuple[Any, tuple[str, ...]], Any, T]
+"""Yields a client, and what it is to be asked, or () for what the caller wants to ask; without a client a pause."""
+
+
+class _Nodes:
+    """What both clients share: where to ask, and what to do about the answer."""
+
+    def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any], make: Callable[..., Any]) -> None:
+        self.cluster = cluster
+        self.slots = slots
+        self.patience: float = options["socket_timeout"]
+        self._options = {**cluster.options, **options}
+        self._make = make
+        self._clients: dict[Address, Any] = {}
+
+    def at(self, node: Address) -> Any:
+        """The client of a node."""
+        if node not in self._clients:
+            made = self._make(self.cluster.is_tls, {**self._options, "host": node[0], "port": node[1]})
+            return self._clients.setdefault(node, made)  # another thread may have been quicker
+        return self._clients[node]
+
+    def named(self, name: str) -> Any:
+        """The client of the node that `everywhere` calls so."""
+        host, _, port = name.rpartition(":")
+        return self.at((host, int(port)))
+
+    def _following(self, keys: Sequence[str]) -> Steps[Any]:
+        """A request to the node that has these keys, and after a redirection to the next."""
+        until = boottime() + self.patience
+        node: Address | None = None
+        while True:
+            try:
+                if node is None and self.slots.is_stale:
+                    yield from self._looking()
+                node = node or self._place(keys)
+                try:
+                    return (yield self.at(node), ())
+                except redis.exceptions.MovedError as error:
+                    node = self.slots.moved(error, node)  # others may not have heard of it: they are not asked again
+                    if boottime() > until:
+                        raise
+                except _SILENCE:
+                    self.slots.failed(node)
+                    raise
+            except NOT_NOW:
+                if boottime() > until:
+                    raise
+                node, self.slots.is_stale = None, True
+                yield None, ()
+
+    def _place(self, keys: Sequence[str]) -> Address:
+        """Who has these keys; anybody if there are none."""
+        owner = self.slots.owner(key_slot(keys[0].encode())) if keys else next(iter(self.slots.primaries), None)
+        if owner is None:
+            raise redis.exceptions.ClusterDownError("CLUSTERDOWN Hash slot not served")
+        return owner
+
+    def _everywhere(self) -> Steps[list[list[Any]]]:
+        """A request to each primary: pairs of its name and what came of it, None if it does not answer."""
+        yield from self._looking()
+        found, why = [], None
+        for node in self.slots.primaries:
+            try:
+                reply = yield self.at(node), ()
+            except _SILENCE as error:
+                self.slots.failed(node)
+                reply, why = None, error
+            found.append([f"{node[0]}:{node[1]}", reply])
+        if why is not None and all(reply is None for _, reply in found):
+            raise why
+        return found
+
+    def _looking(self) -> Steps[None]:
+        """Asks who has which slot."""
+        why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node knows of a slot")
+        for node in self.slots.to_ask():
+            try:
+                reply = yield self.at(node), ("CLUSTER", "SLOTS")
+            except (redis.RedisError, OSError) as error:
+                why = error
+                continue
+            if reply:  # who was taken out of the cluster knows of no slot
+                return self.slots.learn(reply, node)
+        raise why
+
+
+class Client(_Nodes):
+    """A blocking client.
+
+    All its methods raise redis.RedisError or OSError.
+    """
+
+    def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any]) -> None:
+        super().__init__(cluster, slots, {**options, "retry": Retry(NoBackoff(), 0)}, _blocking)
+
+    def follow(self, keys: Sequence[str], request: Callable[[Any], T]) -> T:
+        """What comes of a request at the node that has these keys."""
+        result: T = self._lead(self._following(keys), request)
+        return result
+
+    def everywhere(self, request: Callable[[Any], Any]) -> list[list[Any]]:
+        """What comes of a request at each primary: pairs of its name and that, None if it does not answer."""
+        return self._lead(self._everywhere(), request)
+
+    @staticmethod
+    def _lead(steps: Steps[T], request: Callable[[Any], Any]) -> T:
+        try:
+            client, words = next(steps)
+            while True:
+                try:
+                    if client is None:
+                        time.sleep(PAUSE)
+                    answer = client and (client.execute_command(*words) if words else request(client))
+                except (redis.RedisError, OSError) as error:
+                    client, words = steps.throw(error)
+                else:
+                    client, words = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def blpop(self, keys: Sequence[str], timeout: float) -> Any:
+        return self.follow(keys, lambda node: node.blpop(keys, timeout=timeout))
+
+    def primaries(self) -> list[Any]:
+        """A client of each."""
+        self._lead(self._looking(), lambda _: None)
+        return [self.at(node) for node in self.slots.primaries]
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        for client in list(self._clients.values()):
+            client.connection_pool.disconnect(inuse_connections)
+
+
+class AsyncClient(_Nodes):
+    """The same for asyncio."""
+
+    def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any]) -> None:
+        super().__init__(cluster, slots, {**options, "retry": AsyncRetry(NoBackoff(), 0)}, _awaited)
+
+    async def follow(self, keys: Sequence[str], request: Callable[[Any], Awaitable[T]]) -> T:
+        result: T = await self._lead(self._following(keys), request)
+        return result
+
+    async def everywhere(self, request: Callable[[Any], Awaitable[Any]]) -> list[list[Any]]:
+        return await self._lead(self._everywhere(), request)
+
+    @staticmethod
+    async def _lead(steps: Steps[T], request: Callable[[Any], Awaitable[Any]]) -> T:
+        try:
+            client, words = next(steps)
+            while True:
+                try:
+                    if client is None:
+                        await asyncio.sleep(PAUSE)
+                    answer = client and await (client.execute_command(*words) if words else request(client))
+                except (redis.RedisError, OSError) as error:
+                    client, words = steps.throw(error)
+                else:
+                    client, words = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def disconnect(self) -> None:
+        for client in list(self._clients.values()):
+            await client.connection_pool.disconnect()
+
+    async def aclose(self) -> None:
+        for client in list(self._clients.values()):
+            with suppress(redis.RedisError, OSError):
+                await client.aclose()
+
+
+def _blocking(is_tls: bool, options: dict[str, Any]) -> Any:
+    kind = strict(_kind(redis, is_tls), blocking=True)
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **options))
+
+
+def _awaited(is_tls: bool, options: dict[str, Any]) -> Any:
+    kind: Any = strict(_kind(redis.asyncio, is_tls), blocking=False)
+    return redis.asyncio.Redis.from_pool(redis.asyncio.ConnectionPool(connection_class=kind, **options))
+
+
+def _kind(module: Any, is_tls: bool) -> Any:
+    return module.SSLConnection if is_tls else module.Connection
+
+
+def _text(word: Any) -> str:
+    return word.decode() if isinstance(word, bytes) else str(word or "")

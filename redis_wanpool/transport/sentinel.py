@@ -1,0 +1,118 @@
+"""Connections to whichever server Sentinel says is the primary of a service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from redis_wanpool.transport.strict import strict
+from redis_wanpool.transport.url import Address, Several
+
+SCHEMES = ("redis+sentinel", "rediss+sentinel")
+PORT = 26379
+LIKE = "redis+sentinel://user:password@10.0.0.2:26379,10.0.0.3:26379/SERVICE/0"
+NO_PRIMARY = (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A service that Sentinels watch, and how to talk to them and to its primary."""
+
+    service: str
+    sentinels: tuple[Address, ...]
+    is_tls: bool
+    options: dict[str, Any]
+    """of the connections to the primary, as redis-py has them"""
+    sentinel_options: dict[str, Any]
+    """of those to the Sentinels besides"""
+
+    @classmethod
+    def parse(cls, url: str) -> Watched:
+        """Reads a URL like `LIKE`; what follows a "?" is as in redis://, and `sentinel_username`, `sentinel_password`.
+
+        Raises:
+            ValueError, TypeError: it is no such URL, or an option is unknown; the message may show a password.
+        """
+        named = Several.parse(url, SCHEMES, PORT, ("sentinel_username", "sentinel_password"))
+        service, database = named.path if len(named.path) == 2 else (*named.path, "")
+        if database and not database.isdecimal():
+            raise ValueError("a database that is no number")
+        if database:
+            named.options["db"] = int(database)
+        tls = {name: value for name, value in named.options.items() if name.startswith("ssl_")}
+        login = {name.removeprefix("sentinel_"): value for name, value in named.own.items()}
+        _kind(redis.sentinel, named.is_tls)(connection_pool=None, **named.options)  # as the client will
+        return cls(service, named.addresses, named.is_tls, named.options, {**login, **tls})
+
+    def pool(self, options: dict[str, Any]) -> Any:
+        """A blocking pool of connections to the primary."""
+        return self._pool(redis.sentinel, options, blocking=True)
+
+    def async_pool(self, options: dict[str, Any]) -> Any:
+        """The same for asyncio."""
+        return self._pool(redis.asyncio.sentinel, options, blocking=False)
+
+    def _pool(self, module: Any, options: dict[str, Any], *, blocking: bool) -> Any:
+        retry: Any = (Retry if blocking else AsyncRetry)(NoBackoff(), 0)
+        patience: dict[str, Any] = {
+            name: options[name] for name in ("socket_timeout", "socket_connect_timeout") if name in options
+        }
+        watchers: dict[str, Any] = {
+            **self.sentinel_options,
+            **patience,
+            "retry": retry,
+            "protocol": 2,
+            "ssl": self.is_tls,
+        }
+        manager = module.Sentinel(self.sentinels, sentinel_kwargs=watchers)
+        kind = strict(_kind(module, self.is_tls), blocking=blocking)
+        return (_Pool if blocking else _AsyncPool)(
+            self.service, manager, connection_class=kind, **{**self.options, **options, "retry": retry}
+        )
+
+
+class _Pool(redis.sentinel.SentinelConnectionPool):
+    """Ends its connections to the Sentinels with its others."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        super().disconnect(inuse_connections)
+        for watcher in self.sentinel_manager.sentinels:
+            watcher.connection_pool.disconnect(inuse_connections)
+
+
+class _AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
+    """The same for asyncio."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        for watcher in self.sentinel_manager.sentinels:
+            await watcher.connection_pool.disconnect(inuse_connections)
+
+
+def why(error: Exception) -> str:
+    """What may be wrong when nobody knows a primary; redis-py says it with all options of its connections."""
+    if "Authentication" in str(error):
+        return "they want other credentials; put sentinel_username and sentinel_password behind the ? of the URL"
+    return "check the name of the service, and that the Sentinels run and can be reached"
+
+
+def blocking_twin(pool: Any, options: dict[str, Any]) -> Any:
+    """A blocking pool for the service of a user's asyncio pool, with these options of the connections."""
+    nodes = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
+    is_tls = issubclass(pool.connection_class, redis.asyncio.SSLConnection)
+    names = [name for name in nodes[0] if name in ("username", "password") or name.startswith("ssl_")]
+    login = {name: nodes[0][name] for name in names}
+    addresses = tuple((node["host"], node["port"]) for node in nodes)
+    return Watched(pool.service_name, addresses, is_tls, {}, login).pool(options)
+
+
+def _kind(module: Any, is_tls: bool) -> Any:
+    return module.SentinelManagedSSLConnection if is_tls else module.SentinelManagedConnection

@@ -1,0 +1,1 @@
+"""The TCP settings of Linux, and where it keeps them."""

@@ -1,0 +1,297 @@
+"""What Linux says of its TCP settings in this network namespace, and what of it matters to leased ports."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from redis_wanpool.model.wan import port_list
+from redis_wanpool.system.time_wait import tuning_folder
+from redis_wanpool.terminal.language import said
+from redis_wanpool.tuning import (
+    DEAD,
+    OK,
+    SUGGESTION,
+    UNKNOWN,
+    Change,
+    Item,
+    Setting,
+    System,
+    Unreadable,
+    Value,
+    Wishes,
+    ports_unknown,
+)
+from redis_wanpool.tuning.linux.sysctl import Kernel, at_start, container_hint, listed_ports, merged, parsed
+
+RANGE = "net.ipv4.ip_local_port_range"
+RESERVED = "net.ipv4.ip_local_reserved_ports"
+TIMESTAMPS = "net.ipv4.tcp_timestamps"
+UNPRIVILEGED = "net.ipv4.ip_unprivileged_port_start"
+FILE = "/etc/sysctl.d/90-wanpool.conf"
+FEWEST = 1_000
+"""how many ports the kernel must keep for who does not choose"""
+WITHOUT_EFFECT = {
+    "net.ipv4.tcp_tw_reuse": (
+        "for ports that the kernel chooses; a leased one is used again at once where timestamps are on",
+        "只影响内核自选的端口；启用时间戳时，租用的端口可立即再用",
+    ),
+    "net.ipv4.tcp_fin_timeout": (
+        "it ends FIN_WAIT_2; TIME_WAIT lasts 60 s whatever it says",
+        "只影响 FIN_WAIT_2；TIME_WAIT 始终为 60 秒",
+    ),
+}
+FORWARD = "net.ipv4.ip_forward"
+TRACKED, MOST_TRACKED = "net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max"
+NEARLY = 0.8
+"""of nf_conntrack_max: beyond it the table of connections counts as nearly full"""
+SILENT = "net.netfilter.nf_conntrack_tcp_timeout_established"
+ENDED = "net.netfilter.nf_conntrack_tcp_timeout_time_wait"
+COOLDOWN = 125
+"""seconds, a WAN's default"""
+
+
+def this_machine() -> System:
+    """The Linux that this program runs on, in its network namespace."""
+    return system(Path("/"))
+
+
+def system(root: Path) -> System:
+    """A Linux whose files are there."""
+    kernel = Kernel(root)
+
+    def look(ports: Collection[int], wishes: Wishes, seen: System) -> list[Setting]:
+        return list(Look(seen, root, ports).settings())
+
+    machine = socket.gethostname()
+    with suppress(OSError):
+        machine = (root / "etc/machine-id").read_text(encoding="ascii").strip() or machine
+    return System(
+        name=f"Linux {os.uname().release}",
+        machine=machine,
+        booted_at=psutil.boot_time(),
+        folder=root / str(tuning_folder()).lstrip("/"),
+        stores={"sysctl": kernel, "file": kernel},
+        look=look,
+        is_declared=lambda item: item in (_sysctl(RESERVED), _sysctl(TIMESTAMPS), Item("file", FILE, "")),
+    )
+
+
+def _sysctl(name: str) -> Item:
+    return Item("sysctl", "", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at all settings."""
+
+    system: System
+    root: Path
+    ports: Collection[int]
+
+    def settings(self) -> Iterator[Setting]:
+        """All of them, in the order in which they would be changed."""
+        yield self._reserved()
+        yield self._timestamps()
+        yield self._file()
+        yield from self._kernel_range()
+        yield from self._privileged()
+        for name, texts in WITHOUT_EFFECT.items():
+            yield from self._reported(name, DEAD, said(*texts))
+        yield from self._tracked()
+
+    def _reserved(self) -> Setting:
+        try:
+            now = self.system.read(_sysctl(RESERVED))
+        except Unreadable as error:
+            return Setting(RESERVED, UNKNOWN, None, "kernel", str(error), "")
+        if now is None:
+            return Setting(
+                RESERVED, UNKNOWN, None, "kernel", said("this kernel has no such setting", "此内核没有该设置")
+            )
+        stands = listed_ports(str(now))
+        missing = set(self.ports) - stands
+        if not self.ports:
+            return Setting(RESERVED, UNKNOWN, str(now), "kernel", ports_unknown(), "")
+        if missing and not self._leaves_room(stands):
+            why = said(
+                f"the pool would leave the kernel fewer than {FEWEST} ports for other programs: move {RANGE} away",
+                f"端口池会使内核留给其他程序的端口少于 {FEWEST} 个：请先移开 {RANGE}",
+            )
+            return Setting(RESERVED, SUGGESTION, str(now), "kernel", why, "")
+        if not missing:
+            why = said("the kernel keeps off the pool's ports", "内核不会分配端口池的端口")
+            return Setting(RESERVED, OK, str(now), "kernel", why, "")
+        why = said(
+            "the kernel gives reserved ports only to who asks for them by number: so no other program comes to one of "
+            "the pool's by chance",
+            "内核不会把保留端口随意分给其他程序，而程序仍可绑定：其他程序不会偶然占用端口池的端口",
+        )
+        return self._to_change(RESERVED, now, port_list(stands | set(self.ports)), why, "")
+
+    def _leaves_room(self, stands: set[int]) -> bool:
+        """Whether the kernel has ports left when the pool is reserved, too."""
+        first, last = self._range() or (0, -1)
+        return len(set(range(first, last + 1)) - stands - set(self.ports)) >= FEWEST or first > last
+
+    def _range(self) -> tuple[int, int] | None:
+        try:
+            words = str(self.system.read(_sysctl(RANGE)) or "").split()
+        except Unreadable:
+            return None
+        return (int(words[0]), int(words[1])) if len(words) == 2 and all(map(str.isdecimal, words)) else None
+
+    def _timestamps(self) -> Setting:
+        try:
+            now = self.system.read(_sysctl(TIMESTAMPS))
+        except Unreadable as error:
+            return Setting(TIMESTAMPS, UNKNOWN, None, "kernel", str(error), "1")
+        if now is None:
+            return Setting(TIMESTAMPS, UNKNOWN, None, "kernel", said("no such setting", "没有该设置"), "1")
+        if now.data != "0":
+            why = said("a leased port may be used again after 1 s", "租用的端口 1 秒后即可再用")
+            return Setting(TIMESTAMPS, OK, str(now), "kernel", why, "1", "0-2")
+        why = said(
+            "without them a port whose connection this machine closed first rests 65 s in place of 1",
+            "不启用时，由本机先关闭的连接，其端口要静置 65 秒，而不是 1 秒",
+        )
+        return self._to_change(TIMESTAMPS, now, "1", why, "1", "0-2")
+
+    def _to_change(
+        self, name: str, now: Value, wanted: str, why: str, default: str, allowed: str | None = None
+    ) -> Setting:
+        """A setting that is to become something else, where it can be written."""
+        if Kernel(self.root).is_sealed(name):
+            why += said(". It is read-only here: ", "。此处只读：") + container_hint(name, wanted)
+            return Setting(name, SUGGESTION, str(now), "kernel", why, default, allowed)
+        change = Change(_sysctl(name), now, Value("sysctl", wanted))
+        return Setting(name, SUGGESTION, str(now), "kernel", why, default, allowed, (change,))
+
+    def _file(self) -> Setting:
+        """What makes the settings last: the whole list of reserved ports, for the last file that names it counts."""
+        item = Item("file", FILE, "")
+        try:
+            now = self.system.read(item)
+        except Unreadable as error:
+            return Setting(FILE, UNKNOWN, None, "file", str(error))
+        lines = parsed("" if now is None else str(now))
+        value = said("absent", "无") if now is None else ", ".join(f"{key} = {text}" for key, text in lines.items())
+        wanted, others = self._lasting()
+        if wanted:
+            why = said("without it the kernel forgets the settings at the next start", "没有它，重启后设置会丢失")
+            change = Change(item, now, Value("file", merged("" if now is None else str(now), wanted)))
+            return Setting(FILE, SUGGESTION, value, "file", why, changes=(change,))
+        if others:
+            why = said(
+                f"{' and '.join(others)}: read after it, so this counts, and the pool is not protected from the next "
+                "start on; change it there",
+                f"{'、'.join(others)}：在其后读取并覆盖，下次启动后端口池不受保护；请在该处修改",
+            )
+            return Setting(FILE, SUGGESTION, value, "file", why)
+        why = said("where settings would be kept; none needs it", "用于保存设置；目前无需保存")
+        if now is not None:
+            why = said("what is set above lasts", "以上设置会一直保持")
+        return Setting(FILE, OK, value, "file", why)
+
+    def _lasting(self) -> tuple[dict[str, str], list[str]]:
+        """What our file has to say so that the next start sets what is set now; and which files say otherwise later."""
+        start = at_start(self.root, (RESERVED, TIMESTAMPS))
+        reserved, timestamps = self._reserved(), self._timestamps()
+        wanted: dict[str, str] = {}
+        listed = listed_ports(start[RESERVED][0]) if RESERVED in start else set()
+        if (reserved.changes or reserved.status == OK) and not set(self.ports) <= listed and not self._is_sealed():
+            wanted[RESERVED] = port_list(listed | listed_ports(reserved.value or "") | set(self.ports))
+        set_to = start[TIMESTAMPS][0] if TIMESTAMPS in start else None
+        if set_to == "0" or (set_to is None and timestamps.changes):
+            wanted[TIMESTAMPS] = "1"
+        later = {name for name in wanted if name in start and start[name][1].name > Path(FILE).name}
+        others = [f"{start[name][1]} ({name} = {start[name][0]})" for name in sorted(later)]
+        return {name: text for name, text in wanted.items() if name not in later}, others
+
+    def _is_sealed(self) -> bool:
+        return Kernel(self.root).is_sealed(RESERVED)
+
+    def _kernel_range(self) -> Iterator[Setting]:
+        found = self._range()
+        if found is None:
+            yield Setting(RANGE, UNKNOWN, None, "kernel", said("it cannot be read", "无法读取"), "32768 60999")
+            return
+        inside = sum(found[0] <= port <= found[1] for port in self.ports)
+        why = said(
+            f"what the kernel gives to who does not choose, reserved ports excepted; {inside} of the pool are in it",
+            f"内核分给未指定端口的程序，保留的端口除外；其中有 {inside} 个端口池的端口",
+        )
+        if not self.ports:
+            why = said("what the kernel gives to who does not choose", "内核分给未指定端口的程序")
+        elif not inside:
+            why = said("it keeps off the pool's ports", "与端口池不重叠")
+        if (found[1] - found[0]) % 2 == 0:
+            why += said("; one of its ends should be even and the other odd", "；两端应一奇一偶")
+        yield Setting(RANGE, OK, f"{found[0]} {found[1]}", "kernel", why, "32768 60999")
+
+    def _privileged(self) -> Iterator[Setting]:
+        for found in self._reported(UNPRIVILEGED, OK, ""):
+            low = [port for port in self.ports if str(found.value).isdecimal() and port < int(found.value or 0)]
+            if low:
+                why = said(
+                    f"of the pool {len(low)} below it: only programs with CAP_NET_BIND_SERVICE may use them",
+                    f"端口池有 {len(low)} 个端口低于它：只有特权程序能使用",
+                )
+                yield Setting(UNPRIVILEGED, SUGGESTION, found.value, "kernel", why, "1024")
+
+    def _tracked(self) -> Iterator[Setting]:
+        """Connection tracking: where this host is the router, or where it is about to refuse connections."""
+        is_router = self._number(FORWARD) == 1
+        count, most = self._number(TRACKED), self._number(MOST_TRACKED)
+        is_nearly_full = count is not None and bool(most) and count >= NEARLY * (most or 0)
+        if is_router or is_nearly_full:
+            why = said(
+                "connections that this host's NAT or firewall remembers at most", "本机 NAT 或防火墙最多记住的连接数"
+            )
+            yield from self._reported(MOST_TRACKED, OK, why)
+            why = said("and how many these are now", "当前的连接数")
+            if is_nearly_full:
+                why = said(
+                    f"nearly as many as there may be ({count} of {most}): beyond, new connections are dropped; raise "
+                    f"{MOST_TRACKED}",
+                    f"已接近上限（{count} / {most}）：达到后新连接会被丢弃；请调高 {MOST_TRACKED}",
+                )
+            yield from self._reported(TRACKED, SUGGESTION if is_nearly_full else OK, why)
+        if not is_router:
+            return
+        why = said(
+            "seconds for which this host's NAT remembers a silent connection: who holds one longer has to send "
+            "something (keepalive)",
+            "本机 NAT 记住无数据连接的秒数：更久的连接须发送数据（keepalive）",
+        )
+        yield from self._reported(SILENT, OK, why, "432000")
+        seconds = self._number(ENDED) or 0
+        why = said(
+            "seconds for which this host's NAT remembers an ended connection: a WAN's cool-down must be longer "
+            f"({COOLDOWN} s by default)",
+            f"本机 NAT 记住已结束连接的秒数：WAN 的冷却时间必须更长，默认 {COOLDOWN} 秒",
+        )
+        yield from self._reported(ENDED, OK if seconds < COOLDOWN else SUGGESTION, why, "120")
+
+    def _number(self, name: str) -> int | None:
+        try:
+            text = str(self.system.read(_sysctl(name)))
+        except Unreadable:
+            return None
+        return int(text) if text.isdecimal() else None
+
+    def _reported(self, name: str, status: str, why: str, default: str | None = None) -> Iterator[Setting]:
+        """A setting that is not changed; none where the kernel has none."""
+        try:
+            now = self.system.read(_sysctl(name))
+        except Unreadable as error:
+            yield Setting(name, UNKNOWN, None, "kernel", str(error))
+            return
+        if now is not None:
+            yield Setting(name, status, str(now), "kernel", why, default)

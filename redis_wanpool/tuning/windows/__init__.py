@@ -1,0 +1,1 @@
+"""The TCP settings of Windows, and where it keeps them."""

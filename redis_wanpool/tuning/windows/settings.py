@@ -1,0 +1,347 @@
+"""What Windows says of its TCP settings, and what of it matters to leased ports, version by version."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.wan import checked_integer, port_list, port_ranges
+from redis_wanpool.system.time_wait import PARAMETERS
+from redis_wanpool.system.time_wait import UNKNOWN as LONGEST
+from redis_wanpool.terminal.language import said
+from redis_wanpool.tuning import (
+    DEAD,
+    LEAST_DYNAMIC,
+    LEGACY,
+    MANAGED,
+    OK,
+    SUGGESTION,
+    UNKNOWN,
+    Change,
+    Item,
+    Setting,
+    System,
+    Unreadable,
+    Value,
+    Wishes,
+    ports_unknown,
+)
+from redis_wanpool.tuning.engine import value_at_start
+from redis_wanpool.tuning.windows.netsh_store import Netsh
+
+KEY = rf"HKLM\{PARAMETERS}"
+POLICY = Item("registry", r"HKLM\SOFTWARE\Policies\Microsoft\Windows\QoS", "Tcp Autotuning Level")
+"""what "Specify the inbound TCP throughput level" of a group policy writes, https://learn.microsoft.com/openspecs
+(MS-GPQS, advanced settings)"""
+TIME_WAIT, FIN_WAIT_2 = Item("registry", KEY, "TcpTimedWaitDelay"), Item("registry", KEY, "TcpFinWait2Delay")
+MAX_USER_PORT = Item("registry", KEY, "MaxUserPort")
+DYNAMIC = {family: Item("netsh", "dynamicport", f"{family} tcp") for family in ("ipv4", "ipv6")}
+AUTOTUNING = Item("netsh", "global", "autotuninglevel")
+LOWEST = 10_000
+"""where the dynamic ports begin lower, servers, and what WinNAT reserves for itself, come into their way"""
+MOST = 16_384
+"""how many dynamic ports Windows has by default"""
+IGNORED = ("StrictTimeWaitSeqCheck", "TcpNumConnections", "TcpWindowSize", "NumTcbTablePartitions", "MaxHashTableSize")
+"""values of old advice: not documented, at their best already, or ignored since Windows Vista, https://learn.microsoft.com
+/windows-server/networking/technologies/network-subsystem/net-sub-performance-tuning-nics"""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What the documentation says of a version of Windows and those after it.
+
+    Time: https://learn.microsoft.com/biztalk/technical-guides (settings that can be modified to improve network
+    performance); ports: https://learn.microsoft.com/troubleshoot/windows-server/networking
+    /default-dynamic-port-range-tcpip-chang.
+    """
+
+    since: tuple[int, int]
+    name: str
+    time_wait: int
+    """seconds, where TcpTimedWaitDelay is absent"""
+    least: int
+    """what TcpTimedWaitDelay may be at least; 300 at most"""
+    dynamic: tuple[int, int]
+
+
+GENERATIONS = (
+    Generation((5, 0), "Windows 2000", 240, 30, (1025, 5000)),
+    Generation((5, 1), "Windows XP, Server 2003", 120, 30, (1025, 5000)),
+    Generation((6, 0), "Windows Vista to 8, Server 2008 to 2012", 120, 30, (49152, 65535)),
+    Generation((6, 3), "Windows 8.1 to 11, Server 2012 R2 and later", 120, 2, (49152, 65535)),
+)
+
+
+def generation(version: tuple[int, ...]) -> Generation:
+    """That of a version like (10, 0, 22631)."""
+    return next((one for one in reversed(GENERATIONS) if version[:2] >= one.since), GENERATIONS[0])
+
+
+def is_declared(item: Item) -> bool:
+    """Whether it is one of the few that may be written."""
+    is_exclusion = item.where == "excludedportrange" and re.fullmatch(r"\d{1,5}-\d{1,5}", item.name)
+    known = (TIME_WAIT, FIN_WAIT_2, AUTOTUNING, *DYNAMIC.values())
+    return item in known or (item.store == "netsh" and bool(is_exclusion))
+
+
+def time_wait(system: System, kind: Generation | None = None) -> float:
+    """Seconds for which Windows keeps a closed connection's port since it started."""
+    try:
+        value = value_at_start(system, TIME_WAIT)
+    except Unreadable:
+        return LONGEST
+    kind = kind or GENERATIONS[-1]
+    if value is None:
+        return float(kind.time_wait)
+    is_right = value.kind == "REG_DWORD" and isinstance(value.data, int) and kind.least <= value.data <= 300
+    return float(value.data) if is_right and isinstance(value.data, int) else LONGEST
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at all settings."""
+
+    system: System
+    kind: Generation
+    ports: Collection[int]
+    wishes: Wishes
+
+    def settings(self) -> Iterator[Setting]:
+        """All of them, in the order in which they would be changed.
+
+        Raises:
+            InvalidValue: a wish is not acceptable on this Windows.
+        """
+        checked_integer("TcpTimedWaitDelay", self.wishes.time_wait, self.kind.least, 300)
+        if self.wishes.fin_wait_2 is not None:
+            checked_integer("TcpFinWait2Delay", self.wishes.fin_wait_2, 30, 300)
+        for family in DYNAMIC:
+            yield self._dynamic(family)
+        yield from self._exclusions()
+        yield self._time_wait()
+        yield self._max_user_port()
+        yield self._autotuning()
+        yield self._fin_wait_2()
+        yield from self._ignored()
+
+    def _dynamic(self, family: str) -> Setting:
+        item, default = DYNAMIC[family], self.kind.dynamic
+        name, allowed = f"dynamicport {family} tcp", said("255 ports or more, from 1025", "1025 起，至少 255 个端口")
+        try:
+            now = self.system.read(item)
+        except Unreadable as error:
+            return Setting(name, UNKNOWN, None, "netsh", str(error), _text(default), allowed)
+        first, last = map(int, str(now).split("-"))
+        why = said("it keeps off the pool's ports", "与端口池不重叠") if self.ports else ports_unknown()
+        wanted: tuple[int, int] | None = (first, last)
+        overlap = [port for port in self.ports if first <= port <= last]
+        if self.wishes.dynamic:
+            wanted, why = self._wished(), said("as asked for", "按要求设置")
+        elif overlap:
+            wanted = self._room()
+            why = said(
+                f"Windows gives {len(overlap)} ports of the pool to whoever asks for any: connections from them fail",
+                f"Windows 会把端口池的 {len(overlap)} 个端口随意分给其他程序：从它们发起的连接会失败",
+            )
+        elif first < LOWEST:
+            wanted = self._room() if self.ports else None  # it may be where the pool is
+            why = said(
+                f"below {LOWEST} it meets servers, and WinNAT reserves blocks of it that nobody may use (10013)",
+                f"低于 {LOWEST} 时会与服务端口冲突，且 WinNAT 会从中保留端口块，程序无法使用（10013）",
+            )
+        source = "default" if (first, last) == default else "netsh"
+        if wanted is None:
+            full = said(
+                "the pool leaves no room for it: take ports out of the pool", "端口池没有留出空间：请缩小端口池"
+            )
+            why += said("; ", "；") + (full if self.ports else ports_unknown())
+            return Setting(name, SUGGESTION, str(now), source, why, _text(default), allowed)
+        if wanted == (first, last):
+            status = OK if self.ports or self.wishes.dynamic else UNKNOWN
+            return Setting(name, status, str(now), source, why, _text(default), allowed)
+        if first < LEAST_DYNAMIC:
+            why += said(
+                f"; netsh is documented to set no start below {LEAST_DYNAMIC}: undo may have to leave it at that",
+                f"；按文档 netsh 不接受低于 {LEAST_DYNAMIC} 的起始端口：撤销时可能无法恢复",
+            )
+        change = Change(item, now, Value("range", _text(wanted)))
+        return Setting(name, SUGGESTION, str(now), source, why, _text(default), allowed, (change,))
+
+    def _wished(self) -> tuple[int, int]:
+        assert self.wishes.dynamic is not None
+        first, last = self.wishes.dynamic
+        if any(first <= port <= last for port in self.ports):
+            raise InvalidValue(f"dynamic ports {first}-{last}: the pool has ports there; choose others")
+        return first, last
+
+    def _room(self) -> tuple[int, int] | None:
+        """The default range if the pool keeps off it, else the longest that it leaves; None if that is too short."""
+        first, last = self.kind.dynamic if self.kind.dynamic[0] >= LOWEST else (49152, 65535)
+        if not any(first <= port <= last for port in self.ports):
+            return first, last
+        edges = [LOWEST - 1, *sorted(port for port in self.ports if port >= LOWEST), 65_536]
+        size, start = max((after - before - 1, before + 1) for before, after in pairwise(edges))
+        if size < 255:
+            return None
+        return start + max(0, size - MOST), start + size - 1
+
+    def _exclusions(self) -> Iterator[Setting]:
+        name = "excludedportrange tcp"
+        try:
+            found = self._netsh().excluded()
+        except Unreadable as error:
+            yield Setting(name, UNKNOWN, None, "netsh", str(error))
+            return
+        value = ", ".join(f"{one.first}-{one.last}{'*' * one.by_administrator}" for one in found)
+        ours = {port for one in found if one.by_administrator for port in range(one.first, one.last + 1)}
+        kept = {port for one in found if not one.by_administrator for port in range(one.first, one.last + 1)}
+        missing = sorted(set(self.ports) - ours - kept)
+        has_room = self._room() is not None
+        changes = tuple(
+            Change(Item("netsh", "excludedportrange", _text(span)), None, Value("range", _text(span)))
+            for span in port_ranges(missing)
+            if has_room
+        )
+        if not self.ports:
+            yield Setting(name, UNKNOWN, value, "netsh", ports_unknown(), "")
+            return
+        if not has_room:
+            why = said(
+                "the pool has nearly all ports: excluded, it would leave none to other programs",
+                "端口池几乎占用全部端口：若全部排除，其他程序将无端口可用",
+            )
+        elif missing:
+            why = said(
+                "an administrator's exclusion keeps Windows off the pool's ports, and lets programs bind to them",
+                "由管理员排除后，Windows 不会分配端口池的端口，而程序仍可绑定",
+            )
+        else:
+            why = said("the pool's ports are excluded", "端口池的端口已排除")
+        yield Setting(name, SUGGESTION if missing else OK, value, "netsh", why, "", changes=changes)
+        if lost := sorted(kept.intersection(self.ports)):
+            why = said(
+                "Hyper-V, WSL and Docker (WinNAT) keep them, anew at each start: programs are refused them (10013), "
+                "and this host leases others; to have them back, exclude the pool, and restart",
+                "Hyper-V、WSL、Docker（WinNAT）每次启动都会保留它们：程序无法使用（10013），本机会租用其他端口；"
+                "要收回，请排除端口池的端口并重启",
+            )
+            text = port_list(lost)
+            yield Setting("excludedportrange tcp, kept", MANAGED, text, "netsh", why)
+
+    def _netsh(self) -> Netsh:
+        found = self.system.stores["netsh"]
+        assert isinstance(found, Netsh)
+        return found
+
+    def _time_wait(self) -> Setting:
+        default, allowed = f"{self.kind.time_wait}", f"{self.kind.least}-300 s"
+        try:
+            now = self.system.read(TIME_WAIT)
+        except Unreadable as error:
+            return Setting(TIME_WAIT.name, UNKNOWN, None, "registry", str(error), default, allowed)
+        effective, wish = f"{time_wait(self.system, self.kind):g}", self.wishes.time_wait
+        source = "default" if now is None else "registry"
+        if now is not None and now.kind != "REG_DWORD":
+            return Setting(TIME_WAIT.name, UNKNOWN, None, source, _mistyped(now), default, allowed)
+        seconds = self.kind.time_wait if now is None else now.data
+        assert isinstance(seconds, int)
+        if value_at_start(self.system, TIME_WAIT) != now:
+            written = default if now is None else str(now)
+            wait = said(f"{written} is written, and in effect after a restart", f"已写入 {written}，重启后生效")
+            effective_now = f"{effective} ({wait})"
+        else:
+            effective_now = effective
+        if self.kind.least <= seconds <= wish:
+            why = said("a leased port may be used again soon", "租用的端口很快可以再用")
+            return Setting(TIME_WAIT.name, OK, effective_now, source, why, default, allowed)
+        why = said(
+            f"a port whose connection this machine closed first rests so long: {wish} s let it serve more often. It "
+            "counts for all programs: stray segments of their old connections are guarded against for less time",
+            f"由本机先关闭的连接，其端口要静置这么久；设为 {wish} 秒可更快再用。此项影响整机："
+            "对其他程序旧连接的残留报文，防护时间也会缩短",
+        )
+        change = Change(TIME_WAIT, now, Value("REG_DWORD", wish), needs_restart=True)
+        return Setting(TIME_WAIT.name, SUGGESTION, effective_now, source, why, default, allowed, (change,))
+
+    def _max_user_port(self) -> Setting:
+        why = said(
+            "the knob of Windows XP and Server 2003: never written here. The dynamic port range above is what it was",
+            "这是 Windows XP 和 Server 2003 的设置，本工具从不写入；现在由上面的动态端口范围代替",
+        )
+        return self._reported(MAX_USER_PORT, LEGACY, why)
+
+    def _fin_wait_2(self) -> Setting:
+        why = said(
+            "Microsoft documents no effect since Windows Vista: written on request only (--fin-wait-2)",
+            "自 Windows Vista 起没有文档说明其作用，仅在要求时写入（--fin-wait-2）",
+        )
+        found, wish = self._reported(FIN_WAIT_2, DEAD, why), self.wishes.fin_wait_2
+        if wish is None or found.status == UNKNOWN:
+            return found
+        now = self.system.read(FIN_WAIT_2)
+        if now is not None and now.kind != "REG_DWORD":
+            return Setting(FIN_WAIT_2.name, UNKNOWN, None, found.source, _mistyped(now))
+        if now == Value("REG_DWORD", wish):
+            return found
+        change = Change(FIN_WAIT_2, now, Value("REG_DWORD", wish), needs_restart=True)
+        return Setting(FIN_WAIT_2.name, SUGGESTION, found.value, found.source, why, changes=(change,))
+
+    def _ignored(self) -> Iterator[Setting]:
+        why = said(
+            "no documented effect on this Windows; never written here", "在此 Windows 上没有文档说明其作用，从不写入"
+        )
+        for name in IGNORED:
+            found = self._reported(Item("registry", KEY, name), DEAD, why)
+            if found.source == "registry":
+                yield found
+
+    def _reported(self, item: Item, status: str, why: str) -> Setting:
+        try:
+            now = self.system.read(item)
+        except Unreadable as error:
+            return Setting(item.name, UNKNOWN, None, "registry", str(error))
+        if now is None:
+            return Setting(item.name, status, said("absent", "无"), "default", why)
+        return Setting(item.name, status, str(now), "registry", why)
+
+    def _autotuning(self) -> Setting:
+        name, allowed = "autotuninglevel", "normal, disabled, restricted, highlyrestricted, experimental"
+        now, policy = None, None
+        trouble = ""
+        try:
+            now = self.system.read(AUTOTUNING)
+        except Unreadable as error:
+            trouble = str(error)
+        try:
+            policy = self.system.read(POLICY)
+        except Unreadable as error:
+            now, trouble = None, str(error)
+        if policy is not None:
+            why = said(
+                f'a group policy sets it ("{policy}"): ask who manages this machine',
+                f"由组策略设置（“{policy}”）：请联系管理员",
+            )
+            return Setting(name, MANAGED, None if now is None else str(now), "policy", why, "normal", allowed)
+        if now is None:
+            return Setting(name, UNKNOWN, None, "netsh", trouble, "normal", allowed)
+        if now.data == "normal":
+            why = said("the receive window grows as it should", "接收窗口可正常增长")
+            return Setting(name, OK, "normal", "netsh", why, "normal", allowed)
+        why = said("it keeps the receive window, and so the speed, small", "它限制接收窗口，因而限制速度")
+        change = Change(AUTOTUNING, now, Value("level", "normal"))
+        return Setting(name, SUGGESTION, str(now), "netsh", why, "normal", allowed, (change,))
+
+
+def _mistyped(now: Value) -> str:
+    return said(
+        f"the value is a {now.kind} ({now}), not a REG_DWORD: what Windows makes of it is not known. Let who wrote it "
+        "take it away",
+        f"该值的类型是 {now.kind}（{now}），不是 REG_DWORD，无法判断 Windows 如何处理；请由写入者删除",
+    )
+
+
+def _text(span: tuple[int, int]) -> str:
+    return f"{span[0]}-{span[1]}"

@@ -1,0 +1,182 @@
+"""The command line: real processes, their output and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import wanpool
+
+from redis_wanpool import WanPortPool
+from redis_wanpool.cli import _parser, main
+from redis_wanpool.demo.judge import Visit, verdict, write_log
+
+VISIT = Visit(
+    wan_idx=0, port=20000, seen_port=20000, lease_id="a", fence=1, network="n", pid=1, accepted=1.0, ended=2.0
+)
+
+
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "redis_wanpool.cli", "acl", "holder"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "wanpool: No space left on device\n")
+
+
+def test_demo_does_the_main_job_and_leaves_nothing(embedded: Any, tmp_path: Path) -> None:
+    done = wanpool("demo", "--seconds", "4", "--log", str(tmp_path / "log"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"port seen as leased +100\.0 %", done.stdout)
+    assert re.search(r"double leases +0\n", done.stdout)
+    assert re.search(r"killed workers +[1-9]\d*, holding [1-9]\d* ports; back after", done.stdout)
+    assert "lease_ttl=2 and cooldown=1" in done.stdout
+    assert "redis-cli -s " in done.stdout
+    assert "\x1b" not in done.stdout, "a pipe gets plain lines"
+    assert not embedded.status().running, "the demo stops the server that it started"
+    assert wanpool("demo", "--judge", str(tmp_path / "log")).returncode == 0
+
+
+def test_demo_leaves_a_server_that_ran_before_and_its_data(embedded: Any) -> None:
+    with WanPortPool() as pool:
+        pool.define_wan(0, "30000-30009")
+    assert wanpool("demo", "--seconds", "1").returncode == 0
+    assert embedded.status().running
+    with WanPortPool() as pool:
+        assert pool.snapshot(0).free == 10
+        assert {key.split(":")[1] for key in pool._blocking_client().scan_iter()} == {"{default", "{default}"}
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        (replace(VISIT, lease_id="b", fence=2, accepted=1.5, ended=3.0), "at the same time"),
+        (replace(VISIT, lease_id="b", fence=1, accepted=3.0, ended=4.0), "fence 1 was followed by 1"),
+        (replace(VISIT, lease_id="b", fence=2, accepted=3.0, seen_port=20001), "port 20000 was leased, and 20001 seen"),
+    ],
+)
+def test_the_judge_finds_what_is_wrong_in_a_doctored_log(
+    second: Visit, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_log(tmp_path / "log", [VISIT, second])
+    assert main(["demo", "--judge", str(tmp_path / "log")]) == 1
+    assert said in capsys.readouterr().out
+
+
+def test_the_judge_finds_an_overlap_behind_a_short_visit() -> None:
+    long = replace(VISIT, ended=10.0)
+    inside = replace(VISIT, lease_id="b", fence=2, accepted=2.0, ended=3.0)
+    later = replace(VISIT, lease_id="c", fence=3, accepted=5.0, ended=6.0)
+    assert len(verdict([later, long, inside]).double) == 2
+    assert len(verdict([replace(long, ended=None), later]).double) == 1
+
+
+def test_the_judge_acquits_an_honest_log_and_refuses_an_empty_or_broken_one(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    write_log(log, [VISIT, replace(VISIT, lease_id="b", fence=2, accepted=2.0, ended=3.0)])
+    assert main(["demo", "--judge", str(log)]) == 0
+    log.write_text("")
+    assert main(["demo", "--judge", str(log)]) == 1
+    log.write_text('["not a visit"]\n')
+    assert main(["demo", "--judge", str(log)]) == 2
+
+
+def test_init_defines_once_and_status_shows_it(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["init", "--url", server.url, "--wan", "0=20000-21999", "--wan", "1=22000-22009", "--json"]
+    assert main(words) == 0
+    assert [wan["made"] for wan in json.loads(capsys.readouterr().out)["wans"]] == [True, True]
+    assert main(words) == 0
+    assert [wan["made"] for wan in json.loads(capsys.readouterr().out)["wans"]] == [False, False]
+    assert main(["status", "--url", server.url, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["schema"] == 1 and told["namespace"] == "default"
+    expected = {"wan_idx": 1, "name": "", "state": "open", "total": 10, "free": 10, "leased": 0, "cooling": 0}
+    assert told["wans"][1] == told["wans"][1] | expected | {"withheld": 0}
+    assert told["redis"]["eviction"] == "noeviction" and told["redis"]["role"] == "primary"
+    assert main(["status", "--url", server.url]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[:8] == ["0", "-", "open", "2000", "2000", "0", "0", "0"]
+
+
+def test_init_takes_spans_as_all_verbs_do(server: Any) -> None:
+    spans = ["--cooldown", "2m", "--lease-ttl", "0.5", "--max-ttl", "1h"]
+    assert main(["init", "--url", server.url, "--wan", "0=20000-20009", *spans]) == 0
+    with WanPortPool(server.url) as pool:
+        config = pool.snapshot(0).config
+    assert [config[f"{name}_ms"] for name in ("cooldown", "lease_ttl", "max_ttl")] == ["120000", "500", "3600000"]
+
+
+def test_init_takes_the_wans_of_the_configuration(server: Any, tmp_path: Path) -> None:
+    (tmp_path / "wanpool.toml").write_text(f'url = "{server.url}"\n[wan.3]\nports = "20000-20004"\n')
+    assert main(["init"]) == 0
+    with WanPortPool(server.url) as pool:
+        assert pool.wans() == (3,)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["init"], 2, "no WAN given"),
+        (["init", "--wan", "x=1-2"], 2, "--wan 0=20000-21999"),
+        (["init", "--wan", "0=2-1"], 2, "must go up"),
+        (["init", "--wan", "0=1-2", "--cooldown", "-1"], 2, "cooldown"),
+        (["status", "--namespace", "a b"], 2, "namespace 'a b'"),
+        (["status", "--config", "missing.toml"], 2, "missing.toml"),
+        (["status", "--url", "http://h/"], 2, "scheme"),
+        (["status", "--url", "redis://127.0.0.1:1/0"], 3, "check that it runs"),
+        (["status", "--url", "redis://user:sesame@127.0.0.1/0"], 2, "WANPOOL_URL"),
+        (["status", "--url", "redis://127.0.0.1/0?password=sesame"], 2, "WANPOOL_URL"),
+    ],
+)
+def test_a_fault_of_the_user_or_the_network_is_one_clear_line(words: list[str], code: int, said: str) -> None:
+    done = wanpool(*words)
+    assert done.returncode == code
+    assert said in done.stderr and done.stderr.count("\n") == 1 and "sesame" not in done.stderr
+
+
+def test_an_overlap_with_another_wan_is_refused(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--url", server.url, "--wan", "0=20000-20009"]) == 0
+    assert main(["init", "--url", server.url, "--wan", "1=20009-20019"]) == 1
+    assert "port 20009" in capsys.readouterr().err
+
+
+def test_status_of_an_empty_redis_says_what_to_do(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--url", server.url]) == 0
+    assert "wanpool init --wan" in capsys.readouterr().out
+
+
+def test_server_start_status_stop(embedded: Any) -> None:
+    assert wanpool("server", "status").returncode == 1
+    assert "running, version 9." in wanpool("server", "start").stdout
+    assert json.loads(wanpool("server", "status", "--json").stdout)["running"] is True
+    assert "stopped" in wanpool("server", "stop").stdout
+    assert wanpool("server", "status").returncode == 1
+
+
+def verbs() -> dict[str, Any]:
+    (action,) = (one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
+def test_help_shows_examples_for_every_verb() -> None:
+    for verb, parser in verbs().items():
+        assert f"wanpool {verb}" in parser.format_help().split("examples:")[1], verb
+    assert "wanpool status" in wanpool("status", "--help").stdout
+
+
+def test_the_json_of_every_verb_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8").partition("## JSON")[2]
+    documented = {
+        name for row in re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE) for name in re.findall("`(.*?)`", row)
+    }
+    assert documented == set(verbs()) - {"run"}, "run has none: what it prints is the command's own"
