@@ -1,5 +1,6 @@
 """Source ports of WAN lines, leased through Redis: one holder per port across all machines."""
 
+from redis_wanpool.aio.lease import AsyncLease
 from redis_wanpool.aio.pool import AsyncWanPortPool
 from redis_wanpool.engine.reaper import HolderSeen
 from redis_wanpool.errors import (
@@ -20,7 +21,7 @@ from redis_wanpool.errors import (
     WanpoolError,
 )
 from redis_wanpool.protocol import ANY
-from redis_wanpool.sync.lease import AsyncLease, Lease
+from redis_wanpool.sync.lease import Lease
 from redis_wanpool.sync.pool import WanPortPool
 
 __version__ = "0.1.0"

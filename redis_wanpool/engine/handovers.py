@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from redis_wanpool.engine.ticker import Background
+from redis_wanpool.engine.ticker import Ticker
 from redis_wanpool.sockets.leased import Tie
 from redis_wanpool.system.clock import boottime
 
@@ -45,7 +45,7 @@ class Handovers:
 
     def __init__(self) -> None:
         self._open: list[Handover] = []
-        self._looking = Background("wanpool-handovers", self._look)
+        self._looking = Ticker("wanpool-handovers", self._look)
 
     def watch(self, fd: int, tie: Tie, closed: str) -> None:
         """Looks after a connection from now on.

@@ -25,13 +25,13 @@ EXIT_WITHIN = 2.0
 
 
 class Mortal(Protocol):
-    """A pool object."""
+    """The engine of a pool object."""
 
-    def _begin_to_close(self) -> None: ...
+    def begin_to_close(self) -> None: ...
 
-    def _wait_closed(self, seconds: float) -> None: ...
+    def wait_closed(self, seconds: float) -> None: ...
 
-    def _begin_anew(self) -> None: ...
+    def begin_again(self) -> None: ...
 
 
 _pools: weakref.WeakSet[Mortal] = weakref.WeakSet()
@@ -58,10 +58,10 @@ def close_all(pools: weakref.WeakSet[Mortal] = _pools) -> None:
     until = boottime() + EXIT_WITHIN
     for pool in ending:
         with _logged(pool):
-            pool._begin_to_close()
+            pool.begin_to_close()
     for pool in ending:
         with _logged(pool):
-            pool._wait_closed(until - boottime())
+            pool.wait_closed(until - boottime())
         _pools.discard(pool)  # who comes next need not wait again
         _told_by_sigterm.discard(pool)
 
@@ -100,7 +100,7 @@ def _in_forked_child() -> None:
     global singleton
     singleton = threading.Lock()  # a thread of the parent may have held it
     for pool in list(_pools):
-        pool._begin_anew()
+        pool.begin_again()
 
 
 def _close_at_end_of_child(*_: object) -> None:

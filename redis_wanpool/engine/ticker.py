@@ -16,7 +16,7 @@ from redis_wanpool.system.clock import boottime
 logger = logging.getLogger("redis_wanpool")
 
 
-class Background:
+class Ticker:
     """Calls `tick` when it said it wants to be called, or earlier when somebody asks; outlives every error.
 
     Who asks may be interrupted anywhere, and may be a finalizer: there is no lock that could stay taken, and only the

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from redis_wanpool.aio.pool import AsyncWanPortPool
+from redis_wanpool.aio.pool import AsyncWanPortPool, connected_socket
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import Dial, Request
 from redis_wanpool.sockets.leased import Address, LeasedSocket, checked_source
@@ -79,4 +79,4 @@ def connect(line: Line[WanPortPool], address: Address, timeout: float | None) ->
 async def connect_async(line: Line[AsyncWanPortPool], address: Address, timeout: float | None) -> LeasedSocket:
     """As `connect`; the socket is connected, and non-blocking."""
     request = Request.of(line.wan, wait=line.wait)
-    return await line.pool._connect(request, Dial.of(address, timeout, 3, line.source_address, True))
+    return await connected_socket(line.pool, request, Dial.of(address, timeout, 3, line.source_address, True))

@@ -6,11 +6,25 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
-from redis_wanpool.errors import LeaseLost
+from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.system.clock import boottime
 
 OURS = frozenset({"released", "drained", "reset", "time_wait", "unused"})
 """How a lease ends when its own holder gave it back."""
+
+CLOSED = ("fin", "drained", "reset", "time_wait")
+"""How a connection may have ended, as `Lease.release` is told."""
+
+
+def release_word(used: bool, closed: str) -> str:
+    """How a lease ends that its holder gives back.
+
+    Raises:
+        InvalidValue: a connection cannot end so.
+    """
+    if closed not in CLOSED:
+        raise InvalidValue(f"closed {closed!r}: must be one of {', '.join(CLOSED)}")
+    return "unused" if not used else "released" if closed == "fin" else closed
 
 
 def margin(ttl: float) -> float:

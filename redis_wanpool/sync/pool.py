@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 from redis_wanpool.engine import lifetime
-from redis_wanpool.engine.engine import Face
+from redis_wanpool.engine.pool_object import PoolObject
 from redis_wanpool.engine.reaper import HolderSeen
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.model.views import WanSnapshot
 from redis_wanpool.model.wan import WanDefinition, checked_wan
-from redis_wanpool.protocol import Answer, Connect, Conversation, Dial, Request, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol import Conversation, Dial, Request
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.sync.caller import Caller
 from redis_wanpool.sync.lease import Lease
 from redis_wanpool.system import signals
-from redis_wanpool.system.clock import boottime
 
 
-class WanPortPool(Face):
+class WanPortPool(PoolObject):
     """Leases source ports of WANs, coordinated by Redis.
 
     Args:
@@ -48,16 +47,15 @@ class WanPortPool(Face):
     blocking = True
     _instance: WanPortPool | None = None
 
-    def _begin(self) -> None:
-        super()._begin()
-        self._told: set[SimpleQueue[None]] = set()
-        """of those who wait for a loss"""
+    @cached_property
+    def _caller(self) -> Caller:
+        return Caller(self._engine)
 
     @classmethod
     def get_instance(cls) -> WanPortPool:
         """The pool object of this process, with URL and WANs from the configuration."""
         with lifetime.singleton:
-            if cls._instance is None or cls._instance._closed:
+            if cls._instance is None or cls._instance._engine.closed:
                 cls._instance = cls()
             return cls._instance
 
@@ -69,7 +67,7 @@ class WanPortPool(Face):
 
     def close(self) -> None:
         """Gives everything back; the object is of no use then."""
-        self._close_down()
+        self._engine.close()
 
     # -- WANs
 
@@ -128,23 +126,23 @@ class WanPortPool(Face):
             on_failover=on_failover,
             failover_margin=failover_margin,
         )
-        return self._run(self.protocol.define_wan(definition, recover=recover))
+        return self._run(self._engine.protocol.define_wan(definition, recover=recover))
 
     def drain(self, wan_idx: int) -> None:
         """Grants nothing new on a WAN; running leases live on."""
-        self._run(self.protocol.set_state(checked_wan(wan_idx), "drain"))
+        self._run(self._engine.protocol.set_state(checked_wan(wan_idx), "drain"))
 
     def open(self, wan_idx: int) -> None:
         """Ends a drain."""
-        self._run(self.protocol.set_state(checked_wan(wan_idx), "open"))
+        self._run(self._engine.protocol.set_state(checked_wan(wan_idx), "open"))
 
     def snapshot(self, wan_idx: int, *, leases: bool = False) -> WanSnapshot:
         """The counts of a WAN at one moment; with `leases`, who holds what."""
-        return self._run(self.protocol.snapshot(checked_wan(wan_idx), leases=leases))
+        return self._run(self._engine.protocol.snapshot(checked_wan(wan_idx), leases=leases))
 
     def wans(self) -> tuple[int, ...]:
         """The WANs of the namespace."""
-        return self._run(self.protocol.wan_indexes())
+        return self._run(self._engine.protocol.wan_indexes())
 
     # -- leases
 
@@ -172,8 +170,7 @@ class WanPortPool(Face):
             PoolExhausted, InGrace, WanDraining, WanNotDefined, PortUnavailable, PortNotInRange, BackendUnavailable
         """
         request = Request.of(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
-        lease: Lease = self._leased(self._run(self.protocol.acquire(request)))[0]
-        return lease
+        return self._lease(request)[0]
 
     def acquire_many(
         self,
@@ -187,7 +184,7 @@ class WanPortPool(Face):
     ) -> list[Lease]:
         """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
         request = Request.of(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
-        return self._leased(self._run(self.protocol.acquire(request)))
+        return self._lease(request)
 
     def connect(
         self,
@@ -219,7 +216,7 @@ class WanPortPool(Face):
             OSError: the connection failed; errors of `acquire`.
         """
         dial = Dial.of(address, timeout, attempts, source_address, close_on_loss)
-        return self._run(self.protocol.connect(Request.of(wan, wait=wait), dial))
+        return self._run(self._engine.protocol.connect(Request.of(wan, wait=wait), dial))
 
     def allocate_port(self, wan_idx: int) -> int:
         """The old name of `acquire`: leases a port of the WAN until `release_port`."""
@@ -227,15 +224,15 @@ class WanPortPool(Face):
 
     def release_port(self, wan_idx: int, port: int) -> bool:
         """The old name of `release`; False if this object does not hold the port: then nothing changes."""
-        lease = self._held(wan_idx, port)
+        lease = self._engine.held(wan_idx, port)
         if lease is None:
-            self._log_not_held(wan_idx, port, self._run(self.protocol.holder_of(wan_idx, port)))
+            self._engine.log_not_held(wan_idx, port, self._run(self._engine.protocol.holder_of(wan_idx, port)))
             return False
-        return self._run(self.protocol.release_one(lease, "released"))
+        return self._run(self._engine.protocol.release_one(lease, "released"))
 
     def get_port_usage_info(self) -> dict[str, Any]:
         """Who uses how many ports, on all machines."""
-        return self._run(self.protocol.usage())
+        return self._run(self._engine.protocol.usage())
 
     def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:
         """Takes back what dead processes held, at once; what it saw of each holder of the namespace, and why.
@@ -243,52 +240,38 @@ class WanPortPool(Face):
         A process is dead only on proof: same boot of the same machine, same PID namespace, and no such process, or one
         with another start time. Leases that were renewed meanwhile stay, and so do detached ones.
         """
-        return self._reap_now(dry_run)
+        return self._engine.reap_now(dry_run)
 
-    # -- performing
+    def _lease(self, request: Request) -> list[Lease]:
+        return cast("list[Lease]", self._engine.leased(self._run(self._engine.protocol.acquire(request))))
 
     def _make_lease(self, grant: Grant) -> Lease:
-        return Lease(self, grant)
+        return Lease(self._caller, grant)
 
     def _tell_loss(self, lease: LeaseState) -> None:
-        for waiting in self._told.copy():
-            waiting.put(None)
         if self._on_lost is not None:
             with signals.hearing():  # it may start programs
                 self._on_lost(lease)
 
-    def _run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
-        if not also_closed:
-            self._check_open()
-        try:
-            if not self._ready:
-                self._run_blocking(self._prepare())
-                self._is_prepared()
-            return self._run_blocking(conversation)
-        finally:
-            self._clear_up_soon()
+    def _run(self, conversation: Conversation[T]) -> T:
+        return self._caller.run(conversation)
 
-    def _perform(self, step: Step) -> Answer:
-        if isinstance(step, Sleep):
-            return self._sleep(step)
-        if isinstance(step, Resolve):
-            return Answer(sockets.resolve(step.address), boottime())
-        if isinstance(step, Try):
-            return Answer(sockets.try_port(step.lease.port, step.source_address), boottime())
-        if isinstance(step, Connect):
-            lease: Lease = self._leased([step.lease])[0]
-            result = sockets.connect(lease.port, step.targets, step.timeout, step.source_address)
-            return Answer(self._joined(step, result, lease._close), boottime())
-        return super()._perform(step)
+    # -- until operators have a door of their own
 
-    def _sleep(self, step: Sleep) -> Answer:
-        calls: SimpleQueue[float] = SimpleQueue()
-        called: float | None = None
-        self._wakeups.listen(step.ticket, step.wans, calls.put)
-        try:
-            with suppress(Empty):
-                called = calls.get(timeout=step.seconds)
-        finally:
-            self._wakeups.forget(step.ticket)
-        self._check_open()
-        return Answer(called, boottime())
+    @property
+    def _backend(self) -> Any:
+        return self._engine.backend
+
+    @property
+    def _settings(self) -> Any:
+        return self._engine.settings
+
+    @_settings.setter
+    def _settings(self, value: Any) -> None:
+        self._engine.settings = value
+
+    def _run_blocking(self, conversation: Conversation[T]) -> T:
+        return self._engine.performer.run(conversation)
+
+    def _blocking_client(self) -> Any:
+        return self._engine.performer.client()

@@ -55,7 +55,7 @@ def test_demo_leaves_a_server_that_ran_before_and_its_data(embedded: Any) -> Non
     assert embedded.status().running
     with WanPortPool() as pool:
         assert pool.snapshot(0).free == 10
-        assert {key.split(":")[1] for key in pool._blocking_client().scan_iter()} == {"{default", "{default}"}
+        assert {key.split(":")[1] for key in pool._engine.performer.client().scan_iter()} == {"{default", "{default}"}
 
 
 @pytest.mark.parametrize(

@@ -313,9 +313,9 @@ class TestRevoke:
     def test_one_port(self, operator: Operator, pool: WanPortPool) -> None:
         lease, other = pool.acquire(0), pool.acquire(0)
         assert "1 lease (" in operator("revoke", str(lease.port))
-        pool._heartbeat.due(0)
+        pool._engine.heartbeat.due(0)
         lease.renew_at = 0.0
-        pool._beat()
+        pool._engine.heartbeat.beat()
         assert lease.wait_lost(10) and lease.reason == "revoked"
         other.check()
         assert operator.json("explain", str(lease.port))["last_holder"]["ended"] == "revoked"

@@ -243,7 +243,7 @@ def test_what_netsh_does_not_tell_is_not_made_up() -> None:
 
 
 def examined(pool: WanPortPool) -> list[Finding]:
-    return examine_machine(pool, pool._settings, examine_redis(pool, pool._settings))
+    return examine_machine(pool, pool._engine.settings, examine_redis(pool, pool._engine.settings))
 
 
 def test_this_machine_is_examined_for_real(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

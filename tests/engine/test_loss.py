@@ -18,7 +18,7 @@ from conftest import check_invariant, wait_for
 from faces import make
 
 from redis_wanpool import BackendUnavailable, LeaseLost, WanpoolError, WanPortPool
-from redis_wanpool.engine.ticker import Background
+from redis_wanpool.engine.ticker import Ticker
 from redis_wanpool.system import clock
 
 TTL = 1.5
@@ -341,8 +341,8 @@ class TestSuspend:
         self, own_server: Any, face: str, loop: Any, sleep: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Soon is a few seconds, whatever the ttl: no timer of the process is of use here."""
-        assert Background.LOOK == 5.0
-        monkeypatch.setattr(Background, "LOOK", 0.5)
+        assert Ticker.LOOK == 5.0
+        monkeypatch.setattr(Ticker, "LOOK", 0.5)
         told: list[str] = []
         with make(
             face, loop, own_server.url, namespace="test", rest=0, on_lost=lambda lease: told.append(lease.lease_id)

@@ -184,7 +184,7 @@ def looker(server: Any) -> Iterator[WanPortPool]:
 
 def reaper_of(pool: WanPortPool) -> Reaper:
     pool.protocol.holder = replace(pool.protocol.holder, reaps=True)
-    return Reaper(pool.protocol, pool._run_blocking)
+    return Reaper(pool.protocol, pool._engine.performer.run)
 
 
 def test_a_killed_process_loses_its_ports_at_the_third_look(looker: WanPortPool, server: Any, process: Any) -> None:

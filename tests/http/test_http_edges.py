@@ -247,7 +247,7 @@ def test_http_client_goes_by_the_wan_that_is_chosen_for_each_request(pool: WanPo
 
 def test_closing_waits_for_nobody(pool: WanPortPool, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     talked: list[int] = []
-    talk, here = pool._talk, threading.get_ident()
+    talk, here = pool._engine.performer.talk, threading.get_ident()
     manager = WanPoolManager(pool, 0)
     assert manager.request("GET", web.url).status == 200
     monkeypatch.setattr(pool, "_talk", lambda step: (talked.append(threading.get_ident()), talk(step))[1])

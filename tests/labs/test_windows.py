@@ -62,7 +62,7 @@ with WanPortPool(sys.argv[1], namespace="test") as pool:
         seen = sock.recv(100).decode()
         print(json.dumps([sock.lease.port, sock.getsockname()[1], seen]))
     leases = pool.acquire_many(0, int(sys.argv[3]), at_least=1)
-    print(json.dumps([sorted(lease.port for lease in leases), pool._settings.rest]))
+    print(json.dumps([sorted(lease.port for lease in leases), pool._engine.settings.rest]))
 """
 
 

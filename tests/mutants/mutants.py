@@ -99,8 +99,8 @@ MUTANTS = [
         *("tests/protocol/test_model.py tests/protocol/test_bounded.py", ""),
     ),
     Mutant(
-        *("comeback", "a clean end gives nothing back", "redis_wanpool/engine/engine.py"),
-        *("self._run_blocking(self.protocol.give_back())\n        self._hang", "pass\n        self._hang"),
+        *("comeback", "a clean end gives nothing back", "redis_wanpool/engine/heartbeat.py"),
+        *("self._performer.run(self._protocol.give_back())", "pass"),
         *("tests/protocol/test_protocol.py tests/engine/test_life.py", "clos or exit"),
     ),
     Mutant(
@@ -116,8 +116,8 @@ MUTANTS = [
         *("tests/engine/test_loss.py tests/protocol/test_keeping.py", ""),
     ),
     Mutant(
-        *("loss", "on_lost is not called", "redis_wanpool/engine/engine.py"),
-        *("                self._tell_loss(lease)\n", "                pass\n"),
+        *("loss", "on_lost is not called", "redis_wanpool/engine/loss_watch.py"),
+        *("                self._on_lost(lease)\n", "                pass\n"),
         *("tests/engine/test_loss.py", "black or hole or told"),
     ),
     Mutant(
@@ -204,7 +204,7 @@ MUTANTS = [
         *("tests/sockets/test_interrupts.py", "Handshake"),
     ),
     Mutant(
-        *("connections", "an interrupted close keeps its lease for ever", "redis_wanpool/engine/engine.py"),
+        *("connections", "an interrupted close keeps its lease for ever", "redis_wanpool/engine/heartbeat.py"),
         *("lease.connections is not None and not lease.is_connected()", "False"),
         *("tests/sockets/test_interrupts.py", "leaves_no_lease and plain"),
     ),
@@ -214,8 +214,8 @@ MUTANTS = [
         *("tests/cli/test_operator.py", "renewed_meanwhile"),
     ),
     Mutant(
-        *("connections", "a lost lease leaves its connections", "redis_wanpool/engine/engine.py"),
-        *("            sockets.hang_up_all(lease)\n            try:", "            try:"),
+        *("connections", "a lost lease leaves its connections", "redis_wanpool/engine/loss_watch.py"),
+        *("            leased.hang_up_all(lease)\n            try:", "            try:"),
         *("tests/sockets/test_sockets.py", "TestLoss and pool"),
     ),
     Mutant(
@@ -280,7 +280,7 @@ MUTANTS = [
     ),
     Mutant(
         *("fork", "a child has its parent's leases", "redis_wanpool/engine/engine.py"),
-        *('lease.end("forked")\n        life.of_the_parent.append(dict(self.__dict__))\n        self._begin()', "pass"),
+        *('            lease.end("forked")\n', "            pass\n"),
         *("tests/engine/test_life.py", "fork"),
     ),
     Mutant(
@@ -320,7 +320,7 @@ MUTANTS = [
     ),
     Mutant(
         *("life", "an exit waits for Redis as long as it takes", "redis_wanpool/engine/lifetime.py"),
-        *("pool._wait_closed(until - boottime())", "pool._wait_closed(1000)"),
+        *("pool.wait_closed(until - boottime())", "pool.wait_closed(1000)"),
         *("tests/engine/test_life.py", "exit and held_up"),
     ),
     Mutant(
@@ -330,14 +330,14 @@ MUTANTS = [
     ),
     Mutant(
         *("life", "a forked child ends its parent's connections", "redis_wanpool/engine/engine.py"),
-        *("        life.of_the_parent.append(dict(self.__dict__))\n", ""),
+        *("        lifetime.of_the_parent.append(dict(self.__dict__))\n", ""),
         *("tests/engine/test_life.py", "connections"),
     ),
     Mutant(
         *("life", "a handler takes a lock of the thread that it interrupts", "redis_wanpool/engine/engine.py"),
         *(
-            "            self._losswatch.stop()\n",
-            "            self._wakeups.close()\n            self._losswatch.stop()\n",
+            "            self.loss_watch.stop()\n",
+            "            self.wakeups.close()\n            self.loss_watch.stop()\n",
         ),
         *("tests/engine/test_life.py", "locks_held"),
     ),

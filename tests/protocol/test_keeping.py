@@ -83,7 +83,7 @@ def test_a_revoked_lease_is_noticed_at_the_next_heartbeat(pools: Any, backends: 
 def test_who_waited_for_a_loss_in_vain_leaves_nothing_behind(pool: Any) -> None:
     lease = pool.acquire(0)
     assert not any(lease.wait_lost(0.001) for _ in range(3))
-    assert not pool._told
+    assert not pool._engine.loss_watch.listeners
 
 
 def test_a_loss_is_told_to_all_who_wait_on_several_loops(server: Any) -> None:
@@ -96,7 +96,7 @@ def test_a_loss_is_told_to_all_who_wait_on_several_loops(server: Any) -> None:
             await asyncio.sleep(0)  # they do
             waiting.wait(20)
             assert all(await asyncio.wait_for(asyncio.gather(*waits), 20))
-        await pool._loop_client().aclose()  # its loop ends before the pool
+        await pool._caller.client().aclose()  # its loop ends before the pool
 
     with WanPortPool(server.url, namespace="test") as other:
         other.define_wan(0, "20000-20009", lease_ttl=60)
@@ -113,7 +113,7 @@ def test_a_loss_is_told_to_all_who_wait_on_several_loops(server: Any) -> None:
             for lease in list(pool.protocol.leases.values()):
                 run_script(server.admin, "revoke", lease.port, lease.lease_id)
                 lease.end("revoked")
-            pool._losswatch.due(boottime())
+            pool._engine.loss_watch.due(boottime())
             for each in told:
                 each.result()
         asyncio.run(pool.close())

@@ -239,7 +239,7 @@ class Storm:
         lease_state = lease._thing if isinstance(lease, Blocking) else lease
         while True:
             try:
-                words = bare._run_blocking(bare.protocol.release([lease_state], "rejected"))
+                words = bare._engine.performer.run(bare.protocol.release([lease_state], "rejected"))
                 break
             except BackendUnavailable:
                 self.unanswered += 1

@@ -20,7 +20,7 @@ from redis_wanpool import (
     WanDraining,
     WanNotDefined,
 )
-from redis_wanpool.engine import engine as face_module
+from redis_wanpool.engine import engine as engine_module
 
 Pools = Callable[..., Any]
 LEASED = "wanpool:{test:0}:leased"
@@ -64,7 +64,7 @@ def test_ports_that_a_system_keeps_for_itself_are_not_leased_there(
     """As Hyper-V, WSL and Docker do on Windows: others may have them."""
     other = pools(network="other")
     other.define_wan(0, "20000-20009", cooldown=0)
-    monkeypatch.setattr(face_module, "kept_ports", lambda: ((19000, 20003), (20009, 20020)))
+    monkeypatch.setattr(engine_module, "kept_ports", lambda: ((19000, 20003), (20009, 20020)))
     pool = pools(network="windows")
     leases = pool.acquire_many(0, 5)
     assert sorted(lease.port for lease in leases) == [20004, 20005, 20006, 20007, 20008]
@@ -76,14 +76,14 @@ def test_ports_that_a_system_keeps_for_itself_are_not_leased_there(
 
 
 def test_after_a_resize_a_system_learns_which_ports_it_keeps(pools: Pools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(face_module, "kept_ports", lambda: ((20010, 20020),))
+    monkeypatch.setattr(engine_module, "kept_ports", lambda: ((20010, 20020),))
     pool = pools()
     pool.define_wan(0, "20000-20001", cooldown=0)
     leases = pool.acquire_many(0, 2)
     operator = pool
     while hasattr(operator, "_thing"):
         operator = operator._thing
-    operator._run_blocking(operator.protocol.resize(0, "20000-20001,20010-20019"))
+    operator._engine.performer.run(operator.protocol.resize(0, "20000-20001,20010-20019"))
     assert pool.acquire(0).port >= 20010, "it does not know yet"
     with pytest.raises(PoolExhausted):
         pool.acquire(0)
@@ -93,7 +93,7 @@ def test_after_a_resize_a_system_learns_which_ports_it_keeps(pools: Pools, monke
 def test_a_system_that_keeps_more_than_an_acquire_can_avoid_is_told(
     pools: Pools, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(face_module, "kept_ports", lambda: ((20000, 29999),))
+    monkeypatch.setattr(engine_module, "kept_ports", lambda: ((20000, 29999),))
     pool = pools()
     pool.define_wan(0, "20000-21500", cooldown=0)
     assert pool.acquire(0).port >= 21000

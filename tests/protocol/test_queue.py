@@ -324,7 +324,7 @@ def test_who_leaves_passes_the_call_on(one_port: Any, backends: Any, pools: Any)
     lease.release()
     assert backends.admin.hget("wanpool:{test:0}:waiters", "ghost:1:x/y"), "the ghost was called, and does not come"
     one_port.protocol.abandoned.add((0, "ghost:1:x/y"))
-    one_port._clear_up_soon()
+    one_port._engine.heartbeat.clear_up_soon()
     assert waiter.outcome().port == 20000
 
 
@@ -339,7 +339,7 @@ def test_closing_the_pool_ends_the_wait(one_port: Any, pools: Any, backends: Any
 
 
 def test_closing_between_the_question_and_the_sleep_ends_the_wait_too(one_port: Any) -> None:
-    wakeups = one_port._wakeups
+    wakeups = one_port._engine.wakeups
     one_port.close()
     heard: list[float] = []
     wakeups.listen("ticket", (0,), heard.append)
@@ -483,7 +483,7 @@ def test_a_cancellation_at_any_await_leaves_no_place_and_leaks_no_port(
             for nth in range(1, 200):
                 await pool.snapshot(0)  # the last attempt may have broken the connection: now there is one again
                 if not connected:
-                    client = pool._loop_client()
+                    client = pool._caller.client()
                     await getattr(client, "connection_pool", client).disconnect()
                 attempt = Cancelled(acquire_and_release(), nth, after)
                 task = asyncio.create_task(attempt.run())

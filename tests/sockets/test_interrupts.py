@@ -19,7 +19,7 @@ from conftest import Server, wait_for
 
 import redis_wanpool
 from redis_wanpool import AsyncWanPortPool, WanPortPool
-from redis_wanpool.engine.ticker import Background
+from redis_wanpool.engine.ticker import Ticker
 from redis_wanpool.system.clock import boottime
 
 PREFIX = "wanpool:{test:0}:"
@@ -91,14 +91,14 @@ def test_a_connection_interrupted_at_any_line_leaves_no_lease(server: Any, echo:
         while interrupted_at(line, act):
             line += 1
         assert line > 100
-        pool._heartbeat.due(boottime())
+        pool._engine.heartbeat.due(boottime())
         wait_for(lambda: not server.admin.zcard(PREFIX + "leased") and not pool.protocol.leases)
         assert pool.snapshot(0).leased == 0
 
 
 def test_a_thread_that_somebody_is_just_starting_is_waited_for() -> None:
     told: list[str] = []
-    background = Background("test", lambda: None)
+    background = Ticker("test", lambda: None)
     background._thread = threading.Thread(target=background._run)  # as between the two lines of another thread's start
     background.stop(lambda: told.append("the end"))
     threading.Timer(0.05, background._thread.start).start()
@@ -126,7 +126,7 @@ class TestHandshake:
 
         with WanPortPool(guarded, namespace="test") as pool:
             pool.define_wan(0, "24100-24109")
-            pool._blocking_client().connection_pool.disconnect()
+            pool._engine.performer.client().connection_pool.disconnect()
             with monkeypatch.context() as patch:
                 patch.setattr(redis.connection.AbstractConnection, "read_response", read)
                 patch.setattr(redis.connection.AbstractConnection, "can_read", lambda *args, **kwargs: False)
@@ -152,7 +152,7 @@ class TestHandshake:
         async def story() -> None:
             async with AsyncWanPortPool(guarded, namespace="test") as pool:
                 await pool.define_wan(0, "24100-24109")
-                await pool._loop_client().connection_pool.disconnect()
+                await pool._caller.client().connection_pool.disconnect()
                 with monkeypatch.context() as patch:
                     patch.setattr(redis.asyncio.connection.AbstractConnection, "read_response", read)
                     for name in ("can_read", "can_read_destructive"):  # of redis-py 8, and before

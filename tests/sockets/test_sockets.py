@@ -484,7 +484,7 @@ class TestTls:
             assert seen_by(tls.recv(30))[1] == sock.lease.port
             sock.close()
             file = tls.makefile("rb")
-        pool._handovers._look()
+        pool._engine.ties._handovers._look()
         assert pool.snapshot(0).leased == 1, "somebody still reads from it"
         file.close()
         wait_for(lambda: no_lease(server))
@@ -517,7 +517,7 @@ def test_a_duplicate_keeps_the_lease_until_both_are_closed(pool: WanPortPool, ec
     with sock.dup() as copy:
         assert copy.lease is sock.lease
         sock.close()
-        pool._beat()
+        pool._engine.heartbeat.beat()
         assert copy.recv(30) and pool.snapshot(0).leased == 1
     assert no_lease(server)
 
@@ -529,7 +529,7 @@ def test_a_forgotten_file_gives_the_port_back_and_waits_for_nobody(pool: WanPort
     sock.close()
     talked: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        talk, here = pool._talk, threading.get_ident()
+        talk, here = pool._engine.performer.talk, threading.get_ident()
         patch.setattr(pool, "_talk", lambda step: (talked.append(threading.get_ident()), talk(step))[1])
         del file
         gc.collect()
@@ -549,9 +549,9 @@ def test_where_nobody_can_tell_when_a_descriptor_is_closed_the_lease_stays(
     sock = pool.connect(0, echo, timeout=5)
     lease = sock.lease
     with socket.socket(fileno=sock.detach()):
-        pool._beat()
+        pool._engine.heartbeat.beat()
         lease.check()
-    pool._beat()
+    pool._engine.heartbeat.beat()
     lease.check()
 
 
@@ -559,7 +559,9 @@ def test_a_forked_child_closes_and_gives_away_what_it_inherited_without_a_word(
     pool: WanPortPool, echo: Any, server: Any
 ) -> None:
     with pool.connect(0, echo, timeout=5) as sock, pool.connect(0, echo, timeout=5) as other:
-        with pool._handovers._looking._starting:  # as another thread of the parent may have at the moment of the fork
+        with (
+            pool._engine.ties._handovers._looking._starting
+        ):  # as another thread of the parent may have at the moment of the fork
             child = os.fork()
             if child == 0:
                 try:
@@ -569,7 +571,7 @@ def test_a_forked_child_closes_and_gives_away_what_it_inherited_without_a_word(
                 finally:
                     os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
-        pool._beat()
+        pool._engine.heartbeat.beat()
         assert pool.snapshot(0).leased == 2
         assert sock.recv(30) and other.recv(30)
 
@@ -701,7 +703,7 @@ class TestLoss:
                 lease.end("revoked")
             for _ in range(200):
                 sockets.hang_up_all(lost)
-            pool._watch()
+            pool._engine.loss_watch.watch()
             stop.set()
             for each in adding:
                 each.result()
@@ -712,7 +714,7 @@ class TestLoss:
             sock.recv(30)
             self.lose(server, sock.lease)
             assert sock.lease.wait_lost(5)
-            pool._watch()
+            pool._engine.loss_watch.watch()
             sock.settimeout(0.05)
             with pytest.raises(TimeoutError):
                 sock.recv(30)
@@ -721,7 +723,7 @@ class TestLoss:
         lease = pool.acquire(0)
         with lease.connect(echo, 5) as sock:
             self.lose(server, lease)
-            pool._tied(sock, lease, True, None)
+            pool._engine.ties._tied(sock, lease, True, None)
             sock.recv(30)
             assert sock.recv(30) == b""
 

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from redis_wanpool import AsyncWanPortPool, WanPortPool
-from redis_wanpool.sync.lease import Leasing
+from redis_wanpool.aio.lease import Leasing
 
 
 class Loop:

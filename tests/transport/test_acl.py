@@ -65,7 +65,7 @@ def lease(url: str, server: Server) -> None:
         pool.get_port_usage_info()
         pool.acquire(1)
         age_wan(server.admin, 500, wan_idx=1, namespace=NAMESPACE)
-        pool._heartbeat.due(0)
+        pool._engine.heartbeat.due(0)
         pool.reap()
         pool.release_port(0, 20009)
         pool.drain(0)

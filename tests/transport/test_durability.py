@@ -315,7 +315,7 @@ class TestCut:
         async def cancelled() -> None:
             async with AsyncWanPortPool(group.primary.url, namespace="test", min_replicas=1, connect_timeout=9) as pool:
                 await pool.define_wan(0, "20000-20009")
-                task = asyncio.ensure_future(pool._acquire(Request.of(0)))
+                task = asyncio.ensure_future(pool._lease(Request.of(0)))
                 while not group.primary.admin.info("clients")["blocked_clients"]:
                     await asyncio.sleep(0.005)
                 task.cancel()

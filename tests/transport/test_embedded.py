@@ -28,7 +28,7 @@ from redis_wanpool import WanPortPool
 with WanPortPool() as pool:
     pool.define_wan(0, "20000-20099", lease_ttl=3600)
     lease = pool.acquire(0, detached=True)
-    print(pool._blocking_client().info("server")["process_id"], lease.port, lease.fence)
+    print(pool._engine.performer.client().info("server")["process_id"], lease.port, lease.fence)
 """
 
 

@@ -1,0 +1,105 @@
+"""A lease as an asyncio caller holds it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from functools import partial
+from typing import Any
+
+from redis_wanpool.aio.caller import AsyncCaller
+from redis_wanpool.aio.loops import on_loop, settle
+from redis_wanpool.model.lease import Grant, LeaseState
+from redis_wanpool.protocol import Dial
+from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.sockets.leased import Address, LeasedSocket
+from redis_wanpool.system.clock import boottime
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class AsyncLease(LeaseState):
+    """The right to one port until `expires_at`; an async context manager that gives it back."""
+
+    def __init__(self, caller: AsyncCaller, grant: Grant) -> None:
+        super().__init__(grant)
+        self._caller = caller
+        self.loop = asyncio.get_running_loop()
+        """on which `on_lost` is called"""
+
+    async def __aenter__(self) -> AsyncLease:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._caller.give_back(self)
+
+    async def renew(self, ttl: float | None = None) -> None:
+        """As `Lease.renew`."""
+        engine = self._caller.engine
+        try:
+            await self._caller.run(engine.protocol.renew_one(self, self.ttl if ttl is None else ttl))
+        finally:
+            engine.loss_watch.look_soon(self)
+
+    async def release(self, *, used: bool = True, closed: str = "fin") -> bool:
+        """As `Lease.release`."""
+        return await self._caller.release(self, used=used, closed=closed)
+
+    async def wait_lost(self, timeout: float | None = None) -> bool:
+        """As `Lease.wait_lost`."""
+        until = None if timeout is None else boottime() + timeout
+        loop, listeners = asyncio.get_running_loop(), self._caller.engine.loss_watch.listeners
+        while not self.lost and self.ended is None and (until is None or boottime() < until):
+            told = loop.create_future()
+            listener = partial(on_loop, loop, partial(settle, told, None))
+            listeners.add(listener)
+            try:
+                left = self.remaining() if until is None else min(self.remaining(), until - boottime())
+                await asyncio.wait([told], timeout=max(0.001, left))
+            finally:
+                listeners.discard(listener)
+        return self.lost
+
+    def socket(self, *, source_address: str | None = None, close_on_loss: bool = False) -> LeasedSocket:
+        """As `Lease.socket`, and non-blocking."""
+        self.check()
+        sock = self._caller.engine.ties.bound(self, source_address, close_on_loss)
+        sock.setblocking(False)
+        return sock
+
+    async def connect(
+        self,
+        address: Address,
+        timeout: float | None = None,
+        *,
+        source_address: str | None = None,
+        close_on_loss: bool = False,
+    ) -> Streams:
+        """As `Lease.connect`; the streams of the connection."""
+        self.check()
+        dial = Dial.of(address, timeout, 1, source_address, close_on_loss)
+        targets = await sockets.resolve_async(dial.address)
+        result = await sockets.connect_async(self.port, targets, timeout, dial.source_address)
+        return await asyncio.open_connection(sock=self._caller.engine.ties.connected(self, result, close_on_loss))
+
+
+class Leasing:
+    """What `acquire` answers: await it for a lease, or enter it with `async with`."""
+
+    def __init__(self, acquiring: Coroutine[Any, Any, list[AsyncLease]]) -> None:
+        self._acquiring = acquiring
+        self._lease: AsyncLease | None = None
+
+    def __await__(self) -> Generator[Any, Any, AsyncLease]:
+        return self._first().__await__()
+
+    async def _first(self) -> AsyncLease:
+        return (await self._acquiring)[0]
+
+    async def __aenter__(self) -> AsyncLease:
+        self._lease = await self._first()
+        return self._lease
+
+    async def __aexit__(self, *raised: object) -> None:
+        if self._lease is not None:
+            await self._lease.__aexit__(*raised)

@@ -1,0 +1,77 @@
+"""Keeps all leases of a pool object alive, and gives back what nobody refers to any more."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from redis_wanpool.engine.performer import Performer
+from redis_wanpool.engine.ticker import Ticker
+from redis_wanpool.model.lease import LeaseState, release_word
+from redis_wanpool.protocol import Protocol
+from redis_wanpool.system.clock import boottime
+
+
+class Heartbeat:
+    """Renews, clears up, and at the end gives everything back, in a thread of its own."""
+
+    def __init__(self, protocol: Protocol, performer: Performer, renewed: Callable[[], object]) -> None:
+        self._protocol = protocol
+        self._performer = performer
+        self._renewed = renewed
+        """called after each beat, which may have found that a lease is lost"""
+        self._ticker = Ticker("wanpool-heartbeat", self.beat)
+        self._dropped: deque[tuple[LeaseState, str]] = deque()
+        self._stopped = False
+
+    def due(self, at: float) -> None:
+        """Has a beat at that local time or earlier."""
+        self._ticker.due(at)
+
+    def let_go(self, lease: LeaseState, closed: str) -> None:
+        """Gives a port back soon, from anywhere: the garbage collector calls in the middle of what it interrupts."""
+        if lease.ended is None:
+            self._dropped.append((lease, closed))
+            self.due(boottime())
+
+    def beat(self) -> float | None:
+        """One beat; tells how many seconds the next may be away, None if there is nothing to keep."""
+        while self._dropped:
+            lease, closed = self._dropped.popleft()
+            if lease.ended is None:
+                self._protocol.leave_to_upkeep(lease, release_word(True, closed))
+        for lease in list(self._protocol.leases.values()):
+            if lease.connections is not None and not lease.is_connected():
+                self._protocol.leave_to_upkeep(lease, "released")
+        if not self._protocol.has_work():
+            return None
+        pause = self._performer.run(self._protocol.beat(boottime()))
+        self._renewed()
+        return pause
+
+    def clear_up_soon(self) -> None:
+        """After a call whose answer is not known."""
+        if self._stopped and self._protocol.has_work():  # a call that the end met: there is no heartbeat any more
+            with suppress(RuntimeError):  # nor new threads in an interpreter that is ending
+                threading.Thread(target=self.give_back, daemon=True).start()
+        elif self._protocol.doubts or self._protocol.abandoned or self._protocol.reasserts:
+            self.due(boottime())
+        elif self._protocol.registered and not self._ticker.runs:
+            self.due(boottime() + 3600.0)  # so that there is a thread, which gives back at the end
+
+    def stop(self) -> None:
+        """Has the thread give everything back and end; waits for nothing."""
+        self._stopped = True
+        self._ticker.stop(self.give_back)
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Waits for that, for at most that many seconds; False if there is no thread."""
+        return self._ticker.join(seconds)
+
+    def give_back(self) -> None:
+        """Gives everything back, however long it takes."""
+        if self._protocol.has_work() or self._protocol.registered:
+            self._performer.run(self._protocol.give_back())
+        self._performer.disconnect()

@@ -1,0 +1,60 @@
+"""Announces lost leases before Redis could grant their ports again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from redis_wanpool.engine.ticker import Ticker
+from redis_wanpool.model.lease import LeaseState
+from redis_wanpool.protocol import Protocol
+from redis_wanpool.sockets import leased
+from redis_wanpool.system.clock import boottime
+
+logger = logging.getLogger("redis_wanpool")
+
+
+class LossWatch:
+    """Ends the connections that end with a lost lease, and tells of the loss."""
+
+    def __init__(
+        self, protocol: Protocol, on_lost: Callable[[LeaseState], object], watched: Callable[[], object]
+    ) -> None:
+        self._protocol = protocol
+        self._on_lost = on_lost
+        self._watched = watched
+        """called after each look, which may have left a lease to give back"""
+        self._ticker = Ticker("wanpool-losswatch", self.watch)
+        self.listeners: set[Callable[[], object]] = set()
+        """called when any lease is lost"""
+
+    def due(self, at: float) -> None:
+        """Has a look at that local time or earlier."""
+        self._ticker.due(at)
+
+    def look_soon(self, lease: LeaseState) -> None:
+        """After a renewal by hand, which may have found that the lease is lost."""
+        if lease.lost:
+            self.due(boottime())
+
+    def watch(self) -> float | None:
+        """One look; tells how many seconds the next may be away, None if there is no lease."""
+        for lease in self._protocol.losses():
+            leased.hang_up_all(lease)
+            try:
+                for listener in self.listeners.copy():
+                    listener()
+                self._on_lost(lease)
+            except Exception:
+                logger.exception("on_lost failed for %r", lease)
+        self._watched()
+        first = self._protocol.first_deadline()
+        return None if first is None else max(0.0, min(first - boottime(), Protocol.LONGEST_PAUSE))
+
+    def stop(self) -> None:
+        """Has the thread end; waits for nothing."""
+        self._ticker.stop()
+
+    def join(self, seconds: float) -> None:
+        """Waits for the end of the thread, for at most that many seconds."""
+        self._ticker.join(seconds)

@@ -1,0 +1,89 @@
+"""Performs the steps of conversations that are about Redis, in the thread that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import redis.exceptions
+
+from redis_wanpool.engine.fanout import side_by_side
+from redis_wanpool.errors import BackendUnavailable
+from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Fork, Step
+from redis_wanpool.protocol.steps import T
+from redis_wanpool.system.clock import boottime
+from redis_wanpool.system.identity import boot_clock
+from redis_wanpool.transport import exchange
+from redis_wanpool.transport.backend import Backend
+
+
+def lead(conversation: Conversation[T], perform: Callable[[Step], Answer]) -> T:
+    """Leads a conversation to its end; `perform` answers each of its steps."""
+    try:
+        step = next(conversation)
+        while True:
+            try:
+                answer = perform(step)
+            except BackendUnavailable as error:
+                step = conversation.throw(error)
+            else:
+                step = conversation.send(answer)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    finally:
+        conversation.close()
+
+
+class Performer:
+    """Leads conversations over one blocking client, which threads may share."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.boot_clock = None if backend.is_fake else boot_clock()
+        self.tries_again = True
+        """whether a step is performed once more after a broken connection"""
+        self.before_repeat: Callable[[], object] = lambda: None
+        """called before that: the server that answers now may have forgotten what the other one knew"""
+        self._client: Any = None
+
+    def client(self) -> Any:
+        """The blocking client, made when it is first needed."""
+        if self._client is None:
+            self._client = self.backend.sync_client()
+        return self._client
+
+    def run(self, conversation: Conversation[T]) -> T:
+        """Leads a conversation to its end, in the calling thread."""
+        return lead(conversation, self.perform)
+
+    def perform(self, step: Step) -> Answer:
+        """What came of one step.
+
+        Raises:
+            BackendUnavailable: Redis does not answer, or refuses.
+        """
+        if isinstance(step, Fork):
+            return Answer(side_by_side(step.branches, self.backend.home, self.run), boottime())
+        if not isinstance(step, (Call, Ask)):
+            raise TypeError(f"{step} is for a caller, not for the background")
+        try:
+            return self.talk(step)
+        except BackendUnavailable as error:
+            if not self.tries_again or not self.backend.worth_another_try(error):
+                raise
+            self.before_repeat()
+            return replace(self.talk(step), repeated=True)
+
+    def talk(self, step: Call | Ask) -> Answer:
+        """The same, tried once."""
+        client = self.client()
+        try:
+            return exchange.run(client, step, self.boot_clock)
+        except (redis.RedisError, OSError) as error:
+            raise self.backend.translated(error, step.keys) from error
+
+    def disconnect(self) -> None:
+        """Closes the connections that nobody uses just now: the others belong to calls that the end met."""
+        self.backend.hang_up(self._client)

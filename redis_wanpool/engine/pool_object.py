@@ -1,0 +1,102 @@
+"""What both faces share: how a pool object is made, and who it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from redis_wanpool.engine.engine import Engine
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.lease import Grant, LeaseState
+from redis_wanpool.model.wan import checked_seconds
+from redis_wanpool.protocol import Protocol
+from redis_wanpool.settings import settings
+from redis_wanpool.transport.backend import Backend, given_client
+
+
+class PoolObject:
+    """A pool object has an engine; a face gives it leases of its own kind, and a caller that performs steps."""
+
+    blocking: bool
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        namespace: str | None = None,
+        network: str | None = None,
+        rest: float | None = None,
+        client: Any = None,
+        lease_ttl: float | None = None,
+        on_lost: Callable[[Any], object] | None = None,
+        reap: bool = True,
+        release_on_sigterm: bool = False,
+        connect_timeout: float = 2.0,
+        allow_eviction: bool = False,
+        min_replicas: int | None = None,
+        fsync: bool | None = None,
+    ) -> None:
+        settled = settings(
+            url=url,
+            namespace=namespace,
+            network=network,
+            rest=rest,
+            lease_ttl=lease_ttl,
+            min_replicas=min_replicas,
+            fsync=fsync,
+        )
+        if client is not None and url is not None:
+            raise InvalidValue("give a url or a client, not both")
+        backend = Backend(
+            None if client is not None else settled.url,
+            client=given_client(client, blocking=self.blocking),
+            timeout=checked_seconds("connect_timeout", connect_timeout, 0.001),
+        )
+        self._on_lost = on_lost
+        self._engine = Engine(
+            settled,
+            backend,
+            make_lease=self._make_lease,
+            on_lost=self._tell_loss,
+            reaps=bool(reap),
+            release_on_sigterm=release_on_sigterm,
+            allow_eviction=allow_eviction,
+        )
+
+    def __repr__(self) -> str:
+        engine = self._engine
+        state = "closed" if engine.closed else f"{len(engine.protocol.leases)} leases"
+        return f"<{type(self).__name__} namespace {self.namespace!r} at {engine.backend.name}, {state}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"a {type(self).__name__} lives in its process; make one in each process")
+
+    @property
+    def namespace(self) -> str:
+        """The pool of WANs that this object uses."""
+        return self._engine.settings.namespace
+
+    @property
+    def network(self) -> str:
+        """What the router sees as one source address; every process that shares it must say the same."""
+        return self._engine.settings.network
+
+    @property
+    def holder(self) -> str:
+        """The id of this pool object, with which its lease_ids begin."""
+        return self._engine.protocol.holder.id
+
+    @property
+    def url(self) -> str:
+        """Where the pool's Redis is, without a password."""
+        return self._engine.backend.name
+
+    @property
+    def protocol(self) -> Protocol:
+        return self._engine.protocol
+
+    def _make_lease(self, grant: Grant) -> LeaseState:
+        raise NotImplementedError
+
+    def _tell_loss(self, lease: LeaseState) -> None:
+        raise NotImplementedError

@@ -1,0 +1,86 @@
+"""Leads the conversations of a blocking caller, who also waits, and opens connections."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+
+from redis_wanpool.engine.engine import Engine
+from redis_wanpool.engine.performer import lead
+from redis_wanpool.errors import WanpoolError
+from redis_wanpool.model.lease import LeaseState, release_word
+from redis_wanpool.protocol import Answer, Connect, Conversation, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol.steps import T
+from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.system.clock import boottime
+
+logger = logging.getLogger("redis_wanpool")
+
+
+class Caller:
+    """Performs every step in the calling thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
+        """Leads a conversation to its end, after the preparation if it is the first.
+
+        Args:
+            also_closed: whether it may be had after the end of the pool object.
+        """
+        if not also_closed:
+            self.engine.check_open()
+        try:
+            preparation = self.engine.preparation()
+            if preparation is not None:
+                self.engine.performer.run(preparation)
+                self.engine.prepared()
+            return lead(conversation, self._perform)
+        finally:
+            self.engine.heartbeat.clear_up_soon()
+
+    def release(self, lease: LeaseState, *, used: bool, closed: str) -> bool:
+        """Gives a port back; False if the lease had ended by another's word or by time."""
+        word = release_word(used, closed)
+        sockets.hang_up_all(lease)
+        return self.run(self.engine.protocol.release_one(lease, word), also_closed=True)
+
+    def give_back(self, lease: LeaseState, closed: str = "fin") -> None:
+        """The same where nobody hears of a failure."""
+        if lease.ended is not None:
+            return
+        try:
+            self.release(lease, used=True, closed=closed)
+        except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
+            logger.warning("%r: will be released later: %s", lease, error)
+
+    def _perform(self, step: Step) -> Answer:
+        if isinstance(step, Sleep):
+            return self._sleep(step)
+        if isinstance(step, Resolve):
+            return Answer(sockets.resolve(step.address), boottime())
+        if isinstance(step, Try):
+            return Answer(sockets.try_port(step.lease.port, step.source_address), boottime())
+        if isinstance(step, Connect):
+            return self._connect(step)
+        return self.engine.performer.perform(step)
+
+    def _connect(self, step: Connect) -> Answer:
+        (lease,) = self.engine.leased([step.lease])
+        result = sockets.connect(lease.port, step.targets, step.timeout, step.source_address)
+        return Answer(self.engine.ties.joined(step, result, partial(self.give_back, lease)), boottime())
+
+    def _sleep(self, step: Sleep) -> Answer:
+        calls: SimpleQueue[float] = SimpleQueue()
+        called: float | None = None
+        self.engine.wakeups.listen(step.ticket, step.wans, calls.put)
+        try:
+            with suppress(Empty):
+                called = calls.get(timeout=step.seconds)
+        finally:
+            self.engine.wakeups.forget(step.ticket)
+        self.engine.check_open()
+        return Answer(called, boottime())
