@@ -49,7 +49,7 @@ RULES = {
     "the deadline counts from the request": ("it counts from the reply", TWICE, Bounds(3, 2, 0, 0)),
     "what was called lost is never renewed": ("its holder goes on asking", TWICE, Bounds(3, 3, 1, 0)),
     "a split brain ends before a lease does": ("the old primary lives to see it expire", TWICE, Bounds(3, 3, 1, 0)),
-    "every promotion has an id of its own": ("a server is known by its name, like run_id", TWICE, Bounds(3, 3, 2, 0)),
+    "every promotion has its own id": ("a server is known by its name, like run_id", TWICE, Bounds(3, 3, 2, 0)),
     "stale data cannot know": ("data that never granted anything begins no grace", TWICE, Bounds(1, 2, 1, 0)),
     "fences go on beyond the forgotten": ("they go on from what the data knows", FENCE, Bounds(4, 3, 1, 0)),
 }
@@ -185,7 +185,7 @@ class Search:
                 holders = (self._aged(holders[0], state.now + 1), self._aged(holders[1], state.now + 1))
             yield "a tick", state._replace(now=state.now + 1, holders=holders)
         if state.failovers < self.bounds.failovers and not is_split:
-            names = self.has("every promotion has an id of its own")
+            names = self.has("every promotion has its own id")
             new = state.last_id + 1 if names else replica
             ids = (new, state.ids[1]) if replica == 0 else (state.ids[0], new)
             after = state._replace(
