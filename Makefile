@@ -46,6 +46,7 @@ check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini
+	$(BIN)/python tests/support/english.py
 	@command -v luacheck >/dev/null || { echo "make check needs luacheck; install it with: apt-get install lua-check"; exit 1; }
 	@rm -rf build/lua && mkdir -p build/lua && $(BIN)/python tests/support/assembled.py build/lua
 	luacheck -q --no-color build/lua/*.lua

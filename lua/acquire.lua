@@ -8,7 +8,7 @@
 --   16... a lease_id for each port
 -- Reply {"GRANTED", now, expires_at, max_ttl_ms, lease_ttl_ms, generation, port, fence, port, fence, ...} in the order of the
 --   lease_ids; the same again when they are known, with port 0 for each that was not granted or has ended
---   {"EXHAUSTED", ms until a port is free by itself or -1, ms after which to ask again}
+--   {"EXHAUSTED", ms until a port is free without a release or -1, ms after which to ask again}
 --   {"CAPPED", -1, ms after which to ask again, max_per_network}
 --   {"REJECTING", ms until the network may have a free port again, ms after which to ask again}
 --   {"UNAVAILABLE", state of the wanted port, ms until it is free or -1}  {"NOT_IN_RANGE"}

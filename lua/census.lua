@@ -1,6 +1,6 @@
 -- Counts who holds how many ports, page by page, as `leases` lists them.
 -- ARGV 1 boot clock  2 its time in ms  3 the expires_at and 4 the port with which the page before ended, "" at first
---   5 how many leases to look at at most  6 only those that end within so many ms, or ""
+--   5 how many leases to look at at most  6 only those that end within this many ms, or ""
 -- Reply {"CENSUS", the expires_at and the port with which the page ends, "" when there are no more, holder, network and
 --   how many ports, ...}
 -- @include "keys"

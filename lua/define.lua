@@ -3,7 +3,7 @@
 --   3 how many ports a call  4 "grace" or "continue" after a failover, unless the definition says it
 --   5... name, value, ... of the definition; "ports" is a list like 20000-21999,23000
 -- Reply {"FILLING", made by this call or not (1, 0)}  {"DEFINED", the same, generation}
---   {"DIFFERENT", {name, value, ...} of what stands}  {"GONE"} if it is not there and must not be made
+--   {"DIFFERENT", {name, value, ...} as it is defined}  {"GONE"} if it is not there and must not be made
 --   {"OTHER_PROTOCOL", version}
 -- @include "keys"
 -- @include "int"

@@ -1,6 +1,6 @@
 -- Lists the live leases by expiry, page by page. A lease that is renewed meanwhile comes again; none is left out.
 -- ARGV 1 boot clock  2 its time in ms  3 the expires_at and 4 the port with which the page before ended, "" at first
---   5 how many to list at most  6 only those that end within so many ms, or ""
+--   5 how many to list at most  6 only those that end within this many ms, or ""
 -- Reply {"LEASES", now, by how many ms the server's clock is ahead of that, port, expires_at, grant, label, acquired_at
 --   as people read it, ...}
 -- @include "keys"

@@ -1,4 +1,4 @@
--- Gives up places in the queue. Whoever leaves may have been called for a port: the call goes on to the next.
+-- Gives up places in the queue. A waiter that leaves may have been called for a port: the call goes on to the next.
 -- ARGV 1 boot clock  2 its time in ms, then a ticket (the first lease_id of the acquire) each
 -- Reply {"LEFT"}
 -- @include "keys"

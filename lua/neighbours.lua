@@ -1,4 +1,4 @@
--- Tells who the holders of one PID namespace are, page by page, in the order of their ids.
+-- Lists the holders of one PID namespace, page by page, in the order of their ids.
 -- ARGV 1 boot id  2 PID namespace  3 the holder after whom the page begins  4 how many
 -- Reply {"NEIGHBOURS", holder, what `holders` says of it, ...}
 -- @include "namespace"

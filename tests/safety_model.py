@@ -44,16 +44,16 @@ RULES = {
     "a grace is as long as a lease": ("it is as long as the split brain", TWICE, Bounds(3, 4, 1, 0)),
     "a grace outlasts the split brain": ("it is as long as a lease", TWICE, Bounds(3, 4, 1, 0)),
     "nothing expires in a grace": ("a lease whose renewal was lost has expired", LOST, Bounds(3, 3, 1, 0)),
-    "a lost grant is put back": ("who renews what the data does not know is refused", LOST, Bounds(1, 2, 1, 0)),
-    "what ended stays so": ("a late renewal brings it back", REVIVED, Bounds(3, 3, 0, 1)),
+    "a lost grant is put back": ("a renewal of what the data does not know is refused", LOST, Bounds(1, 2, 1, 0)),
+    "what ended stays ended": ("a late renewal brings it back", REVIVED, Bounds(3, 3, 0, 1)),
     "the deadline counts from the request": ("it counts from the reply", TWICE, Bounds(3, 2, 0, 0)),
     "what was called lost is never renewed": ("its holder goes on asking", TWICE, Bounds(3, 3, 1, 0)),
     "a split brain ends before a lease does": ("the old primary lives to see it expire", TWICE, Bounds(3, 3, 1, 0)),
-    "every promotion has an id of its own": ("a server is known by its name, like run_id", TWICE, Bounds(3, 3, 2, 0)),
+    "every promotion has its own id": ("a server is known by its name, like run_id", TWICE, Bounds(3, 3, 2, 0)),
     "stale data cannot know": ("data that never granted anything begins no grace", TWICE, Bounds(1, 2, 1, 0)),
     "fences go on beyond the forgotten": ("they go on from what the data knows", FENCE, Bounds(4, 3, 1, 0)),
 }
-"""rule -> what is so without it, what comes of that, and within which bounds"""
+"""rule -> what replaces it, the result, and the bounds within which that is found"""
 
 NONE, LIVE, ENDED = 0, 1, 2
 
@@ -185,7 +185,7 @@ class Search:
                 holders = (self._aged(holders[0], state.now + 1), self._aged(holders[1], state.now + 1))
             yield "a tick", state._replace(now=state.now + 1, holders=holders)
         if state.failovers < self.bounds.failovers and not is_split:
-            names = self.has("every promotion has an id of its own")
+            names = self.has("every promotion has its own id")
             new = state.last_id + 1 if names else replica
             ids = (new, state.ids[1]) if replica == 0 else (state.ids[0], new)
             after = state._replace(
@@ -283,7 +283,7 @@ class Search:
             ), fence
         if message.kind == "release":
             return (data._replace(status=ENDED), 0) if mine and data.status == LIVE else (data, 0)
-        revived = mine and data.status == ENDED and not self.has("what ended stays so")
+        revived = mine and data.status == ENDED and not self.has("what ended stays ended")
         if revived:
             raise Wrong(REVIVED, f"a renewal of holder {message.holder} arrives")
         if mine and data.status == LIVE:

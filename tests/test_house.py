@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -14,8 +15,9 @@ import redis_wanpool
 
 PACKAGE = Path(redis_wanpool.__file__).parent
 LOOSE = {"__init__", "__main__", "errors", "settings"}
-CORE = ["system", "model", "sockets", "protocol", "transport", "engine", "sync", "aio"]
-"""The folders that leases need, lowest first; the others are their callers."""
+DOCS = Path(__file__).parents[1] / "docs"
+FLOORS = re.findall(r"^\d+\. `(\w+)(?:/|\.py)`: ", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE)
+"""What docs/architecture.md lists, lowest first: the folders, and the modules that stand beside them."""
 
 
 @cache
@@ -73,20 +75,19 @@ def test_no_module_lies_loose() -> None:
         assert ast.get_docstring(ast.parse(folder.read_text(encoding="utf-8"))), f"{folder} does not say what it is for"
 
 
-def test_folders_are_layers() -> None:
-    """No folder imports, by whatever way, one that imports it; the core does not know its callers."""
-    above: dict[str, set[str]] = {}
+def test_the_architecture_lists_each_folder_once() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert sorted(FLOORS) == sorted(folders | LOOSE - {"__main__"})
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_folders_are_layers(floor: str) -> None:
+    """A folder imports only what stands before it in docs/architecture.md."""
+    below = {*FLOORS[: FLOORS.index(floor)], floor}
     for module in modules():
-        if room(module) != "__init__":
-            ours = {name for name in imports(module) if name.startswith("redis_wanpool.")}
-            above.setdefault(room(module), set()).update({room(name) for name in ours} - {room(module)})
-    floors: list[set[str]] = []
-    while left := set(above) - {name for floor in floors for name in floor}:
-        floor = {name for name in left if not above[name] & left}
-        assert floor, f"these folders import each other in a circle: {sorted(left)}"
-        floors.append(floor)
-    for number, name in enumerate(CORE):
-        assert above[name] <= {*CORE[:number], "errors", "settings"}, f"{name} imports {sorted(above[name])}"
+        if room(module) == floor:
+            ours = {name for name in imports(module) if name.split(".")[0] == "redis_wanpool"}
+            assert {room(name) for name in ours} <= below, module
 
 
 @pytest.mark.parametrize("module", [name for name in modules() if room(name) not in {"cli", "demo", "__init__"}])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from safety_model import QUICK, RULES, Bounds, Search
 
@@ -22,3 +25,9 @@ def test_without_any_one_of_them_something_does(rule: str) -> None:
     _, wrong, bounds = RULES[rule]
     path = Search(bounds, rule, (wrong,)).run()
     assert path is not None and path[-1] == f"wrong: {wrong}"
+
+
+def test_the_page_about_it_has_the_same_rules() -> None:
+    page = (Path(__file__).parents[1] / "docs/safety.md").read_text(encoding="utf-8")
+    table = page.partition("| rule | without it | result |\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| (\w.*?) \|", table, re.MULTILINE) == list(RULES)

@@ -1,6 +1,6 @@
 -- Counts the waiters that stand before `ticket`: `all` of them, and `mine`, those of this network. Forgets the dead, whose
--- calls go on to the next; also a few of those aside, who stand in nobody's way. Who stood aside is judged at the place
--- that it had when it came.
+-- calls go on to the next; also a few of those aside, that stand in nobody's way. A waiter that stood aside is judged at
+-- the place that it had when it came.
 admit(ticket, network)
 local dead = {}
 for _, waiter in ipairs(in_view()) do

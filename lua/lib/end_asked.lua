@@ -1,6 +1,6 @@
 -- Ends the live ones of the leases asked for: port, lease_id, and in a step of 3 the expires_at that it must have, from
--- ARGV[first] on; a port of "" is looked up. How each ends, and until when it cools at least, says `how(lease_id, rest_ms,
--- free_at)`. Leaves in `answer` how each ended, now or before; `unknown` for those that nothing is known of.
+-- ARGV[first] on; a port of "" is looked up. `how(lease_id, rest_ms, free_at)` says how each ends, and until when it
+-- cools at least. Leaves in `answer` how each ended, now or before; `unknown` for those that nothing is known of.
 local has_ended = false
 for i = first, #ARGV, step do
   local port, asked_id, word = ARGV[i], ARGV[i + 1], unknown

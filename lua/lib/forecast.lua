@@ -1,4 +1,4 @@
--- When a port is free for `network` by itself, at the latest; nil if nobody can tell.
+-- When a port is free for `network` without a release, at the latest; nil if nobody can tell.
 local function forecast_port(port)
   local expires_at, grant = redis.call("ZSCORE", LEASED, port), redis.call("HGET", GRANTS, port)
   if expires_at and grant then
@@ -9,7 +9,7 @@ local function forecast_port(port)
   return tonumber(redis.call("ZSCORE", RESTING .. network, port) or redis.call("ZSCORE", COOLING, port) or nil)
 end
 
--- The same for any port of the WAN, with so many waiters ahead in all and from the same network.
+-- The same for any port of the WAN, with `ahead` waiters before this one, `ahead_of_mine` of them of the same network.
 local function forecast(ahead, ahead_of_mine)
   local function nth(name, n)
     return redis.call("ZRANGEBYSCORE", name, "(" .. int(now_ms), "+inf", "WITHSCORES", "LIMIT", n, 1)

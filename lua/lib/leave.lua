@@ -1,4 +1,5 @@
--- Gives up a place: the network of who stood in the queue, or nil; who stood aside had nothing that another could have.
+-- Gives up a place. Returns the waiter's network if it was in the queue; nil if it stood aside, and so had nothing that
+-- another could have.
 local function leave(ticket)
   local stood_in = redis.call("ZREM", WAITING, ticket) == 1
   if not stood_in and (max_per_network == 0 or redis.call("ZREM", CAPPED, ticket) == 0) then return nil end

@@ -1,8 +1,8 @@
 -- The waiters of a WAN, first come first served. A waiter who missed the time it named is taken for dead.
 local LATE_MS, IN_VIEW = 2000, 64
 local function is_dead(waiter) return waiter.next_ms + LATE_MS < now_ms end
--- The first of a queue: of `waiting`, or of those of a network that stand aside; of who came after `since` (a score, or
--- "-inf").
+-- The first of a queue: of `waiting`, or of those of a network that stand aside. Only those that came after `since` count
+-- (a score, or "-inf").
 local function first_of(name, since)
   local tickets, found = redis.call("ZRANGEBYSCORE", name, since, "+inf", "LIMIT", 0, IN_VIEW), {}
   if #tickets == 0 then return found end

@@ -1,6 +1,6 @@
--- How many of the ports in service a network may have in quarantine: half, for a host whose ports are all refused would
--- else take the WAN from everybody. And until when a network gets no free ports, for its systems refused more than that
--- of late; nil if they did not.
+-- How many of the ports in service a network may have in quarantine: half, or a host whose ports are all refused would
+-- take the WAN from everybody. And until when a network gets no free ports, because its systems recently refused more
+-- than that; nil if they did not.
 local rules = redis.call("HMGET", CONFIG, "quarantine_ms", "total")
 local quarantine_ms, in_service = tonumber(rules[1]), tonumber(rules[2]) - redis.call("SCARD", WITHHELD)
 local most = math.max(1, math.floor(in_service / 2))

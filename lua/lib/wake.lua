@@ -16,7 +16,7 @@ local function call(waiter, at)
   redis.call("PEXPIRE", list, 10000)
 end
 -- Tells whom a port may serve that `network` may have from `mine_at` on, and the others from `others_at` on: the first
--- waiter who plans to come later than that. And the first of those of `network` who stand aside, and came after `since`,
+-- waiter who plans to come later than that. And the first of those of `network` that stand aside and came after `since`
 -- is let into the queue, for the network may have one more port now, whichever.
 function wake(network, mine_at, others_at, since)
   for _, waiter in ipairs(in_view()) do

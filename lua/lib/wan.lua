@@ -2,7 +2,7 @@
 -- must ask again. The time of a WAN is the server's clock without its steps: a step back shows against the time last seen,
 -- a step ahead against the caller's boot clock (ARGV 1 names that clock or is "", ARGV 2 is its time in ms). A request
 -- that was long on its way looks like a step: so only one that was asked again, with "!" behind the name, counts.
--- So is who finds a server with replicas on which nothing happened for longer than the failover margin.
+-- A caller must also ask again if the server has replicas and nothing happened on it for longer than the failover margin.
 -- What a clock shows is noted by the quickest request, which then counts less at the pace at which clocks may drift apart.
 -- The data may be older than the grants when the server's replication id is not the one that wrote them: after a failover, a
 -- restart, a restored file. Then a grace begins: for `grace_ms` from now nothing new is granted, and nothing is due, for the

@@ -1,4 +1,4 @@
--- Says why the wanted port is not to be had. Ends the script.
+-- Says why the wanted port is not available. Ends the script.
 redis.call("HSET", CONFIG, "granted", int(granted))
 if more then return {"MORE"} end
 local place = "withheld"

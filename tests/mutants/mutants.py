@@ -154,7 +154,7 @@ MUTANTS = [
         *("tests/protocol/test_scripts.py tests/protocol/test_steps.py", "step"),
     ),
     Mutant(
-        *("two clocks", "a step is known no better than the first request was on its way", "lua/lib/wan.lua"),
+        *("two clocks", "a quicker request tells no more about a step", "lua/lib/wan.lua"),
         *("elapsed_ms < STEP_MS and now_ms >= at_ms", "elapsed_ms < STEP_MS"),
         *("tests/protocol/test_scripts.py", "quickest"),
     ),
@@ -259,7 +259,7 @@ MUTANTS = [
         *("tests/protocol/test_queue.py", "newcomer or first_come"),
     ),
     Mutant(
-        *("waiting", "a free port is kept for who may not have it", "lua/lib/refuse.lua"),
+        *("waiting", "a free port is kept for a waiter that may not have it", "lua/lib/refuse.lua"),
         *("  if is_capped then\n", "  if false then\n"),
         *("tests/protocol/test_queue.py", "TestCapped"),
     ),
@@ -538,7 +538,7 @@ MUTANTS = [
         *("tests/transport/test_cluster.py", "stop_halfway"),
     ),
     Mutant(
-        *("cluster", "a script has a look at another slot", "lua/release.lua"),
+        *("cluster", "a script looks at another slot", "lua/release.lua"),
         *("local kind = ARGV[3]\n", 'local kind = ARGV[3]\nredis.call("EXISTS", "wanpool:{elsewhere:0}:free")\n'),
         *("tests/transport/test_cluster.py", "leases_on_all_shards"),
     ),
@@ -548,7 +548,7 @@ MUTANTS = [
         *("tests/transport/test_cluster.py", "redirections"),
     ),
     Mutant(
-        *("cluster", "who failed is asked for ever", "redis_wanpool/transport/cluster.py"),
+        *("cluster", "a failed node is asked for ever", "redis_wanpool/transport/cluster.py"),
         *("self._silent, self.is_stale = node, True", "self._silent = node"),
         *("tests/transport/test_cluster.py", "redirections"),
     ),
