@@ -114,7 +114,7 @@ def test_importing_connects_to_nothing_and_starts_nothing() -> None:
 import socket, subprocess, threading
 def never(*args, **kwargs): raise AssertionError("connected")
 socket.socket.connect = subprocess.Popen.__init__ = never
-import redis_wanpool, redis_wanpool.transport.embedded, redis_wanpool.cli
+import redis_wanpool, redis_wanpool.transport.embedded, redis_wanpool.cli.main
 assert threading.active_count() == 1
 """
     subprocess.run([sys.executable, "-c", text], check=True, timeout=60)

@@ -2,7 +2,7 @@
 
 import sys
 
-from redis_wanpool.cli import main
+from redis_wanpool.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from redis_wanpool import settings as config
+from redis_wanpool.cli.verb import add_verb
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.protocol.scripts import names, script
 from redis_wanpool.terminal.language import said
@@ -60,8 +61,6 @@ class User:
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "acl",

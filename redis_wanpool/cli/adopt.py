@@ -13,6 +13,7 @@ from pathlib import Path
 
 from redis_wanpool import settings as config
 from redis_wanpool.cli.init import definition
+from redis_wanpool.cli.verb import add_verb
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.wan import WanDefinition, port_numbers
 
@@ -52,8 +53,6 @@ class Planned:
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "adopt",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from redis_wanpool import WanPortPool
+from redis_wanpool.cli.verb import add_verb
 from redis_wanpool.demo.judge import Judge, Verdict, read_log, verdict, write_log
 from redis_wanpool.model.views import ListedLease, WanSnapshot
 from redis_wanpool.protocol import Ask, Conversation
@@ -32,8 +33,6 @@ PATIENCE = TTL + 1.0
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "demo",

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from redis_wanpool import WanPortPool
 from redis_wanpool import settings as config
 from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.cli.verb import add_verb
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.echo import PORT, Echo
 from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redis
@@ -27,8 +28,6 @@ COUNT = 5
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "doctor",

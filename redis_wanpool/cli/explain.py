@@ -9,6 +9,7 @@ from typing import Any
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.cli.verb import add_verb
 from redis_wanpool.model.views import PortSeen
 from redis_wanpool.model.wan import checked_port
 from redis_wanpool.protocol import Ask, Conversation
@@ -31,8 +32,6 @@ ENDED = {
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "explain",

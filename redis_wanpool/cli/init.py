@@ -8,14 +8,13 @@ from typing import Any
 
 from redis_wanpool import WanPortPool, settings
 from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.cli.verb import add_verb
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.wan import WanDefinition, ports_text
 from redis_wanpool.terminal.format import seconds_of
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "init",

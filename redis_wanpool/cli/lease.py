@@ -7,9 +7,9 @@ import json
 import re
 
 from redis_wanpool import ANY
-from redis_wanpool.cli import DONE, NO
 from redis_wanpool.cli.leases import add_filters, pages, wanted
 from redis_wanpool.cli.operate import choose_wans, operators_pool
+from redis_wanpool.cli.verb import DONE, NO, add_verb
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.lease import CLOSED, OURS, SAID
 from redis_wanpool.model.wan import checked_port, port_numbers, ports_text
@@ -19,8 +19,6 @@ _LEASE_ID = re.compile(r"[!-~]+:\d+:[!-~]+/[A-Za-z0-9_-]+")
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "acquire",

@@ -10,6 +10,7 @@ from typing import Any
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli.operate import choose_wans, operators_pool
+from redis_wanpool.cli.verb import add_verb
 from redis_wanpool.model.views import ListedLease
 from redis_wanpool.model.wan import milliseconds
 from redis_wanpool.protocol import LeasePage
@@ -20,8 +21,6 @@ Wanted = Callable[[ListedLease], bool]
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "leases",

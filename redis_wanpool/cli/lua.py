@@ -6,13 +6,12 @@ import argparse
 import json
 import re
 
+from redis_wanpool.cli.verb import add_verb
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.protocol.scripts import Script, names, script
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "lua",

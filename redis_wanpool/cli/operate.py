@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from redis_wanpool import WanPortPool
+from redis_wanpool.cli.verb import add_verb
 from redis_wanpool.errors import InvalidValue, PortNotInRange, WanNotDefined
 from redis_wanpool.model.wan import port_list, port_numbers, ports_text
 from redis_wanpool.terminal.format import counted, one_line
@@ -15,8 +16,6 @@ from redis_wanpool.terminal.language import said
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     for verb, command, text in (
         ("drain", drain, "Grants nothing new on WANs; running leases live on."),
         ("open", open_, "Ends a drain."),

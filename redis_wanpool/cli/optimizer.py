@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from redis_wanpool import cli
+from redis_wanpool.cli import main as wanpool
 from redis_wanpool.cli.tune import planned, pool_ports, shown
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.terminal.language import said, speak_anywhere
@@ -77,6 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="win_socket_optimizer", description="Shows this machine's TCP settings.")
     parser.add_argument("--apply", action="store_true", help="as administrator: make the changes (wanpool tune apply)")
     if parser.parse_args(argv).apply:
-        return cli.main(["tune", "apply"])
+        return wanpool.main(["tune", "apply"])
     print_optimization_guide()
     return 0

@@ -8,8 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from redis_wanpool.cli import DONE, NO
 from redis_wanpool.cli.operate import choose_wans, operators_pool
+from redis_wanpool.cli.verb import DONE, NO, add_verb
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.wan import ports_text
 from redis_wanpool.routers import Range, Site, Uplink, checked_word, largest_gap, linux, ranges_of, vendors
@@ -25,8 +25,6 @@ FORMATS = {
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "router",

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from redis_wanpool import ANY, Lease, WanPortPool
-from redis_wanpool.cli import NO
 from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.cli.verb import NO, add_verb
 from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.lease import LeaseState, margin
 from redis_wanpool.system import signals
@@ -27,8 +27,6 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "run",

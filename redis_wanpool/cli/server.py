@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 
+from redis_wanpool.cli.verb import add_verb
 from redis_wanpool.transport import embedded as server
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "server",

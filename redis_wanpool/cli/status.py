@@ -11,6 +11,7 @@ from typing import Any
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.cli.verb import add_verb
 from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.model.views import WanSnapshot
 from redis_wanpool.protocol import Conversation
@@ -27,8 +28,6 @@ MOST_SHOWN = 20
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "status",

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from redis_wanpool import settings as config
-from redis_wanpool.cli import DONE, NO
 from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.cli.verb import DONE, NO, add_verb
 from redis_wanpool.doctor import wans
 from redis_wanpool.errors import InvalidValue, WanpoolError
 from redis_wanpool.model.wan import port_list, port_numbers, ports_text
@@ -40,8 +40,6 @@ WIDTH = 108
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from redis_wanpool.cli import add_verb
-
     parser = add_verb(
         verbs,
         "tune",

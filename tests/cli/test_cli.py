@@ -14,13 +14,20 @@ from typing import Any
 import pytest
 from conftest import wanpool
 
+import redis_wanpool
 from redis_wanpool import WanPortPool
-from redis_wanpool.cli import _parser, main
+from redis_wanpool.cli.main import command_line, main
 from redis_wanpool.demo.judge import Visit, verdict, write_log
 
 VISIT = Visit(
     wan_idx=0, port=20000, seen_port=20000, lease_id="a", fence=1, network="n", pid=1, accepted=1.0, ended=2.0
 )
+
+
+@pytest.mark.parametrize("module", ["redis_wanpool", "redis_wanpool.cli"])
+def test_runs_as_a_module(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"wanpool {redis_wanpool.__version__}\n"
 
 
 def test_a_full_disk_behind_standard_output_is_one_line() -> None:
@@ -164,7 +171,7 @@ def test_server_start_status_stop(embedded: Any) -> None:
 
 
 def verbs() -> dict[str, Any]:
-    (action,) = (one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction))
+    (action,) = (one for one in command_line()._actions if isinstance(one, argparse._SubParsersAction))
     return dict(action.choices)
 
 

@@ -17,7 +17,8 @@ import pytest
 from conftest import age_wan, wait_for, wanpool
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.cli import main, run
+from redis_wanpool.cli import run
+from redis_wanpool.cli.main import main
 from redis_wanpool.system import signals
 from redis_wanpool.terminal import language
 

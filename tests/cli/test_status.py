@@ -22,7 +22,7 @@ import pytest
 from conftest import Server, age_wan, wait_for, wanpool
 
 from redis_wanpool import PoolExhausted, PortUnavailable, WanPortPool
-from redis_wanpool.cli import main
+from redis_wanpool.cli.main import main
 from redis_wanpool.cli.status import WanStatus
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.terminal import language

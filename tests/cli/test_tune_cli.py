@@ -19,7 +19,8 @@ from conftest import wait_for
 from tuned import BOOTED, FakeNetsh, linux_machine, windows_machine
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.cli import main, optimizer
+from redis_wanpool.cli import optimizer
+from redis_wanpool.cli.main import main
 from redis_wanpool.system import time_wait as rest
 from redis_wanpool.terminal import language
 from redis_wanpool.tuning import Item, System, TuningError, Value, measure
@@ -605,12 +606,12 @@ def test_any_console_takes_it(page: str, words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "call", ["cli.main(['tune', 'show', '--ports', '20000-21999'])", "optimizer.print_optimization_guide()"]
+    "call", ["main.main(['tune', 'show', '--ports', '20000-21999'])", "optimizer.print_optimization_guide()"]
 )
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
 def test_no_console_at_all_is_no_failure(call: str, closed: str) -> None:
     """As under pythonw.exe, and in some services of Windows."""
-    run = f"import sys; from redis_wanpool import cli; from redis_wanpool.cli import optimizer; sys.exit({call})"
+    run = f"import sys; from redis_wanpool.cli import main, optimizer; sys.exit({call})"
     done = subprocess.run(
         ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, run], capture_output=True, timeout=60, check=False
     )

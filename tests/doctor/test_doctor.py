@@ -18,7 +18,7 @@ import pytest
 from conftest import wait_for, wanpool
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.cli import main
+from redis_wanpool.cli.main import main
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding, probe
 from redis_wanpool.doctor.echo import MOST
 from redis_wanpool.doctor.probe import Line, Seen

@@ -17,7 +17,7 @@ from conftest import Server, wait_for, wanpool
 
 import redis_wanpool.doctor
 from redis_wanpool import WanPortPool
-from redis_wanpool.cli import main
+from redis_wanpool.cli.main import main
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding, durability, fitness, linux, permission, process, router, wans
 from redis_wanpool.doctor import server as looking
 from redis_wanpool.doctor.examine import no_redis

@@ -31,18 +31,18 @@ mount --bind "$1" /etc/sysctl.d && mount --bind "$2" /var/lib && shift 2 && exec
 SEALED = 'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$@"'
 NOBODY = """
 import contextlib, io, os, sys
-from redis_wanpool import cli
+from redis_wanpool.cli.main import main
 with contextlib.redirect_stdout(io.StringIO()):
-    cli.main(["tune", "show", "--ports", "9"])  # loads what lies where only root may read
+    main(["tune", "show", "--ports", "9"])  # loads what lies where only root may read
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
-sys.exit(cli.main(["tune", *sys.argv[1:]]))
+sys.exit(main(["tune", *sys.argv[1:]]))
 """
 KILLED = """
 import itertools, json, os, signal, sys
 from pathlib import Path
-from redis_wanpool import cli
+from redis_wanpool.cli.main import main
 from redis_wanpool.tuning import journal
 from redis_wanpool.tuning.linux import sysctl
 verb, apply = sys.argv[1], sys.argv[2:]
@@ -65,7 +65,7 @@ def ran(words, last=0):
             return result
         return writes
     sysctl.Kernel.write, journal._write = ending(sysctl.Kernel.write), ending(journal._write)
-    os._exit(cli.main(["tune", *words]))
+    os._exit(main(["tune", *words]))
 
 def state():
     names = ("ip_local_reserved_ports", "tcp_timestamps")

@@ -40,7 +40,7 @@ with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, sys.argv[2], 0, 0x60000) as key: 
 """
 KILLED = """
 import os, sys
-from redis_wanpool.cli import main
+from redis_wanpool.cli.main import main
 from redis_wanpool.tuning.windows.netsh_store import Netsh
 from redis_wanpool.tuning.windows.registry import WinRegistry
 left = int(sys.argv[1])

@@ -62,7 +62,7 @@ int main(int argc, char **argv) {
 """asks the tests, and prints what they say"""
 COMMANDS = """
 import contextlib, io, json, sys
-from redis_wanpool.cli import main
+from redis_wanpool.cli.main import main
 for line in sys.stdin:
     text = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\\n", write_through=True)
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.cli import main
+from redis_wanpool.cli.main import main
 from redis_wanpool.cli.router import FORMATS
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.routers import Site, Uplink, largest_gap, linux, vendors

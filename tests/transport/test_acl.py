@@ -14,8 +14,8 @@ from conftest import Server, age_wan, wait_for
 from sentinels import free_ports
 
 from redis_wanpool import BackendUnavailable, PoolExhausted, PortNotInRange, WanPortPool
-from redis_wanpool.cli import main
 from redis_wanpool.cli.acl import commands
+from redis_wanpool.cli.main import main
 from redis_wanpool.protocol import Request
 
 SERVERS = ["redis-6.2", "redis-8.2", "valkey-9.1"]
