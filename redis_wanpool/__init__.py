@@ -22,6 +22,7 @@ from redis_wanpool.errors import (
 )
 from redis_wanpool.protocol import ANY
 from redis_wanpool.sync.lease import Lease
+from redis_wanpool.sync.operator import Operator
 from redis_wanpool.sync.pool import WanPortPool
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ __all__ = [
     "InvalidValue",
     "Lease",
     "LeaseLost",
+    "Operator",
     "PoolClosed",
     "PoolExhausted",
     "PortNotInRange",

@@ -20,6 +20,7 @@ from redis_wanpool import (
     InvalidValue,
     Lease,
     LeaseLost,
+    Operator,
     PoolClosed,
     PoolExhausted,
     PortNotInRange,
@@ -81,6 +82,41 @@ def blocking() -> None:
         print(made, bound, left, facts, gone, ended, any_wan, several, leases, sock, back, total, why)
     WanPortPool(reap=False, release_on_sigterm=True, min_replicas=1, fsync=True)
     WanPortPool.get_instance().close()
+
+
+def operating() -> None:
+    with Operator("redis://10.0.0.2/0", namespace="prod", connect_timeout=1.0, allow_eviction=True) as operator:
+        made: bool = operator.define_wan(0, "20000-21999", cooldown=15, name="telecom", recover=True)
+        wans: tuple[int, ...] = operator.wans()
+        claims: dict[int, str] = operator.claims()
+        numbers: dict[int, list[int]] = operator.ports_by_wan()
+        free: int = operator.snapshot(operator.wan_of(20000)).free
+        withheld: int = operator.snapshots([0, 1])[0].withheld
+        for one in operator.status(looks_ahead=[60]).values():
+            pace: float | None = None if isinstance(one, WanpoolError) else one.pace
+            print(pace)
+        place: str = operator.explain(20000).place
+        for lease in operator.leases(0, within=60):
+            who = operator.holder_of(lease)
+            print(lease.port, lease.holder, who and who.program)
+        count: int = operator.census()[0]["host:1:abc", "net"]
+        programs: list[str] = [holder.program for holder in operator.holders()]
+        version: str = operator.server_facts()["version"]
+        operator.drain(0)
+        operator.open(0)
+        was: str = operator.withhold("20017,20100-20199")[0][20017]
+        operator.restore("20017")
+        leaving: int = operator.resize(0, "20000-23999")
+        ended: dict[int, str] = operator.revoke(0, operator.leases(0))
+        expires_at: float = operator.renew(0, 20000, "lease_id", ttl=60)
+        how: str = operator.release(0, 20000, "lease_id", used=True, closed="fin")
+        seen: list[HolderSeen] = operator.reap(dry_run=True)
+        left: int = operator.remove(0, force=True)
+        keys: object = operator.ask("HGETALL", "wanpool:{prod}:wans")
+        with operator.pool(on_lost=lost) as pool:
+            print(pool.acquire(0).port)
+        print(made, wans, claims, numbers, free, withheld, place, count, programs, version, was, leaving, ended)
+        print(expires_at, how, seen, left, keys, operator.url, operator.namespace, operator.network, operator.shards)
 
 
 def http_clients(pool: WanPortPool) -> None:

@@ -9,10 +9,9 @@ import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from redis_wanpool import WanPortPool
+from redis_wanpool import Operator
 from redis_wanpool import settings as config
-from redis_wanpool.cli.operate import operators_pool
-from redis_wanpool.cli.verb import add_verb
+from redis_wanpool.cli.verb import add_verb, operator_of
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.echo import PORT, Echo
 from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redis
@@ -68,17 +67,17 @@ def doctor(options: argparse.Namespace) -> int:
     where = embedded if settings.url is None else public_url(settings.url)
     lines: list[Line] = []
     try:
-        pool = operators_pool(options)
+        operator = operator_of(options, allow_unsafe=True)
     except (BackendUnavailable, UnsafeRedis) as error:  # there is no embedded server
         redis = no_redis(error)
         findings = [*redis.findings, *examine_machine(None, settings, redis)]
     else:
-        with pool:
-            redis = examine_redis(pool, settings)
-            findings = [*redis.findings, *examine_machine(pool, settings, redis)]
+        with operator:
+            redis = examine_redis(operator, settings)
+            findings = [*redis.findings, *examine_machine(operator, settings, redis)]
             if target is not None and redis.reached:
                 try:
-                    lines, more = _probe(pool, target, redis.wans or (), options.wan, count)
+                    lines, more = _probe(operator, target, redis.wans or (), options.wan, count)
                     findings += more
                 except WanpoolError as error:
                     seen = said(f"the router was not asked: {error}", f"未能检查路由器：{error}")
@@ -101,14 +100,15 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def _probe(
-    pool: WanPortPool, target: tuple[str, int], seen: Sequence[WanFacts], wans: list[int] | None, count: int
+    operator: Operator, target: tuple[str, int], seen: Sequence[WanFacts], wans: list[int] | None, count: int
 ) -> tuple[list[Line], list[Finding]]:
     """The default line and those of the WANs, and what they tell; nothing where no WAN is whole."""
     known = [wan.wan_idx for wan in seen if wan.snapshot is not None]
     if not known:
         return [], []
     leasable = {port for wan in seen if wan.ports for port in port_numbers(wan.ports)}
-    default, *lines = look(pool, target, list(dict.fromkeys(wans or known)), count)
+    with operator.pool() as pool:
+        default, *lines = look(pool, target, list(dict.fromkeys(wans or known)), count)
     return [default, *lines], judge(default, lines, leasable)
 
 

@@ -7,13 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from redis_wanpool import WanPortPool
-from redis_wanpool.cli.operate import operators_pool
-from redis_wanpool.cli.verb import add_verb
+from redis_wanpool import Operator
+from redis_wanpool.cli.verb import add_verb, operator_of
 from redis_wanpool.model.views import PortSeen
 from redis_wanpool.model.wan import checked_port
-from redis_wanpool.protocol import Ask, Conversation
-from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.system.identity import Holder, host_and_pid
 from redis_wanpool.terminal.format import moment, one_line, padded, span, until, width
 from redis_wanpool.terminal.language import said
@@ -80,19 +77,18 @@ def to_become(seen: PortSeen, verdict: Verdict) -> str:
 
 def explain(options: argparse.Namespace) -> int:
     port = checked_port(options.port)
-    with operators_pool(options) as pool:
-        wan_idx = pool._run(pool.protocol.wan_of(port))
-        seen = pool._run(pool.protocol.explain(wan_idx, port))
-        wan = pool.snapshot(wan_idx)
+    with operator_of(options) as operator:
+        seen = operator.explain(port)
+        wan = operator.snapshot(seen.wan_idx)
         verdict = judge(seen, int(wan.config["cooldown_ms"]), in_grace=wan.grace_ms > 0)
-        who = pool._run(_holder(pool, seen.holder)) if seen.holder else None
+        who = operator.holder_of(seen)
         if options.json:
-            print(json.dumps(facts(pool, seen, verdict, who)))
+            print(json.dumps(facts(operator, seen, verdict, who)))
             return 0
         name = f" {one_line(wan.name)!r}" if wan.name else ""
         head = said(
-            f"port {port} of WAN {wan_idx}{name} (namespace {pool.namespace!r}): ",
-            f"WAN {wan_idx}{name}（命名空间 {pool.namespace!r}）的端口 {port}：",
+            f"port {port} of WAN {seen.wan_idx}{name} (namespace {operator.namespace!r}): ",
+            f"WAN {seen.wan_idx}{name}（命名空间 {operator.namespace!r}）的端口 {port}：",
         )
         print(head + _state_said(verdict.state))
         if wan.grace_ms:
@@ -109,11 +105,6 @@ def explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _holder(pool: WanPortPool, holder: str) -> Conversation[Holder | None]:
-    record = (yield Ask(("HGET", namespace_keys(pool.namespace)[1], holder))).reply
-    return Holder.parse(holder, record)
-
-
 def _state_said(state: str) -> str:
     return {
         "free": said("free", "空闲"),
@@ -125,7 +116,7 @@ def _state_said(state: str) -> str:
     }[state]
 
 
-def facts(pool: WanPortPool, seen: PortSeen, verdict: Verdict, who: Holder | None) -> dict[str, Any]:
+def facts(operator: Operator, seen: PortSeen, verdict: Verdict, who: Holder | None) -> dict[str, Any]:
     """What is known, for programs."""
 
     def ahead(ms: int | None) -> float | None:
@@ -137,7 +128,7 @@ def facts(pool: WanPortPool, seen: PortSeen, verdict: Verdict, who: Holder | Non
     person |= {"network": seen.network}
     return {
         "schema": 1,
-        "namespace": pool.namespace,
+        "namespace": operator.namespace,
         "wan_idx": seen.wan_idx,
         "port": seen.port,
         "state": verdict.state,

@@ -6,9 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from redis_wanpool import WanPortPool, settings
-from redis_wanpool.cli.operate import operators_pool
-from redis_wanpool.cli.verb import add_verb
+from redis_wanpool import settings
+from redis_wanpool.cli.verb import add_verb, operator_of
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.wan import WanDefinition, ports_text
 from redis_wanpool.terminal.format import seconds_of
@@ -53,10 +52,10 @@ def init(options: argparse.Namespace) -> int:
     if not definitions:
         raise InvalidValue("no WAN given, and none in wanpool.toml; say for example: wanpool init --wan 0=20000-21999")
     rows: list[dict[str, Any]] = []
-    with WanPortPool(options.url, namespace=options.namespace) as pool:
+    with operator_of(options) as operator:
         for wanted in definitions:
-            made = pool._run(pool.protocol.define_wan(wanted, recover=options.recover))
-            total = pool.snapshot(wanted.wan_idx).total
+            made = operator.define(wanted, recover=options.recover)
+            total = operator.snapshot(wanted.wan_idx).total
             rows.append(
                 {
                     "wan_idx": wanted.wan_idx,
@@ -67,11 +66,11 @@ def init(options: argparse.Namespace) -> int:
                 }
             )
         if options.json:
-            print(json.dumps({"schema": 1, "namespace": pool.namespace, "wans": rows}))
+            print(json.dumps({"schema": 1, "namespace": operator.namespace, "wans": rows}))
             return 0
         for row in rows:
             print(
-                f"WAN {row['wan_idx']} (namespace {pool.namespace!r}): {row['ports']}, {row['total']} ports, "
+                f"WAN {row['wan_idx']} (namespace {operator.namespace!r}): {row['ports']}, {row['total']} ports, "
                 f"{'defined' if row['made'] else 'was defined already, the same'}"
             )
         print(
@@ -85,16 +84,15 @@ def show(options: argparse.Namespace) -> int:
     """Prints the configuration that defines what is there."""
     if options.wan:
         raise InvalidValue("--show prints what Redis holds, and --wan defines: give one of them")
-    with operators_pool(options) as pool:
-        stands = {wan_idx: pool.snapshot(wan_idx).config for wan_idx in pool.wans()}
-        wans = {wan_idx: settings_of(config) for wan_idx, config in stands.items()}
+    with operator_of(options) as operator:
+        wans = {wan_idx: settings_of(seen.config) for wan_idx, seen in operator.snapshots().items()}
         if options.json:
-            print(json.dumps({"schema": 1, "namespace": pool.namespace, "url": pool.url, "wans": wans}))
+            print(json.dumps({"schema": 1, "namespace": operator.namespace, "url": operator.url, "wans": wans}))
             return 0
-        if not pool._backend.is_embedded:
-            secret = "  # with its password, if it has one: then chmod 600" if "@" in pool.url else ""
-            print(f"url = {json.dumps(pool.url)}{secret}")
-        print(f"namespace = {json.dumps(pool.namespace)}")
+        if not operator.is_embedded:
+            secret = "  # with its password, if it has one: then chmod 600" if "@" in operator.url else ""
+            print(f"url = {json.dumps(operator.url)}{secret}")
+        print(f"namespace = {json.dumps(operator.namespace)}")
         for wan_idx, values in wans.items():
             print(f"\n[wan.{wan_idx}]")
             for name, value in values.items():

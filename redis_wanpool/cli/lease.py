@@ -7,10 +7,9 @@ import json
 import re
 
 from redis_wanpool import ANY
-from redis_wanpool.cli.leases import add_filters, pages, wanted
-from redis_wanpool.cli.operate import choose_wans, operators_pool
-from redis_wanpool.cli.verb import DONE, NO, add_verb
-from redis_wanpool.errors import InvalidValue
+from redis_wanpool.cli.leases import add_filters, wanted
+from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of
+from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.lease import CLOSED, OURS, SAID
 from redis_wanpool.model.wan import checked_port, port_numbers, ports_text
 from redis_wanpool.terminal.format import counted, iso, one_line, seconds_of
@@ -80,7 +79,7 @@ def _checked(options: argparse.Namespace) -> tuple[int, str]:
 
 def acquire(options: argparse.Namespace) -> int:
     ttl, wait = seconds_of("--ttl", options.ttl), seconds_of("--wait", options.wait)
-    with operators_pool(options) as pool:
+    with operator_of(options) as operator, operator.pool() as pool:
         lease = pool.acquire(
             options.wan or ANY, wait=wait, port=options.port, label=options.label, ttl=ttl, detached=True
         )
@@ -94,31 +93,33 @@ def acquire(options: argparse.Namespace) -> int:
 
 def renew(options: argparse.Namespace) -> int:
     (port, lease_id), ttl = _checked(options), seconds_of("--ttl", options.ttl)
-    with operators_pool(options) as pool:
-        wan_idx = pool._run(pool.protocol.wan_of(port))
-        told = pool._run(pool.protocol.renew_by_id(wan_idx, port, lease_id, ttl))
-        live = isinstance(told, int)
-        facts = {"schema": 1, "namespace": pool.namespace, "wan_idx": wan_idx, "port": port, "renewed": live}
-        how = f"expires at {iso(told)}" if isinstance(told, int) else _how(told)
+    with operator_of(options) as operator:
+        wan_idx = operator.wan_of(port)
+        expires_at_ms, ended = None, None
+        try:
+            expires_at_ms = round(operator.renew(wan_idx, port, lease_id, ttl) * 1000)
+            said = f"expires at {iso(expires_at_ms)}"
+        except LeaseLost as error:
+            ended, said = error.reason, _how(error.reason)
         if options.json:
-            print(json.dumps({**facts, "expires_at_ms": told if live else None, "ended": None if live else told}))
+            facts = {"schema": 1, "namespace": operator.namespace, "wan_idx": wan_idx, "port": port}
+            print(json.dumps({**facts, "renewed": ended is None, "expires_at_ms": expires_at_ms, "ended": ended}))
         else:
-            print(f"port {port} of WAN {wan_idx} (namespace {pool.namespace!r}): {how}")
-    return DONE if live else NO
+            print(f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {said}")
+    return DONE if ended is None else NO
 
 
 def release(options: argparse.Namespace) -> int:
     port, lease_id = _checked(options)
-    how = "unused" if options.unused else "released" if options.closed == "fin" else options.closed
-    with operators_pool(options) as pool:
-        wan_idx = pool._run(pool.protocol.wan_of(port))
-        told = pool._run(pool.protocol.release_by_id(wan_idx, port, lease_id, how))
+    with operator_of(options) as operator:
+        wan_idx = operator.wan_of(port)
+        told = operator.release(wan_idx, port, lease_id, used=not options.unused, closed=options.closed)
         ours = told in OURS
         if options.json:
-            facts = {"schema": 1, "namespace": pool.namespace, "wan_idx": wan_idx, "port": port}
+            facts = {"schema": 1, "namespace": operator.namespace, "wan_idx": wan_idx, "port": port}
             print(json.dumps({**facts, "released": ours, "ended": told}))
         else:
-            print(f"port {port} of WAN {wan_idx} (namespace {pool.namespace!r}): {_how(told)}")
+            print(f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {_how(told)}")
     return DONE if ours else NO
 
 
@@ -133,14 +134,13 @@ def revoke(options: argparse.Namespace) -> int:
     ports = None if options.ports is None else set(port_numbers(ports_text(options.ports)))
     is_wanted = wanted(options)
     ended: list[dict[str, object]] = []
-    with operators_pool(options) as pool:
-        wans = choose_wans(pool, options.wan)
+    with operator_of(options) as operator:
+        wans = choose_wans(operator, options.wan)
         if ports is not None:  # no other WAN's leases need be looked through
-            found = pool._run(pool.protocol.ports_by_wan())
-            others = {wan_idx for wan_idx, mine in found.items() if ports.isdisjoint(mine)}
+            others = {wan_idx for wan_idx, mine in operator.ports_by_wan().items() if ports.isdisjoint(mine)}
             wans = [wan_idx for wan_idx in wans if wan_idx not in others]
         for wan_idx in wans:
-            for page in pages(pool, wan_idx):
+            for page in operator.lease_pages(wan_idx):
                 leases = [
                     lease
                     for lease in page
@@ -150,17 +150,16 @@ def revoke(options: argparse.Namespace) -> int:
                 ]
                 words = dict.fromkeys((lease.port for lease in leases), "live")
                 if not options.dry_run:
-                    pairs = [(lease.port, lease.lease_id) for lease in leases]
-                    words = pool._run(pool.protocol.revoke(wan_idx, pairs))
+                    words = operator.revoke(wan_idx, leases)
                 for lease in leases:
                     one = {"wan_idx": wan_idx, "port": lease.port, "holder": lease.holder, "ended": words[lease.port]}
                     ended.append(one)
                     if not options.json:
                         print(one_line(f"port {lease.port} of WAN {wan_idx}, held by {lease.holder}: {one['ended']}"))
         if options.json:
-            facts = {"schema": 1, "namespace": pool.namespace, "dry_run": options.dry_run, "leases": ended}
+            facts = {"schema": 1, "namespace": operator.namespace, "dry_run": options.dry_run, "leases": ended}
             print(json.dumps(facts))
         else:
             did = "would end" if options.dry_run else "ended; their ports cool, and their holders learn it soon"
-            print(f"{counted(len(ended), 'lease')} (namespace {pool.namespace!r}) {did}")
+            print(f"{counted(len(ended), 'lease')} (namespace {operator.namespace!r}) {did}")
     return DONE if ended else NO

@@ -8,12 +8,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from redis_wanpool import WanPortPool
-from redis_wanpool.cli.operate import choose_wans, operators_pool
-from redis_wanpool.cli.verb import add_verb
+from redis_wanpool import Operator
+from redis_wanpool.cli.verb import add_verb, choose_wans, operator_of
 from redis_wanpool.model.views import ListedLease
-from redis_wanpool.model.wan import milliseconds
-from redis_wanpool.protocol import LeasePage
 from redis_wanpool.terminal.format import counted, moment, one_line, padded, seconds_of, until
 from redis_wanpool.terminal.language import said
 
@@ -57,34 +54,23 @@ def wanted(options: argparse.Namespace) -> Wanted:
     return is_wanted
 
 
-def pages(pool: WanPortPool, wan_idx: int, within_ms: int | None = None) -> Iterator[list[ListedLease]]:
-    """The leases of a WAN, a page at a time, none twice."""
-    page: LeasePage | None = None
-    listed: set[tuple[int, str]] = set()
-    while page is None or not page.is_last:
-        page = pool._run(pool.protocol.lease_page(wan_idx, page, within_ms=within_ms))
-        new = [lease for lease in page.leases if (lease.port, lease.lease_id) not in listed]
-        listed.update((lease.port, lease.lease_id) for lease in new)
-        yield new
-
-
 def leases(options: argparse.Namespace) -> int:
-    within_ms = None if options.expiring is None else milliseconds(seconds_of("--expiring", options.expiring))
+    within = None if options.expiring is None else seconds_of("--expiring", options.expiring)
     is_wanted = wanted(options)
-    with operators_pool(options) as pool:
+    with operator_of(options) as operator:
         show = as_json if options.json else as_text
         found = (
             (wan_idx, [lease for lease in page if is_wanted(lease)])
-            for wan_idx in choose_wans(pool, options.wan)
-            for page in pages(pool, wan_idx, within_ms)
+            for wan_idx in choose_wans(operator, options.wan)
+            for page in operator.lease_pages(wan_idx, within=within)
         )
-        show(pool, found, options)
+        show(operator, found, options)
     return 0
 
 
-def as_json(pool: WanPortPool, found: Iterator[tuple[int, list[ListedLease]]], options: argparse.Namespace) -> None:
+def as_json(operator: Operator, found: Iterator[tuple[int, list[ListedLease]]], options: argparse.Namespace) -> None:
     """One document, written as it comes."""
-    head, comma = json.dumps({"schema": 1, "namespace": pool.namespace})[:-1] + ', "leases": [', ""
+    head, comma = json.dumps({"schema": 1, "namespace": operator.namespace})[:-1] + ', "leases": [', ""
     for wan_idx, page in found:
         print(head, end="")  # with the first page: where there is none, there is no document either
         head = ""
@@ -102,7 +88,7 @@ def row(wan_idx: int, lease: ListedLease) -> dict[str, Any]:
     return {"wan_idx": wan_idx, "port": lease.port, **facts, "expires_at_ms": lease.expires_at_ms}
 
 
-def as_text(pool: WanPortPool, found: Iterator[tuple[int, list[ListedLease]]], options: argparse.Namespace) -> None:
+def as_text(operator: Operator, found: Iterator[tuple[int, list[ListedLease]]], options: argparse.Namespace) -> None:
     heads = [said("port", "端口"), "WAN", said("ends", "到期"), said("since", "开始"), said("process", "进程"), "", ""]
     heads[5:] = [said("label", "标签"), said("network", "网络")]
     widths = [6, 4, 24, 24, 28, 20, 0] if options.absolute else [6, 4, 14, 18, 28, 20, 0]
@@ -128,8 +114,8 @@ def as_text(pool: WanPortPool, found: Iterator[tuple[int, list[ListedLease]]], o
         print("".join(f"{line_of(cells, widths)}\n" for cells in lines), end="", flush=True)
     print(
         said(
-            f"{counted(count, 'lease')} (namespace {pool.namespace!r})",
-            f"共 {count} 个租约（命名空间 {pool.namespace!r}）",
+            f"{counted(count, 'lease')} (namespace {operator.namespace!r})",
+            f"共 {count} 个租约（命名空间 {operator.namespace!r}）",
         )
     )
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import replace
 
-from redis_wanpool import WanPortPool
-from redis_wanpool.cli.verb import add_verb
-from redis_wanpool.errors import InvalidValue, PortNotInRange, WanNotDefined
-from redis_wanpool.model.wan import port_list, port_numbers, ports_text
+from redis_wanpool.cli.verb import add_verb, choose_wans, operator_of
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.wan import port_list, ports_text
 from redis_wanpool.terminal.format import counted, one_line
 from redis_wanpool.terminal.language import said
 
@@ -59,38 +56,6 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--dry-run", action="store_true", help="look, and change nothing")
 
 
-def operators_pool(options: argparse.Namespace) -> WanPortPool:
-    """A pool object that leaves the WANs as they are, whatever the configuration says of them."""
-    pool = WanPortPool(options.url, namespace=options.namespace, reap=False)
-    pool._settings = replace(pool._settings, wans=())
-    return pool
-
-
-def choose_wans(pool: WanPortPool, chosen: Sequence[int] | None) -> list[int]:
-    """Those that were asked for, or all of the namespace.
-
-    Raises:
-        WanNotDefined: there is none, or not each of those.
-    """
-    known = pool.wans()
-    wans = list(dict.fromkeys(known if chosen is None else chosen))
-    if missing := [wan_idx for wan_idx in wans if wan_idx not in known]:
-        there = ", ".join(map(str, known)) or "none"
-        raise WanNotDefined(
-            f"WAN {missing[0]} (namespace {pool.namespace!r}) is not defined, so nothing was done; the namespace has: "
-            f"{there}. Define it, for example with: wanpool init --wan {missing[0]}=20000-21999",
-            wan_idx=missing[0],
-            namespace=pool.namespace,
-        )
-    if not wans:
-        raise WanNotDefined(
-            f"namespace {pool.namespace!r} has no WAN; define one, for example with: wanpool init --wan 0=20000-21999",
-            wan_idx=None,
-            namespace=pool.namespace,
-        )
-    return wans
-
-
 def drain(options: argparse.Namespace) -> int:
     return _set_state(options, "draining")
 
@@ -100,17 +65,18 @@ def open_(options: argparse.Namespace) -> int:
 
 
 def _set_state(options: argparse.Namespace, state: str) -> int:
-    with operators_pool(options) as pool:
-        wans = choose_wans(pool, options.wans)
+    with operator_of(options) as operator:
+        wans = choose_wans(operator, options.wans)
         for wan_idx in wans:
-            (pool.drain if state == "draining" else pool.open)(wan_idx)
-        seen = [pool.snapshot(wan_idx) for wan_idx in wans]
+            (operator.drain if state == "draining" else operator.open)(wan_idx)
+        seen = operator.snapshots(wans).values()
         if options.json:
             rows = [{"wan_idx": wan.wan_idx, "state": wan.state, "leased": wan.leased} for wan in seen]
-            print(json.dumps({"schema": 1, "namespace": pool.namespace, "wans": rows}))
+            print(json.dumps({"schema": 1, "namespace": operator.namespace, "wans": rows}))
             return 0
         for wan in seen:
-            print(f"WAN {wan.wan_idx} (namespace {pool.namespace!r}): {wan.state}, {counted(wan.leased, 'lease')} live")
+            leases = counted(wan.leased, "lease")
+            print(f"WAN {wan.wan_idx} (namespace {operator.namespace!r}): {wan.state}, {leases} live")
     return 0
 
 
@@ -123,46 +89,33 @@ def restore(options: argparse.Namespace) -> int:
 
 
 def _move(options: argparse.Namespace, verb: str, notes: dict[str, str]) -> int:
-    ports = port_numbers(ports_text(options.ports))
-    with operators_pool(options) as pool:
-        found = pool._run(pool.protocol.ports_by_wan())
-        by_wan = {wan_idx: sorted(set(ports).intersection(mine)) for wan_idx, mine in found.items()}
-        strange = sorted(set(ports).difference(*by_wan.values()))
-        if strange:
-            raise PortNotInRange(
-                f"{port_list(strange)}: of no WAN of namespace {pool.namespace!r}, so nothing was "
-                "done; see their ports with: wanpool init --show",
-                port=strange[0],
-                wan_idx=None,
-            )
-        moved = {
-            wan_idx: pool._run(pool.protocol.move(verb, wan_idx, mine)) for wan_idx, mine in by_wan.items() if mine
-        }
+    with operator_of(options) as operator:
+        moved = (operator.withhold if verb == "withhold" else operator.restore)(options.ports)
         if options.json:
             rows = [
                 {"wan_idx": wan_idx, "port": port, "was": place}
                 for wan_idx, places in moved.items()
                 for port, place in places.items()
             ]
-            print(json.dumps({"schema": 1, "namespace": pool.namespace, "ports": rows}))
+            print(json.dumps({"schema": 1, "namespace": operator.namespace, "ports": rows}))
             return 0
         for wan_idx, places in moved.items():
             for was in sorted(set(places.values())):
                 which = port_list(port for port, place in places.items() if place == was)
                 note = f" ({notes[was]})" if was in notes else ""
-                print(f"WAN {wan_idx} (namespace {pool.namespace!r}): {verb} {which}, was {was or 'gone'}{note}")
+                print(f"WAN {wan_idx} (namespace {operator.namespace!r}): {verb} {which}, was {was or 'gone'}{note}")
     return 0
 
 
 def resize(options: argparse.Namespace) -> int:
     ports = ports_text(options.ports)
-    with operators_pool(options) as pool:
-        leaving = pool._run(pool.protocol.resize(options.wan, ports))
+    with operator_of(options) as operator:
+        leaving = operator.resize(options.wan, ports)
         if options.json:
-            facts = {"schema": 1, "namespace": pool.namespace, "wan_idx": options.wan, "ports": ports}
+            facts = {"schema": 1, "namespace": operator.namespace, "wan_idx": options.wan, "ports": ports}
             print(json.dumps({**facts, "leaving": leaving}))
             return 0
-        print(f"WAN {options.wan} (namespace {pool.namespace!r}): {ports}")
+        print(f"WAN {options.wan} (namespace {operator.namespace!r}): {ports}")
         if leaving:
             print(
                 f"to leave yet, when lease and cool-down are over: {leaving}; ask for the same again then, and other "
@@ -175,29 +128,29 @@ def resize(options: argparse.Namespace) -> int:
 def remove(options: argparse.Namespace) -> int:
     if bool(options.wans) == options.all:
         raise InvalidValue("say which WANs to remove, like: wanpool remove 3; or all of the namespace: --all")
-    with operators_pool(options) as pool:
-        claims = pool._run(pool.protocol.claims())
+    with operator_of(options) as operator:
+        claims = operator.claims()
         removed: list[int] = []
-        for wan_idx in choose_wans(pool, list(claims) if options.all else options.wans):
-            pool._run(pool.protocol.remove(wan_idx, force=options.force))
+        for wan_idx in choose_wans(operator, list(claims) if options.all else options.wans):
+            operator.remove(wan_idx, force=options.force)
             removed.append(wan_idx)
             if not options.json:
-                print(f"WAN {wan_idx} (namespace {pool.namespace!r}) is removed; it had {claims.get(wan_idx)}")
+                print(f"WAN {wan_idx} (namespace {operator.namespace!r}) is removed; it had {claims.get(wan_idx)}")
         if options.json:
-            print(json.dumps({"schema": 1, "namespace": pool.namespace, "removed": removed}))
+            print(json.dumps({"schema": 1, "namespace": operator.namespace, "removed": removed}))
         else:
             print("the router may know old connections of these ports: use them anew after its timeout (cool-down)")
     return 0
 
 
 def reap(options: argparse.Namespace) -> int:
-    with operators_pool(options) as pool:
-        seen = pool.reap(dry_run=options.dry_run)
+    with operator_of(options) as operator:
+        seen = operator.reap(dry_run=options.dry_run)
         count = sum(len(ports) for one in seen for ports in one.ports.values())
         if options.json:
             names = ("id", "host", "pid", "program", "verdict", "why", "ports")
             rows = [{name: getattr(one, name) for name in names} for one in seen]
-            facts = {"schema": 1, "namespace": pool.namespace, "dry_run": options.dry_run, "ports": count}
+            facts = {"schema": 1, "namespace": operator.namespace, "dry_run": options.dry_run, "ports": count}
             print(json.dumps({**facts, "holders": rows}))
             return 0
         for one in sorted(seen, key=lambda one: (one.verdict, one.id)):
@@ -205,5 +158,5 @@ def reap(options: argparse.Namespace) -> int:
             for wan_idx, ports in one.ports.items():
                 print(f"         WAN {wan_idx}: {port_list(ports)}")
         did = "would be taken back" if options.dry_run else "taken back" + ("; they cool now" if count else "")
-        print(f"{counted(len(seen), 'holder')} (namespace {pool.namespace!r}), {counted(count, 'port')} {did}")
+        print(f"{counted(len(seen), 'holder')} (namespace {operator.namespace!r}), {counted(count, 'port')} {did}")
     return 0

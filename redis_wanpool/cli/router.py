@@ -8,8 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from redis_wanpool.cli.operate import choose_wans, operators_pool
-from redis_wanpool.cli.verb import DONE, NO, add_verb
+from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.wan import ports_text
 from redis_wanpool.routers import Range, Site, Uplink, checked_word, largest_gap, linux, ranges_of, vendors
@@ -52,9 +51,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def router(options: argparse.Namespace) -> int:
     uplinks = _uplinks(options.uplink)
     lan = tuple(dict.fromkeys(checked_word("--lan", name) for name in options.lan))
-    with operators_pool(options) as pool:
-        site = Site(pool.namespace, lan, (), (0, 0))
-        known = {wan_idx: pool.snapshot(wan_idx) for wan_idx in choose_wans(pool, None)}
+    with operator_of(options) as operator:
+        site = Site(operator.namespace, lan, (), (0, 0))
+        known = operator.snapshots(choose_wans(operator, None))
     strange, missing = sorted(set(uplinks) - set(known)), sorted(set(known) - set(uplinks))
     if strange:
         raise InvalidValue(f"--uplink {strange[0]}=...: namespace {site.namespace!r} has no WAN {strange[0]}")

@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from redis_wanpool import ANY, Lease, WanPortPool
-from redis_wanpool.cli.operate import operators_pool
-from redis_wanpool.cli.verb import NO, add_verb
+from redis_wanpool.cli.verb import NO, add_verb, operator_of
 from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.lease import LeaseState, margin
 from redis_wanpool.system import signals
@@ -57,8 +56,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"wanpool: {one_line(words[0])}: {why}", file=sys.stderr)
         return NOT_EXECUTABLE if known else NOT_FOUND
     command = Command()
-    with operators_pool(options) as pool, command.hearing():
-        pool._on_lost = command.end_soon
+    with operator_of(options) as operator, operator.pool(on_lost=command.end_soon) as pool, command.hearing():
         leases = _acquire(pool, options)
         try:
             code = command.run(path, words, [lease.port for lease in leases])

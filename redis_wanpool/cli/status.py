@@ -9,12 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from redis_wanpool import WanPortPool
-from redis_wanpool.cli.operate import operators_pool
-from redis_wanpool.cli.verb import add_verb
+from redis_wanpool import Operator
+from redis_wanpool.cli.verb import add_verb, operator_of
 from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
-from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.protocol import Conversation
+from redis_wanpool.model.views import WanStatus
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.terminal.format import one_line, seconds_of, span, table, width, wrapped
 from redis_wanpool.terminal.language import said
@@ -39,65 +37,23 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--every", metavar="SPAN", default="1s", help="how often --watch looks (default: 1s)")
 
 
-@dataclass(frozen=True, slots=True)
-class WanStatus:
-    """A WAN with what can be said of its pace."""
+def facts(wan: WanStatus) -> dict[str, Any]:
+    """For programs."""
 
-    seen: WanSnapshot
-    quarantined: int
-    frees: tuple[int, ...]
-    """ports that are free to all after each of `LOOKS_AHEAD`, if running leases go on and nothing new is granted"""
-    rest: float
-    """seconds, of the asking network"""
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 3)
 
-    @property
-    def pace(self) -> float:
-        """Grants a second of late."""
-        return self.seen.pace
-
-    @property
-    def hold(self) -> float:
-        """Seconds that a lease lasts in the mean, by Little's law; 0 if nothing goes on."""
-        return self.seen.leased / self.pace if self.pace else 0.0
-
-    def sustains(self, wait: float) -> float | None:
-        """Leases a second that its ports carry when each waits so many seconds between two; None: any number."""
-        each = self.hold + wait
-        return self.seen.total / each if each else None
-
-    @property
-    def for_one_network(self) -> float | None:
-        return self.sustains(self.rest)
-
-    @property
-    def between_networks(self) -> float | None:
-        return self.sustains(max(self.rest, int(self.seen.config["cooldown_ms"]) / 1000))
-
-    def facts(self) -> dict[str, Any]:
-        """For programs."""
-
-        def rounded(value: float | None) -> float | None:
-            return None if value is None else round(value, 3)
-
-        return {
-            **{name: getattr(self.seen, name) for name in ("wan_idx", "name", "state", *COUNTS)},
-            "grace_left": round(self.seen.grace_ms / 1000, 3),
-            "quarantined": self.quarantined,
-            "grants_per_second": rounded(self.pace),
-            "sustains_per_second": {
-                "one_network": rounded(self.for_one_network),
-                "between_networks": rounded(self.between_networks),
-            },
-            "free_in": {str(ahead): count for ahead, count in zip(LOOKS_AHEAD, self.frees, strict=True)},
-        }
-
-
-def look(pool: WanPortPool, wan_idx: int) -> Conversation[WanStatus]:
-    """How a WAN is now."""
-    seen = yield from pool.protocol.snapshot(wan_idx)
-    quarantined, *more = yield from pool.protocol.outlook(wan_idx, LOOKS_AHEAD)
-    frees = tuple(min(seen.total - seen.leased - seen.withheld, seen.free + count) for count in more)
-    return WanStatus(seen, quarantined, frees, pool._settings.rest)
+    return {
+        **{name: getattr(wan.seen, name) for name in ("wan_idx", "name", "state", *COUNTS)},
+        "grace_left": round(wan.seen.grace_ms / 1000, 3),
+        "quarantined": wan.quarantined,
+        "grants_per_second": rounded(wan.pace),
+        "sustains_per_second": {
+            "one_network": rounded(wan.for_one_network),
+            "between_networks": rounded(wan.between_networks),
+        },
+        "free_in": {str(ahead): count for ahead, count in zip(LOOKS_AHEAD, wan.frees, strict=True)},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,35 +66,35 @@ class Seen:
     """of WANs whose data is lost, or of another version: they hide no other"""
 
 
-def look_at_all(pool: WanPortPool) -> Seen:
-    redis = {"url": pool.url, **pool._run(pool.protocol.server_facts(look=not pool._backend.is_fake))}
-    indexes = pool.wans()
-    looks = pool._run(pool.protocol.side_by_side([(wan_idx, look(pool, wan_idx)) for wan_idx in indexes]))
+def look_at_all(operator: Operator) -> Seen:
+    redis = {"url": operator.url, **operator.server_facts()}
+    looks = operator.status(looks_ahead=LOOKS_AHEAD)
+    some_answer = any(not isinstance(one, WanpoolError) for one in looks.values())
     troubles: dict[int, str] = {}
-    for wan_idx, seen in zip(indexes, looks, strict=True):
-        silent = isinstance(seen, BackendUnavailable) and any(not isinstance(one, WanpoolError) for one in looks)
+    for wan_idx, seen in looks.items():
+        silent = isinstance(seen, BackendUnavailable) and some_answer
         if silent or isinstance(seen, (WanNotDefined, WanMismatch)):
             troubles[wan_idx] = one_line(str(seen))
         elif isinstance(seen, WanpoolError):
             raise seen
-    return Seen(redis, [seen for seen in looks if not isinstance(seen, WanpoolError)], troubles)
+    return Seen(redis, [seen for seen in looks.values() if not isinstance(seen, WanpoolError)], troubles)
 
 
 def status(options: argparse.Namespace) -> int:
     every = max(0.1, seconds_of("--every", options.every))
-    with operators_pool(options) as pool:
+    with operator_of(options) as operator:
         if options.watch:
-            return watch(pool, every, as_json=options.json)
-        seen = look_at_all(pool)
+            return watch(operator, every, as_json=options.json)
+        seen = look_at_all(operator)
         if seen.troubles and not seen.wans:
             pass  # there is nothing to show
         elif options.json:
-            who = dict(zip(("networks", "holders"), _who(pool, seen.wans), strict=True))
-            print(json.dumps(document(pool, seen) | who))
+            who = dict(zip(("networks", "holders"), _who(operator, seen.wans), strict=True))
+            print(json.dumps(document(operator, seen) | who))
         else:
-            print("\n".join(coloured(text, colour) for text, colour in overview(pool, seen)), flush=True)
+            print("\n".join(coloured(text, colour) for text, colour in overview(operator, seen)), flush=True)
             if any(wan.seen.leased for wan in seen.wans):
-                networks, holders = _who(pool, seen.wans)
+                networks, holders = _who(operator, seen.wans)
                 for title, rows in ((said("networks", "网络"), networks), (said("holders", "持有者"), holders)):
                     print(f"\n{title}")
                     print("\n".join(_most(rows)), flush=True)
@@ -151,21 +107,21 @@ def _tell(troubles: dict[int, str]) -> None:
         print(f"wanpool: {trouble}", file=sys.stderr, flush=True)
 
 
-def document(pool: WanPortPool, seen: Seen) -> dict[str, Any]:
+def document(operator: Operator, seen: Seen) -> dict[str, Any]:
     return {
         "schema": 1,
-        "namespace": pool.namespace,
+        "namespace": operator.namespace,
         "redis": seen.redis,
-        "wans": [wan.facts() for wan in seen.wans],
+        "wans": [facts(wan) for wan in seen.wans],
         "troubles": [{"wan_idx": wan_idx, "error": error} for wan_idx, error in seen.troubles.items()],
     }
 
 
-def overview(pool: WanPortPool, all_seen: Seen) -> list[tuple[str, str]]:
+def overview(operator: Operator, all_seen: Seen) -> list[tuple[str, str]]:
     """The Redis and the WANs as lines, each with its colour."""
     redis, wans = all_seen.redis, all_seen.wans
     known = ", ".join(f"{name} {value}" for name, value in redis.items() if name != "url")
-    head = said("namespace", "命名空间") + f" {pool.namespace!r}: {redis['url']}" + (f" ({known})" if known else "")
+    head = said("namespace", "命名空间") + f" {operator.namespace!r}: {redis['url']}" + (f" ({known})" if known else "")
     if not wans and all_seen.troubles:
         return [(head, "")]
     if not wans:
@@ -220,12 +176,12 @@ def _colour(wan: WanStatus) -> str:
     return "red" if wan.seen.free + wan.seen.rested == 0 else ""
 
 
-def _who(pool: WanPortPool, wans: list[WanStatus]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _who(operator: Operator, wans: list[WanStatus]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """How many ports each network and each holder has, those with most first."""
     networks: dict[str, Counter[int]] = {}
     holders: dict[str, Counter[int]] = {}
-    for wan_idx in (wan.seen.wan_idx for wan in wans):
-        for (holder, network), count in pool._run(pool.protocol.census(wan_idx)).items():
+    for wan_idx, census in operator.census(wan.seen.wan_idx for wan in wans).items():
+        for (holder, network), count in census.items():
             networks.setdefault(network, Counter())[wan_idx] += count
             holders.setdefault(holder, Counter())[wan_idx] += count
 
@@ -253,10 +209,10 @@ def _most(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def watch(pool: WanPortPool, every: float, *, as_json: bool) -> int:
+def watch(operator: Operator, every: float, *, as_json: bool) -> int:
     """Looks again and again, until it is interrupted; also while Redis does not answer."""
     if as_json or not sys.stdout.isatty():
-        return _follow(pool, every, as_json=as_json)
+        return _follow(operator, every, as_json=as_json)
     screen = FullScreen()
     lines: list[tuple[str, str]] = []
     since: float | None = None
@@ -264,9 +220,9 @@ def watch(pool: WanPortPool, every: float, *, as_json: bool) -> int:
         try:
             while True:
                 try:
-                    seen = look_at_all(pool)
+                    seen = look_at_all(operator)
                     lost = [(line, "red") for one in seen.troubles.values() for line in wrapped(one, size()[0])]
-                    lines, since, trouble = [*overview(pool, seen), *lost, *_bars(seen.wans)], None, ""
+                    lines, since, trouble = [*overview(operator, seen), *lost, *_bars(seen.wans)], None, ""
                 except WanpoolError as error:
                     since = boottime() if since is None else since
                     trouble = said(
@@ -295,17 +251,17 @@ def _bars(wans: list[WanStatus]) -> list[tuple[str, str]]:
     return [("", ""), *((row, "") for row in rows), ("", ""), (legend, "dim")]
 
 
-def _follow(pool: WanPortPool, every: float, *, as_json: bool) -> int:
+def _follow(operator: Operator, every: float, *, as_json: bool) -> int:
     """The same in a pipe: a document a line, or the overview again."""
     screen = FullScreen()
     try:
         while True:
             try:
-                seen = look_at_all(pool)
+                seen = look_at_all(operator)
                 if as_json:
-                    print(json.dumps(document(pool, seen)), flush=True)
+                    print(json.dumps(document(operator, seen)), flush=True)
                 else:
-                    print("\n".join(text for text, _ in overview(pool, seen)), flush=True)
+                    print("\n".join(text for text, _ in overview(operator, seen)), flush=True)
                     _tell(seen.troubles)
             except BackendUnavailable as error:
                 print(f"wanpool: {error}", file=sys.stderr, flush=True)

@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from redis_wanpool import settings as config
-from redis_wanpool.cli.operate import operators_pool
-from redis_wanpool.cli.verb import DONE, NO, add_verb
+from redis_wanpool.cli.verb import DONE, NO, add_verb, operator_of
 from redis_wanpool.doctor import wans
 from redis_wanpool.errors import InvalidValue, WanpoolError
 from redis_wanpool.model.wan import port_list, port_numbers, ports_text
@@ -101,8 +100,8 @@ def pool_ports(options: argparse.Namespace) -> tuple[set[int], str]:
     if settings.url is None and not embedded.status().running:
         return ports, ""
     try:
-        with operators_pool(options) as pool:
-            seen = [wan.ports for wan in wans.look(pool) if wan.ports]
+        with operator_of(options, allow_unsafe=True) as operator:
+            seen = [wan.ports for wan in wans.look(operator) if wan.ports]
     except WanpoolError as error:
         return ports, said(
             f"the WANs in Redis are not known ({error}); with --ports it goes without",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from redis_wanpool import Operator
+from redis_wanpool.errors import WanNotDefined
 
 DONE, NO, USAGE, UNREACHABLE, NOT_ELEVATED = 0, 1, 2, 3, 77
 """77 is EX_NOPERM of sysexits(3)"""
@@ -33,3 +36,34 @@ def add_verb(
     common.add_argument("--config", metavar="FILE", help="the wanpool.toml to use (default: WANPOOL_CONFIG)")
     common.add_argument("--json", action="store_true", help="facts as JSON")
     return parser
+
+
+def operator_of(options: argparse.Namespace, *, allow_unsafe: bool = False) -> Operator:
+    """Who asks, with the Redis and the namespace that the options say."""
+    return Operator(options.url, namespace=options.namespace, allow_unsafe=allow_unsafe)
+
+
+def choose_wans(operator: Operator, chosen: Sequence[int] | None) -> list[int]:
+    """Those that were asked for, or all of the namespace.
+
+    Raises:
+        WanNotDefined: there is none, or not each of those.
+    """
+    known, namespace = operator.wans(), operator.namespace
+    wans = list(dict.fromkeys(known if chosen is None else chosen))
+    missing = next((wan_idx for wan_idx in wans if wan_idx not in known), None)
+    if missing is not None:
+        there = ", ".join(map(str, known)) or "none"
+        raise WanNotDefined(
+            f"WAN {missing} (namespace {namespace!r}) is not defined, so nothing was done; the namespace has: {there}. "
+            f"Define it, for example with: wanpool init --wan {missing}=20000-21999",
+            wan_idx=missing,
+            namespace=namespace,
+        )
+    if not wans:
+        raise WanNotDefined(
+            f"namespace {namespace!r} has no WAN; define one, for example with: wanpool init --wan 0=20000-21999",
+            wan_idx=None,
+            namespace=namespace,
+        )
+    return wans

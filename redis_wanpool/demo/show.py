@@ -1,8 +1,7 @@
-"""`wanpool demo`: real processes lease ports, connect with them, crash, and never share one."""
+"""The show of the demo: workers that lease ports and are killed, and what was seen of it."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -15,14 +14,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from redis_wanpool import WanPortPool
-from redis_wanpool.cli.verb import add_verb
-from redis_wanpool.demo.judge import Judge, Verdict, read_log, verdict, write_log
-from redis_wanpool.model.views import ListedLease, WanSnapshot
-from redis_wanpool.protocol import Ask, Conversation
+from redis_wanpool import Operator
+from redis_wanpool.demo.judge import Judge, Verdict, verdict, write_log
+from redis_wanpool.model.views import WanSnapshot
+from redis_wanpool.protocol.keys import WanKeys
 from redis_wanpool.settings import settings
 from redis_wanpool.terminal.screen import Screen, bar
-from redis_wanpool.transport import embedded as server
+from redis_wanpool.transport import cluster, embedded, sentinel
+from redis_wanpool.transport.backend import Backend
 
 WANS = {0: "20000-20063", 1: "22000-22063", 2: "24000-24063"}
 TTL, COOLDOWN, QUARANTINE = 2.0, 1.0, 5.0
@@ -30,19 +29,6 @@ MACHINES, WORKERS = 3, 9
 KILL_EVERY = 1.3
 PATIENCE = TTL + 1.0
 """seconds after which a killed worker's port must be on its way back"""
-
-
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "demo",
-        demo,
-        "Shows the main job: many processes take source ports, connect with them, crash, and never share one.",
-        "  wanpool demo\n  wanpool demo --seconds 5 --log run.jsonl\n  wanpool demo --judge run.jsonl",
-    )
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long to run (default: 10)")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="write down every connection")
-    parser.add_argument("--judge", type=Path, metavar="FILE", help="run nothing; judge such a log")
 
 
 @dataclass(slots=True)
@@ -61,9 +47,9 @@ class Death:
 class Crew:
     """The workers, in as many networks as there would be machines."""
 
-    def __init__(self, pool: WanPortPool, url: str, judge_port: int) -> None:
+    def __init__(self, namespace: str, url: str, judge_port: int) -> None:
         self._command = [sys.executable, "-m", "redis_wanpool.demo.worker", str(judge_port), str(len(WANS))]
-        self._env = {**os.environ, "WANPOOL_URL": url, "WANPOOL_NAMESPACE": pool.namespace}
+        self._env = {**os.environ, "WANPOOL_URL": url, "WANPOOL_NAMESPACE": namespace}
         self.troubles: Counter[str] = Counter()
         self.workers: list[subprocess.Popen[str]] = []
         self._hired = 0
@@ -108,72 +94,71 @@ class Crew:
                 self.troubles[json.loads(line)["event"]] += 1
 
 
-def demo(options: argparse.Namespace) -> int:
-    if options.judge is not None:
-        visits = read_log(options.judge)
-        return _judged(verdict(visits), len(visits))
-    ran_before = server.status().running if sys.platform != "win32" else True
-    namespace = f"demo-{secrets.token_hex(3)}"
+def show(url: str | None, seconds: float, log: Path | None) -> int:
+    """Runs the demo in a namespace of its own, which it removes, and judges it; its exit code."""
+    ran_before = embedded.status().running if sys.platform != "win32" else True
+    given = settings(url=url).url
     try:
-        with WanPortPool(options.url, namespace=namespace) as pool:
+        with Operator(url, namespace=f"demo-{secrets.token_hex(3)}") as operator:
+            where = given or embedded.ensure()
             try:
-                return Show(pool, options).run()
+                return Show(operator, where).run(seconds, log)
             finally:
-                _remove(pool)
+                _remove(operator.namespace, Backend(where))
     finally:
-        embedded = settings(url=options.url).url is None
-        if embedded and not ran_before:
-            server.stop()
+        if given is None and not ran_before:
+            embedded.stop()
 
 
 class Show:
     """One run of the demo."""
 
-    def __init__(self, pool: WanPortPool, options: argparse.Namespace) -> None:
-        self.pool = pool
-        self.options = options
+    def __init__(self, operator: Operator, url: str) -> None:
+        self.operator = operator
+        self.url = url
         self.screen = Screen()
         self.deaths: list[Death] = []
         self.sample: dict[str, str] = {}
         self.sample_key = ""
 
-    def run(self) -> int:
-        pool = self.pool
+    def run(self, seconds: float, log: Path | None) -> int:
         for wan_idx, ports in WANS.items():
-            pool.define_wan(
+            self.operator.define_wan(
                 wan_idx, ports, lease_ttl=TTL, cooldown=COOLDOWN, quarantine=QUARANTINE, name=f"line {wan_idx}"
             )
-        url = pool._backend.url
+        where = self.operator.url
         print(
-            f"{WORKERS} workers, as if on {MACHINES} machines, share {len(WANS)} WANs of 64 ports each at {pool.url}.\n"
+            f"{WORKERS} workers, as if on {MACHINES} machines, share {len(WANS)} WANs of 64 ports each at {where}.\n"
             f"The WANs have lease_ttl={TTL:g} and cooldown={COOLDOWN:g} (in real life 60 and 125), to be quick.\n"
-            f"To look for yourself while it runs:\n  {self._redis_cli(url)}\n",
+            f"To look for yourself while it runs:\n  {self._redis_cli()}\n",
             flush=True,
         )
         judge = Judge()
-        crew = Crew(pool, url, judge.port)
+        crew = Crew(self.operator.namespace, self.url, judge.port)
         try:
             for _ in range(WORKERS):
                 crew.hire()
-            self._watch(judge, crew)
+            self._watch(judge, crew, seconds)
         finally:
             crew.dismiss()
             judge.close()
         returned = self._wait_for_returns()
-        if self.options.log is not None:
-            write_log(self.options.log, judge.visits)
+        if log is not None:
+            write_log(log, judge.visits)
         return self._summary(judge, crew, returned)
 
-    def _redis_cli(self, url: str, key: str | None = None) -> str:
-        where = f"-s {url.removeprefix('unix://')}" if url.startswith("unix:") else f"-u {self.pool.url}"
-        if self.pool._backend.is_watched:
+    def _redis_cli(self, key: str | None = None) -> str:
+        where = f"-u {self.operator.url}"
+        if self.url.startswith("unix:"):
+            where = f"-s {self.url.removeprefix('unix://')}"
+        elif self.url.startswith(sentinel.SCHEMES):
             where = "-h PRIMARY"
-        if self.pool._backend.is_cluster:
+        elif self.url.startswith(cluster.SCHEMES):
             where = "-c -h ANY_NODE"
-        words = f"hgetall '{key}'" if key else f"zrange 'wanpool:{{{self.pool.namespace}:0}}:leased' 0 -1"
+        words = f"hgetall '{key}'" if key else f"zrange 'wanpool:{{{self.operator.namespace}:0}}:leased' 0 -1"
         return f"redis-cli {where} {words}"
 
-    def _watch(self, judge: Judge, crew: Crew) -> None:
+    def _watch(self, judge: Judge, crew: Crew, seconds: float) -> None:
         """Looks on, and kills a worker now and then."""
         while not judge.visits:
             if any(worker.poll() is not None for worker in crew.workers):
@@ -183,8 +168,8 @@ class Show:
         next_kill, next_line = begun + KILL_EVERY, begun + 1.0
         last = (begun, 0)
         rate = 0.0
-        while (now := time.monotonic()) < begun + self.options.seconds:
-            if now >= next_kill and now < begun + self.options.seconds - 1:
+        while (now := time.monotonic()) < begun + seconds:
+            if now >= next_kill and now < begun + seconds - 1:
                 next_kill = now + KILL_EVERY
                 self._kill(judge, crew)
             seen = self._look()
@@ -202,16 +187,14 @@ class Show:
             return
         at = time.monotonic()
         crew.hire()
-        missing = {lease.port: lease.fence for wan_idx in WANS for lease in self._leases(wan_idx) if lease.pid == pid}
+        leases = (lease for wan_idx in WANS for lease in self.operator.leases(wan_idx))
+        missing = {lease.port: lease.fence for lease in leases if lease.pid == pid}
         self.deaths.append(Death(pid, at, missing))
-
-    def _leases(self, wan_idx: int) -> tuple[ListedLease, ...]:
-        return self.pool.snapshot(wan_idx, leases=True).leases
 
     def _look(self) -> list[WanSnapshot]:
         """The WANs now; notes which ports of the dead are back."""
         begun = time.monotonic()
-        seen = [self.pool.snapshot(wan_idx, leases=True) for wan_idx in WANS]
+        seen = [self.operator.snapshot(wan_idx, leases=True) for wan_idx in WANS]
         leased = {lease.port: lease.fence for wan in seen for lease in wan.leases}
         now = time.monotonic()
         for death in self.deaths:
@@ -224,8 +207,8 @@ class Show:
         if not self.sample and leased:
             port = next(iter(leased))
             wan_idx = next(wan.wan_idx for wan in seen for lease in wan.leases if lease.port == port)
-            self.sample_key = self.pool.protocol.wan_keys(wan_idx).lease(port)
-            found: dict[str, str] = self.pool._run(_read(self.sample_key))
+            self.sample_key = WanKeys.of(self.operator.namespace, wan_idx).lease(port)
+            found: dict[str, str] = self.operator.ask("HGETALL", self.sample_key)
             self.sample = {name: value for name, value in found.items() if name != "lease_id"}
         return seen
 
@@ -280,22 +263,18 @@ class Show:
         troubles = ", ".join(f"{name} {count}" for name, count in sorted(crew.troubles.items()))
         print(f"troubles             {troubles or 'none'}")
         if self.sample:
-            print(f"one lease, seen by\n  {self._redis_cli(self.pool._backend.url, self.sample_key)}")
+            print(f"one lease, seen by\n  {self._redis_cli(self.sample_key)}")
             for name, value in self.sample.items():
                 print(f"    {name:<12} {value}")
-        code = _judged(found, len(visits))
+        code = judged(found, len(visits))
         if not returned:
             print("FAILED: a killed worker's port did not come back in time")
             return 1
         return code
 
 
-def _read(key: str) -> Conversation[dict[str, str]]:
-    reply: dict[str, str] = (yield Ask(("HGETALL", key))).reply
-    return reply
-
-
-def _judged(found: Verdict, visits: int) -> int:
+def judged(found: Verdict, visits: int) -> int:
+    """Prints what is wrong with so many visits; the exit code."""
     for finding in [*found.double, *found.fence, *found.wrong_port]:
         print(f"FAILED: {finding}")
     if not visits:
@@ -306,9 +285,9 @@ def _judged(found: Verdict, visits: int) -> int:
     return 0
 
 
-def _remove(pool: WanPortPool) -> None:
+def _remove(namespace: str, backend: Backend) -> None:
     """Removes the namespace of the demo, and nothing else."""
-    for shard in pool._backend.servers(pool._blocking_client()):
-        for pattern in (f"wanpool:{{{pool.namespace}}}:*", f"wanpool:{{{pool.namespace}:*}}:*"):
+    for shard in backend.servers(backend.sync_client()):
+        for pattern in (f"wanpool:{{{namespace}}}:*", f"wanpool:{{{namespace}:*}}:*"):
             for key in shard.scan_iter(match=pattern, count=1000):
                 shard.delete(key)

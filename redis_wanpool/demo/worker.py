@@ -12,7 +12,6 @@ import threading
 import time
 
 from redis_wanpool import PoolExhausted, WanPortPool
-from redis_wanpool.sync.lease import Lease
 
 THREADS = 3
 
@@ -35,21 +34,16 @@ def main() -> None:
 def _work(pool: WanPortPool, judge_port: int, wans: int, done: threading.Event) -> None:
     while not done.is_set():
         try:
-            with pool.acquire(random.randrange(wans), wait=0.5, label="demo") as lease:
-                _visit(pool, lease, judge_port)
+            _visit(pool, random.randrange(wans), judge_port)
         except PoolExhausted:
             _report("exhausted")
         except OSError as error:
             _report(errno.errorcode.get(error.errno or 0, type(error).__name__))
 
 
-def _visit(pool: WanPortPool, lease: Lease, judge_port: int) -> None:
-    try:
-        sock = lease.connect(("127.0.0.1", judge_port), timeout=5)
-    except OSError as error:
-        if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
-            pool._run(pool.protocol.release([lease], "rejected"))
-        raise
+def _visit(pool: WanPortPool, wan_idx: int, judge_port: int) -> None:
+    sock = pool.connect(wan_idx, ("127.0.0.1", judge_port), wait=0.5, timeout=5)
+    lease = sock.lease
     with sock, sock.makefile("rb") as answers:
         claim = {
             "wan_idx": lease.wan_idx,

@@ -25,7 +25,8 @@ from redis_wanpool.doctor.server import was_refused
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
 from redis_wanpool.model.wan import port_numbers
 from redis_wanpool.settings import Settings
-from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.sync.operator import Operator
+from redis_wanpool.system.identity import this_holder
 from redis_wanpool.terminal.language import said
 
 DEFAULT_TTL = 60.0
@@ -43,16 +44,16 @@ class Examined:
     """None: it does not tell"""
 
 
-def examine_redis(pool: WanPortPool, settings: Settings) -> Examined:
+def examine_redis(operator: Operator, settings: Settings) -> Examined:
     """Redis, and the WANs in it beside those of this machine's wanpool.toml."""
     findings: list[Finding] = []
     try:
-        shards = None if pool._backend.is_fake else server.look(pool)
+        shards = None if operator.is_fake else server.look(operator, settings.url)
         seen: tuple[wans.WanFacts, ...] | None = None
         try:
-            seen = wans.look(pool)
+            seen = wans.look(operator)
         finally:
-            findings += _judge_server(pool, shards, seen or ())
+            findings += _judge_server(operator, settings, shards, seen or ())
         findings += wans.judge(settings.namespace, seen, settings.wans, settings.rest)
     except BackendUnavailable as error:
         return no_redis(error, findings)
@@ -82,8 +83,8 @@ def no_redis(error: WanpoolError, findings: Sequence[Finding] = ()) -> Examined:
     return Examined((*findings, Finding(FAIL, "redis", (), seen, means, cure)), reached)
 
 
-def examine_machine(pool: WanPortPool | None, settings: Settings, redis: Examined) -> list[Finding]:
-    """This machine, with regard to the ports of all WANs that are known; without a pool object if there can be none."""
+def examine_machine(operator: Operator | None, settings: Settings, redis: Examined) -> list[Finding]:
+    """This machine, with regard to the ports of all WANs that are known; without an Operator if there can be none."""
     stand = redis.wans or ()
     ports = {port for wan in stand if wan.ports for port in port_numbers(wan.ports)}
     known = {wan.wan_idx for wan in stand}
@@ -97,7 +98,7 @@ def examine_machine(pool: WanPortPool | None, settings: Settings, redis: Examine
     if ports:
         before = occupied.look(ports)
         used = {one.port for one in before or ()}
-        leased = None if pool is None or redis.wans is None else _leased_here(pool, redis.wans, used)
+        leased = None if operator is None or redis.wans is None else _leased_here(operator, redis.wans, used)
         after = occupied.look(ports)
         if leased is None:  # then what is not listening may have a lease
             leased = {one.port for one in before or () if not one.listens}
@@ -106,7 +107,10 @@ def examine_machine(pool: WanPortPool | None, settings: Settings, redis: Examine
 
 
 def _judge_server(
-    pool: WanPortPool, shards: Sequence[server.ServerFacts] | None, seen: Sequence[wans.WanFacts]
+    operator: Operator,
+    settings: Settings,
+    shards: Sequence[server.ServerFacts] | None,
+    seen: Sequence[wans.WanFacts],
 ) -> Iterator[Finding]:
     if shards is None:
         text = said("an in-process stand-in for Redis (fake://)", "进程内的 Redis 替身（fake://）")
@@ -133,7 +137,7 @@ def _judge_server(
         else:
             yield replace(finding, seen=f"{', '.join(where)}: {finding.seen}")
     unseen = [one for facts in shards for one in facts.unseen]
-    denied = permission.look(pool, unseen, whole[0].wan_idx if whole else None)
+    denied = permission.look(operator, unseen, whole[0].wan_idx if whole else None, settings.durability)
     yield from permission.judge(denied, is_whole=bool(whole))
 
 
@@ -162,15 +166,15 @@ def _judge_system(ports: set[int]) -> Iterator[Finding]:
         yield Finding(WARN, "unseen", (), text)
 
 
-def _leased_here(pool: WanPortPool, seen: Sequence[wans.WanFacts], used: set[int]) -> set[int] | None:
+def _leased_here(operator: Operator, seen: Sequence[wans.WanFacts], used: set[int]) -> set[int] | None:
     """What this machine leases of the WANs that have these ports; None if that is not known."""
-    host = pool.protocol.holder.host
+    host = this_holder().host
     leased: set[int] = set()
     try:
         for wan in seen:
             if wan.snapshot is not None and wan.ports and not used.isdisjoint(port_numbers(wan.ports)):
-                leases = pool._run_blocking(pool.protocol.snapshot(wan.wan_idx, leases=True)).leases
-                leased.update(one.port for one in leases if one.network == pool.network or one.host == host)
+                leases = operator.snapshot(wan.wan_idx, leases=True).leases
+                leased.update(one.port for one in leases if one.network == operator.network or one.host == host)
     except WanpoolError:  # gone since it was seen
         return None
     return leased

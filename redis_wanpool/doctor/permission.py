@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from redis_wanpool.doctor import FAIL, OK, Finding
 from redis_wanpool.doctor.server import Asking
+from redis_wanpool.model.durability import Durability
 from redis_wanpool.protocol.keys import WanKeys
-from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.sync.operator import Operator
 from redis_wanpool.terminal.language import said
 
 WORDS = {
@@ -41,12 +42,14 @@ return denied
 _DENIED = re.compile(r"permission|can't run this command|can't access at least one")
 
 
-def look(pool: WanPortPool, unseen: Sequence[tuple[str, str]], wan_idx: int | None) -> tuple[str, ...]:
+def look(
+    operator: Operator, unseen: Sequence[tuple[str, str]], wan_idx: int | None, durability: Durability | None
+) -> tuple[str, ...]:
     """The commands that leasing takes and this user may not run; all of them show on a WAN that is defined."""
     denied = [name for name, why in unseen if name in NEEDED and is_denial(why)]
     if wan_idx is not None and "EVAL" not in denied:
-        ask = Asking(pool)
-        keys = WanKeys.of(pool.namespace, wan_idx)
+        ask = Asking(operator)
+        keys = WanKeys.of(operator.namespace, wan_idx)
         config, nothing = keys.declared[0], f"{keys.prefix}doctor"
         forms = [
             [name, *[config if name in ON_A_HASH else nothing, "x", "x", "x"][:words]] for name, words in WORDS.items()
@@ -54,8 +57,8 @@ def look(pool: WanPortPool, unseen: Sequence[tuple[str, str]], wan_idx: int | No
         errors = ask("EVAL", _TRY, "2", config, nothing, *map(json.dumps, forms)) or []
         denied += [error.split(" ")[0] for error in errors if is_denial(error)]
         ask("BLPOP", nothing, "0.01")
-        if (wish := pool.protocol.durability) is not None:
-            ask(*(("WAITAOF", "0", "0", "1") if wish.fsync else ("WAIT", "0", "1")))
+        if durability is not None:
+            ask(*(("WAITAOF", "0", "0", "1") if durability.fsync else ("WAIT", "0", "1")))
         denied += [name for name, why in ask.unseen.items() if is_denial(why)]
     return tuple(dict.fromkeys(denied))
 

@@ -15,8 +15,7 @@ import psutil
 import redis
 
 from redis_wanpool.errors import BackendUnavailable
-from redis_wanpool.protocol import Ask, Conversation
-from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.sync.operator import Operator
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport.backend import has_password
 from redis_wanpool.transport.strict import NotPrimary
@@ -78,8 +77,8 @@ class ServerFacts:
 class Asking:
     """Asks Redis, or a certain one of its shards, and notes what it does not tell this user."""
 
-    def __init__(self, pool: WanPortPool, shard: str = "") -> None:
-        self._pool = pool
+    def __init__(self, operator: Operator, shard: str = "") -> None:
+        self._operator = operator
         self._shard = shard
         self.unseen: dict[str, str] = {}
 
@@ -90,25 +89,12 @@ class Asking:
             BackendUnavailable: there is no talking with this Redis.
         """
         try:
-            return asked(self._pool, *words, at=self._shard)
+            return self._operator.ask(*words, at=self._shard)
         except BackendUnavailable as error:
             if not was_refused(error):
                 raise
             self.unseen[words[0]] = str(error.__cause__)
             return None
-
-
-def asked(pool: WanPortPool, *words: str, at: str = "") -> Any:
-    """What any Redis replies, also one with which the pool would not work; or a certain one of its shards.
-
-    Raises:
-        BackendUnavailable: nothing, or an error.
-    """
-
-    def asking() -> Conversation[Any]:
-        return (yield Ask(words, at=at)).reply
-
-    return pool._run_blocking(asking())
 
 
 def was_refused(error: Exception) -> bool:
@@ -117,18 +103,18 @@ def was_refused(error: Exception) -> bool:
     return answered and not _UNREACHED.match(str(error.__cause__))
 
 
-def look(pool: WanPortPool) -> list[ServerFacts]:
-    """Asks the pool's Redis, whatever it is, or each of its shards.
+def look(operator: Operator, url: str | None) -> list[ServerFacts]:
+    """Asks this Redis, whatever it is, or each of its shards; `url` None is the embedded server.
 
     Raises:
         BackendUnavailable: there is no talking with it.
     """
-    Asking(pool)("INFO")  # a cluster tells then which shards it has
-    return [_look(pool, shard) for shard in pool._backend.shards]
+    Asking(operator)("INFO")  # a cluster tells then which shards it has
+    return [_look(operator, url, shard) for shard in operator.shards]
 
 
-def _look(pool: WanPortPool, shard: str) -> ServerFacts:
-    ask = Asking(pool, shard)
+def _look(operator: Operator, url: str | None, shard: str) -> ServerFacts:
+    ask = Asking(operator, shard)
     try:
         info: dict[str, Any] = ask("INFO") or {}
     except BackendUnavailable:
@@ -142,17 +128,17 @@ def _look(pool: WanPortPool, shard: str) -> ServerFacts:
             settings.update(ask("CONFIG GET", name) or {})
     shards = (ask("CLUSTER INFO") or {}).get("cluster_size") if cluster else None
     round_trips, ahead = _timed(ask)
-    parts = urlsplit(pool._backend.url)
+    parts = urlsplit(url or "unix:")
     host = shard.rpartition(":")[0] or parts.hostname or ""
     valkey = info.get("valkey_version")
     version = re.findall(r"\d+", str(valkey or info.get("redis_version", "")))[:3]
     followers = [value for name, value in info.items() if re.fullmatch(r"slave\d+", name) and isinstance(value, dict)]
     snapshots = settings.get("save") != "" and info.get("rdb_last_bgsave_status") == "err"
     return ServerFacts(
-        embedded=pool._settings.url is None,
+        embedded=url is None,
         is_here=parts.scheme == "unix" or _is_here(host),
         is_encrypted=parts.scheme not in ("redis", "redis+sentinel", "redis+cluster"),
-        has_password=has_password(pool._backend.url),
+        has_password=has_password(url or ""),
         version=tuple(map(int, version)) or None,
         is_valkey=valkey is not None,
         role=info.get("role"),
@@ -166,7 +152,7 @@ def _look(pool: WanPortPool, shard: str) -> ServerFacts:
         enough_replicas=info.get("min_slaves_good_slaves"),
         shard=shard,
         cluster=cluster,
-        whole_cluster=pool._backend.is_cluster,
+        whole_cluster=bool(shard),
         shards=None if shards is None else int(shards),
         settings=settings,
         round_trips=round_trips,

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
-from redis_wanpool.doctor.server import asked
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.model.views import WanSnapshot
 from redis_wanpool.model.wan import WanDefinition, port_list, port_numbers, ports_text
 from redis_wanpool.protocol.keys import namespace_keys
-from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.sync.operator import Operator
 from redis_wanpool.terminal.language import said
 
 
@@ -32,26 +31,25 @@ class WanFacts:
         return self.claimed if self.snapshot is None else self.snapshot.config["ports"]
 
 
-def look(pool: WanPortPool) -> tuple[WanFacts, ...]:
-    """The WANs of the pool's namespace, ascending.
+def look(operator: Operator) -> tuple[WanFacts, ...]:
+    """The WANs of the namespace, ascending.
 
     Raises:
         BackendUnavailable: Redis does not answer, or does not let this user ask.
     """
-    claims: dict[str, str] = asked(pool, "HGETALL", namespace_keys(pool.namespace)[0])
-    return tuple(
-        sorted((_look(pool, index, claim) for index, claim in claims.items()), key=lambda wan: (wan.wan_idx, wan.why))
-    )
+    claims: dict[str, str] = operator.ask("HGETALL", namespace_keys(operator.namespace)[0])
+    found = (_look(operator, index, claim) for index, claim in claims.items())
+    return tuple(sorted(found, key=lambda wan: (wan.wan_idx, wan.why)))
 
 
-def _look(pool: WanPortPool, index: str, claim: str) -> WanFacts:
+def _look(operator: Operator, index: str, claim: str) -> WanFacts:
     words = claim.split(" ")
     try:
         wan_idx, claimed = int(index), ports_text(words[0])
     except (ValueError, InvalidValue):
         return WanFacts(-1, "", trouble="unreadable", why=f"{index}: {claim[:80]!r}")
     try:
-        return WanFacts(wan_idx, claimed, pool._run_blocking(pool.protocol.snapshot(wan_idx)))
+        return WanFacts(wan_idx, claimed, operator.snapshot(wan_idx))
     except WanMismatch as error:
         return WanFacts(wan_idx, claimed, trouble="other-protocol", why=str(error))
     except WanNotDefined as error:

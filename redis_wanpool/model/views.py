@@ -189,3 +189,38 @@ class WanSnapshot:
         """This snapshot, with the leases of a later page."""
         known = {lease.port for lease in self.leases}
         return replace(self, leases=self.leases + tuple(lease for lease in leases if lease.port not in known))
+
+
+@dataclass(frozen=True, slots=True)
+class WanStatus:
+    """A WAN at one moment, with its pace and its outlook."""
+
+    seen: WanSnapshot
+    quarantined: int
+    frees: tuple[int, ...]
+    """how many ports are free to all after each time that was asked for, if running leases go on and none is granted"""
+    rest: float
+    """seconds, of the asking network"""
+
+    @property
+    def pace(self) -> float:
+        """Grants a second of late."""
+        return self.seen.pace
+
+    @property
+    def hold(self) -> float:
+        """Seconds that a lease lasts in the mean, by Little's law; 0 if nothing goes on."""
+        return self.seen.leased / self.pace if self.pace else 0.0
+
+    def sustains(self, wait: float) -> float | None:
+        """Leases a second that its ports carry when each waits so many seconds between two; None: any number."""
+        each = self.hold + wait
+        return self.seen.total / each if each else None
+
+    @property
+    def for_one_network(self) -> float | None:
+        return self.sustains(self.rest)
+
+    @property
+    def between_networks(self) -> float | None:
+        return self.sustains(max(self.rest, int(self.seen.config["cooldown_ms"]) / 1000))

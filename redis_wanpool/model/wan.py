@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from redis_wanpool.errors import InvalidValue
 
@@ -124,6 +124,20 @@ def port_numbers(ports: str) -> list[int]:
     """The ports of a list in its canonical form, ascending."""
     ranges = (part.partition("-") for part in ports.split(","))
     return [port for first, _, last in ranges for port in range(int(first), int(last or first) + 1)]
+
+
+class WanOptions(TypedDict, total=False):
+    """What may be said of a WAN besides its ports; `WanPortPool.define_wan` says what each means."""
+
+    lease_ttl: float
+    max_ttl: float | None
+    cooldown: float
+    quarantine: float
+    weight: int
+    name: str
+    max_per_network: int | None
+    on_failover: str | None
+    failover_margin: float
 
 
 @dataclass(frozen=True, slots=True)
