@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from dataclasses import asdict, dataclass
 
 from redis_wanpool import settings as config
-from redis_wanpool.cli.verb import add_verb
+from redis_wanpool.cli.verb import add_verb, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.protocol.scripts import names, script
 from redis_wanpool.terminal.language import said
@@ -101,7 +100,7 @@ def acl(options: argparse.Namespace) -> int:
         for role in ([options.role] if options.role else SCRIPTS)
     ]
     if options.json:
-        print(json.dumps({"schema": 1, "namespace": namespace, "users": [asdict(user) for user in users]}))
+        print_json(namespace=namespace, users=[asdict(user) for user in users])
         return 0
     who = {
         "holder": said("programs that lease ports", "租用端口的程序"),

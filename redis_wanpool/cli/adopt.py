@@ -13,7 +13,7 @@ from pathlib import Path
 
 from redis_wanpool import settings as config
 from redis_wanpool.cli.init import definition
-from redis_wanpool.cli.verb import add_verb
+from redis_wanpool.cli.verb import add_verb, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.wan import WanDefinition, port_numbers
 
@@ -93,7 +93,7 @@ def adopt(options: argparse.Namespace) -> int:
             {"path": str(one.path), "action": one.action, "text": one.text, "backup": backups.get(one.path)}
             for one in planned
         ]
-        print(json.dumps({"schema": 1, "dry_run": options.dry_run, "files": files, "notes": notes}))
+        print_json(dry_run=options.dry_run, files=files, notes=notes)
         return 0
     for one in planned:
         if options.dry_run:

@@ -8,10 +8,11 @@ import json
 import signal
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from redis_wanpool import Operator
 from redis_wanpool import settings as config
-from redis_wanpool.cli.verb import add_verb, operator_of
+from redis_wanpool.cli.verb import add_verb, operator_of, print_json
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.echo import PORT, Echo
 from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redis
@@ -83,11 +84,11 @@ def doctor(options: argparse.Namespace) -> int:
                     seen = said(f"the router was not asked: {error}", f"未能检查路由器：{error}")
                     findings.append(Finding(FAIL, "not-probed", (), seen))
     if options.json:
-        facts = {"schema": 1, "namespace": settings.namespace, "findings": [asdict(one) for one in findings]}
+        facts: dict[str, Any] = {}
         if options.echo is not None:
             rows = [line.facts() for line in lines]
-            facts |= {"echo": options.echo, "default_line": rows[0] if rows else None, "wans": rows[1:]}
-        print(json.dumps(facts))
+            facts = {"echo": options.echo, "default_line": rows[0] if rows else None, "wans": rows[1:]}
+        print_json(namespace=settings.namespace, findings=[asdict(one) for one in findings], **facts)
     else:
         heading = said(f"namespace {settings.namespace!r} at {where}", f"命名空间 {settings.namespace!r}，位于 {where}")
         if options.echo is not None:
@@ -159,8 +160,7 @@ def echo(options: argparse.Namespace) -> int:
 
     try:
         if options.json:
-            facts = {"schema": 1, "address": address, "port": port, "beyond_loopback": beyond}
-            print(json.dumps(facts), flush=True)
+            print_json(address=address, port=port, beyond_loopback=beyond)
         else:
             whom = "beyond loopback: it tells all who reach it their address" if beyond else "for this machine only"
             print(f"listens on {address}:{port}, {whom}")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from redis_wanpool import Operator
-from redis_wanpool.cli.verb import add_verb, operator_of
+from redis_wanpool.cli.verb import add_verb, operator_of, print_json
 from redis_wanpool.model.views import PortSeen
 from redis_wanpool.model.wan import checked_port
 from redis_wanpool.system.identity import Holder, host_and_pid
@@ -83,7 +82,7 @@ def explain(options: argparse.Namespace) -> int:
         verdict = judge(seen, int(wan.config["cooldown_ms"]), in_grace=wan.grace_ms > 0)
         who = operator.holder_of(seen)
         if options.json:
-            print(json.dumps(facts(operator, seen, verdict, who)))
+            print_json(**facts(operator, seen, verdict, who))
             return 0
         name = f" {one_line(wan.name)!r}" if wan.name else ""
         head = said(
@@ -127,7 +126,6 @@ def facts(operator: Operator, seen: PortSeen, verdict: Verdict, who: Holder | No
     person = {"holder": seen.holder, "host": host, "pid": pid, "program": who.program if who else ""}
     person |= {"network": seen.network}
     return {
-        "schema": 1,
         "namespace": operator.namespace,
         "wan_idx": seen.wan_idx,
         "port": seen.port,

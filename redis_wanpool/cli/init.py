@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from redis_wanpool import settings
-from redis_wanpool.cli.verb import add_verb, operator_of
+from redis_wanpool.cli.verb import add_verb, operator_of, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.wan import WanDefinition, ports_text
 from redis_wanpool.terminal.format import seconds_of
@@ -66,7 +66,7 @@ def init(options: argparse.Namespace) -> int:
                 }
             )
         if options.json:
-            print(json.dumps({"schema": 1, "namespace": operator.namespace, "wans": rows}))
+            print_json(namespace=operator.namespace, wans=rows)
             return 0
         for row in rows:
             print(
@@ -87,7 +87,7 @@ def show(options: argparse.Namespace) -> int:
     with operator_of(options) as operator:
         wans = {wan_idx: settings_of(seen.config) for wan_idx, seen in operator.snapshots().items()}
         if options.json:
-            print(json.dumps({"schema": 1, "namespace": operator.namespace, "url": operator.url, "wans": wans}))
+            print_json(namespace=operator.namespace, url=operator.url, wans=wans)
             return 0
         if not operator.is_embedded:
             secret = "  # with its password, if it has one: then chmod 600" if "@" in operator.url else ""

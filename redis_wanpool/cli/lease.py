@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 
 from redis_wanpool import ANY
 from redis_wanpool.cli.leases import add_filters, wanted
-from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of
+from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of, print_json
 from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.lease import CLOSED, OURS, SAID
 from redis_wanpool.model.wan import checked_port, port_numbers, ports_text
@@ -84,8 +83,8 @@ def acquire(options: argparse.Namespace) -> int:
             options.wan or ANY, wait=wait, port=options.port, label=options.label, ttl=ttl, detached=True
         )
         if options.json:
-            facts = {"schema": 1, "namespace": pool.namespace, "wan_idx": lease.wan_idx, "port": lease.port}
-            print(json.dumps({**facts, "lease_id": lease.lease_id, "expires_at_ms": round(lease.expires_at * 1000)}))
+            at, expires_at_ms = {"wan_idx": lease.wan_idx, "port": lease.port}, round(lease.expires_at * 1000)
+            print_json(namespace=pool.namespace, **at, lease_id=lease.lease_id, expires_at_ms=expires_at_ms)
         else:
             print(f"{lease.port} {lease.lease_id}")
     return DONE
@@ -102,8 +101,8 @@ def renew(options: argparse.Namespace) -> int:
         except LeaseLost as error:
             ended, said = error.reason, _how(error.reason)
         if options.json:
-            facts = {"schema": 1, "namespace": operator.namespace, "wan_idx": wan_idx, "port": port}
-            print(json.dumps({**facts, "renewed": ended is None, "expires_at_ms": expires_at_ms, "ended": ended}))
+            at, renewed = {"wan_idx": wan_idx, "port": port}, ended is None
+            print_json(namespace=operator.namespace, **at, renewed=renewed, expires_at_ms=expires_at_ms, ended=ended)
         else:
             print(f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {said}")
     return DONE if ended is None else NO
@@ -116,8 +115,7 @@ def release(options: argparse.Namespace) -> int:
         told = operator.release(wan_idx, port, lease_id, used=not options.unused, closed=options.closed)
         ours = told in OURS
         if options.json:
-            facts = {"schema": 1, "namespace": operator.namespace, "wan_idx": wan_idx, "port": port}
-            print(json.dumps({**facts, "released": ours, "ended": told}))
+            print_json(namespace=operator.namespace, wan_idx=wan_idx, port=port, released=ours, ended=told)
         else:
             print(f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {_how(told)}")
     return DONE if ours else NO
@@ -157,8 +155,7 @@ def revoke(options: argparse.Namespace) -> int:
                     if not options.json:
                         print(one_line(f"port {lease.port} of WAN {wan_idx}, held by {lease.holder}: {one['ended']}"))
         if options.json:
-            facts = {"schema": 1, "namespace": operator.namespace, "dry_run": options.dry_run, "leases": ended}
-            print(json.dumps(facts))
+            print_json(namespace=operator.namespace, dry_run=options.dry_run, leases=ended)
         else:
             did = "would end" if options.dry_run else "ended; their ports cool, and their holders learn it soon"
             print(f"{counted(len(ended), 'lease')} (namespace {operator.namespace!r}) {did}")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 
-from redis_wanpool.cli.verb import add_verb
+from redis_wanpool.cli.verb import add_verb, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.protocol.scripts import Script, names, script
 
@@ -28,7 +27,7 @@ def lua(options: argparse.Namespace) -> int:
         found = [script(name) for name in names()]
         if options.json:
             rows = [{"name": one.name, "sha1": one.sha, "what": first_sentence(one)} for one in found]
-            print(json.dumps({"schema": 1, "scripts": rows}))
+            print_json(scripts=rows)
             return 0
         width = max(len(one.name) for one in found)
         print("\n".join(f"{one.name:{width}}  {one.sha}  {first_sentence(one)}" for one in found))
@@ -37,7 +36,7 @@ def lua(options: argparse.Namespace) -> int:
         raise InvalidValue(f"no script {options.name!r}; there are {', '.join(names())}")
     one = script(options.name)
     if options.json:
-        print(json.dumps({"schema": 1, "name": one.name, "sha1": one.sha, "source": one.source}))
+        print_json(name=one.name, sha1=one.sha, source=one.source)
         return 0
     lines = one.source.splitlines()
     width = len(str(len(lines)))

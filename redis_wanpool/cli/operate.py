@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from redis_wanpool.cli.verb import add_verb, choose_wans, operator_of
+from redis_wanpool.cli.verb import add_verb, choose_wans, operator_of, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.wan import port_list, ports_text
 from redis_wanpool.terminal.format import counted, one_line
@@ -72,7 +71,7 @@ def _set_state(options: argparse.Namespace, state: str) -> int:
         seen = operator.snapshots(wans).values()
         if options.json:
             rows = [{"wan_idx": wan.wan_idx, "state": wan.state, "leased": wan.leased} for wan in seen]
-            print(json.dumps({"schema": 1, "namespace": operator.namespace, "wans": rows}))
+            print_json(namespace=operator.namespace, wans=rows)
             return 0
         for wan in seen:
             leases = counted(wan.leased, "lease")
@@ -97,7 +96,7 @@ def _move(options: argparse.Namespace, verb: str, notes: dict[str, str]) -> int:
                 for wan_idx, places in moved.items()
                 for port, place in places.items()
             ]
-            print(json.dumps({"schema": 1, "namespace": operator.namespace, "ports": rows}))
+            print_json(namespace=operator.namespace, ports=rows)
             return 0
         for wan_idx, places in moved.items():
             for was in sorted(set(places.values())):
@@ -112,8 +111,7 @@ def resize(options: argparse.Namespace) -> int:
     with operator_of(options) as operator:
         leaving = operator.resize(options.wan, ports)
         if options.json:
-            facts = {"schema": 1, "namespace": operator.namespace, "wan_idx": options.wan, "ports": ports}
-            print(json.dumps({**facts, "leaving": leaving}))
+            print_json(namespace=operator.namespace, wan_idx=options.wan, ports=ports, leaving=leaving)
             return 0
         print(f"WAN {options.wan} (namespace {operator.namespace!r}): {ports}")
         if leaving:
@@ -137,7 +135,7 @@ def remove(options: argparse.Namespace) -> int:
             if not options.json:
                 print(f"WAN {wan_idx} (namespace {operator.namespace!r}) is removed; it had {claims.get(wan_idx)}")
         if options.json:
-            print(json.dumps({"schema": 1, "namespace": operator.namespace, "removed": removed}))
+            print_json(namespace=operator.namespace, removed=removed)
         else:
             print("the router may know old connections of these ports: use them anew after its timeout (cool-down)")
     return 0
@@ -150,8 +148,7 @@ def reap(options: argparse.Namespace) -> int:
         if options.json:
             names = ("id", "host", "pid", "program", "verdict", "why", "ports")
             rows = [{name: getattr(one, name) for name in names} for one in seen]
-            facts = {"schema": 1, "namespace": operator.namespace, "dry_run": options.dry_run, "ports": count}
-            print(json.dumps({**facts, "holders": rows}))
+            print_json(namespace=operator.namespace, dry_run=options.dry_run, ports=count, holders=rows)
             return 0
         for one in sorted(seen, key=lambda one: (one.verdict, one.id)):
             print(one_line(f"{one.verdict:8} {one.id}  {one.program}: {one.why}"))

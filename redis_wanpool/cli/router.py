@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import sys
 from pathlib import Path
 
-from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of
+from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.wan import ports_text
 from redis_wanpool.routers import Range, Site, Uplink, checked_word, largest_gap, linux, ranges_of, vendors
@@ -91,9 +90,14 @@ def _others(text: str, pools: list[Range]) -> Range:
 
 
 def _show(options: argparse.Namespace, namespace: str, text: str) -> int:
-    facts = {"schema": 1, "namespace": namespace, "format": options.format}
+    def show(name: str, shown: str) -> None:
+        if options.json:
+            print_json(namespace=namespace, format=options.format, **{name: shown})
+        else:
+            print(shown, end="")
+
     if options.diff is None:
-        print(json.dumps({**facts, "text": text}) if options.json else text, end="\n" if options.json else "")
+        show("text", text)
         return DONE
     try:
         old = sys.stdin.read() if str(options.diff) == "-" else options.diff.read_text(encoding="utf-8")
@@ -101,5 +105,5 @@ def _show(options: argparse.Namespace, namespace: str, text: str) -> int:
         raise InvalidValue(f"--diff {options.diff}: {error}") from None
     changes = difflib.unified_diff(old.splitlines(), text.splitlines(), str(options.diff), "now", lineterm="")
     diff = "".join(f"{line}\n" for line in changes)
-    print(json.dumps({**facts, "diff": diff}) if options.json else diff, end="\n" if options.json else "")
+    show("diff", diff)
     return NO if diff else DONE

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from redis_wanpool.cli.verb import add_verb
+from redis_wanpool.cli.verb import add_verb, print_json
 from redis_wanpool.transport import embedded as server
 
 
@@ -28,8 +27,7 @@ def run(options: argparse.Namespace) -> int:
         ran = server.stop()
     seen = server.status()
     if options.json:
-        facts = {"running": seen.running, "url": seen.url, "folder": str(seen.folder), "version": seen.version}
-        print(json.dumps({"schema": 1, **facts}))
+        print_json(running=seen.running, url=seen.url, folder=str(seen.folder), version=seen.version)
     elif seen.running:
         print(f"running, version {seen.version}, at {seen.url}\ndata in {seen.folder}")
     elif ran:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from redis_wanpool import Operator
-from redis_wanpool.cli.verb import add_verb, operator_of
+from redis_wanpool.cli.verb import add_verb, operator_of, print_json
 from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.model.views import WanStatus
 from redis_wanpool.system.clock import boottime
@@ -90,7 +89,7 @@ def status(options: argparse.Namespace) -> int:
             pass  # there is nothing to show
         elif options.json:
             who = dict(zip(("networks", "holders"), _who(operator, seen.wans), strict=True))
-            print(json.dumps(document(operator, seen) | who))
+            print_json(**document(operator, seen), **who)
         else:
             print("\n".join(coloured(text, colour) for text, colour in overview(operator, seen)), flush=True)
             if any(wan.seen.leased for wan in seen.wans):
@@ -109,7 +108,6 @@ def _tell(troubles: dict[int, str]) -> None:
 
 def document(operator: Operator, seen: Seen) -> dict[str, Any]:
     return {
-        "schema": 1,
         "namespace": operator.namespace,
         "redis": seen.redis,
         "wans": [facts(wan) for wan in seen.wans],
@@ -259,7 +257,7 @@ def _follow(operator: Operator, every: float, *, as_json: bool) -> int:
             try:
                 seen = look_at_all(operator)
                 if as_json:
-                    print(json.dumps(document(operator, seen)), flush=True)
+                    print_json(**document(operator, seen))
                 else:
                     print("\n".join(text for text, _ in overview(operator, seen)), flush=True)
                     _tell(seen.troubles)

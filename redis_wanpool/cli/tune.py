@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from redis_wanpool import settings as config
-from redis_wanpool.cli.verb import DONE, NO, add_verb, operator_of
+from redis_wanpool.cli.verb import DONE, NO, add_verb, operator_of, print_json
 from redis_wanpool.doctor import wans
 from redis_wanpool.errors import InvalidValue, WanpoolError
 from redis_wanpool.model.wan import port_list, port_numbers, ports_text
@@ -134,7 +133,7 @@ def show(
             "time_wait": {"measured": measured, "connections": lingers.all, "of_the_pool": lingers.of_the_pool},
             "trouble": trouble or None,
         }
-        print(json.dumps({"schema": 1, **facts}))
+        print_json(**facts)
         return DONE
     print("\n".join(shown(system, settings)))
     print()
@@ -209,7 +208,7 @@ def plan_or_apply(
             "pending_restart": pending,
             "trouble": trouble or None,
         }
-        print(json.dumps({"schema": 1, **facts}))
+        print_json(**facts)
         return code
     if applied.done:
         print(
@@ -265,7 +264,7 @@ def undo(options: argparse.Namespace, system: System) -> int:
             "left": [_change(one) for one in undone.left],
             "pending_restart": pending,
         }
-        print(json.dumps({"schema": 1, **facts}))
+        print_json(**facts)
         return NO if undone.left else DONE
     for one in undone.done:
         print("\n".join(_lines(one)))

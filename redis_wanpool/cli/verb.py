@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 
 from redis_wanpool import Operator
@@ -67,3 +68,8 @@ def choose_wans(operator: Operator, chosen: Sequence[int] | None) -> list[int]:
             namespace=namespace,
         )
     return wans
+
+
+def print_json(**facts: object) -> None:
+    """Prints one document for programs, with the number of its schema."""
+    print(json.dumps({"schema": 1, **facts}), flush=True)

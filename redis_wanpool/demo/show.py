@@ -287,7 +287,9 @@ def judged(found: Verdict, visits: int) -> int:
 
 def _remove(namespace: str, backend: Backend) -> None:
     """Removes the namespace of the demo, and nothing else."""
-    for shard in backend.servers(backend.sync_client()):
+    client = backend.sync_client()
+    for shard in backend.servers(client):
         for pattern in (f"wanpool:{{{namespace}}}:*", f"wanpool:{{{namespace}:*}}:*"):
             for key in shard.scan_iter(match=pattern, count=1000):
                 shard.delete(key)
+    backend.hang_up(client)

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from redis_wanpool import PoolExhausted, WanPortPool
+from redis_wanpool import PoolExhausted, PortRejected, WanPortPool
 
 THREADS = 3
 
@@ -37,6 +37,8 @@ def _work(pool: WanPortPool, judge_port: int, wans: int, done: threading.Event) 
             _visit(pool, random.randrange(wans), judge_port)
         except PoolExhausted:
             _report("exhausted")
+        except PortRejected:
+            _report("rejected")
         except OSError as error:
             _report(errno.errorcode.get(error.errno or 0, type(error).__name__))
 

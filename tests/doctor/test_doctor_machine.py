@@ -15,13 +15,15 @@ import pytest
 from conftest import Server
 from tuned import FakeNetsh
 
-from redis_wanpool import WanPortPool
+from redis_wanpool import Operator
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding, linux, occupied, process, windows
 from redis_wanpool.doctor.examine import examine_machine, examine_redis
 from redis_wanpool.doctor.linux import LinuxFacts
 from redis_wanpool.doctor.occupied import Taken
 from redis_wanpool.doctor.process import ProcessFacts
 from redis_wanpool.doctor.windows import WindowsFacts
+from redis_wanpool.model.views import WanSnapshot
+from redis_wanpool.settings import settings
 from redis_wanpool.system.netsh import Excluded
 
 KERNEL = LinuxFacts(ephemeral=(32768, 60999), reserved="", timestamps=1, unprivileged=1024, boot_id=True, clock="tsc")
@@ -242,14 +244,15 @@ def test_what_netsh_does_not_tell_is_not_made_up() -> None:
 # -- this machine
 
 
-def examined(pool: WanPortPool) -> list[Finding]:
-    return examine_machine(pool, pool._engine.settings, examine_redis(pool, pool._engine.settings))
+def examined(operator: Operator, url: str) -> list[Finding]:
+    wanted = settings(url=url)
+    return examine_machine(operator, wanted, examine_redis(operator, wanted))
 
 
 def test_this_machine_is_examined_for_real(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     first, last = int(kernel[0]), int(kernel[1])
-    with WanPortPool(server.url) as pool, ExitStack() as stack:
+    with Operator(server.url) as operator, operator.pool() as pool, ExitStack() as stack:
         pool.define_wan(0, "24200-24209")
         pool.define_wan(1, f"{first}-{first + 9}")
         port = 24290
@@ -257,7 +260,7 @@ def test_this_machine_is_examined_for_real(server: Server, monkeypatch: pytest.M
         pool.define_wan(2, str(port))
         with pool.connect(0, squatter.getsockname()) as sock:
             leased = sock.getsockname()[1]
-            found = {one.code: one for one in examined(pool)}
+            found = {one.code: one for one in examined(operator, server.url)}
     assert found["kernel-ports"].severity == FAIL and f"{first}-{first + 9}" in found["kernel-ports"].seen
     assert f"({linux.RANGE} = {first} {last})" in found["kernel-ports"].seen
     program = psutil.Process().name()
@@ -270,27 +273,26 @@ def test_only_the_leases_of_wans_whose_ports_are_in_use_are_listed(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the doctor of a large site lists 60,000 leases to judge three sockets."""
-    with WanPortPool(server.url) as pool, socket.create_server(("127.0.0.1", 0)) as squatter:
+    with Operator(server.url) as operator, socket.create_server(("127.0.0.1", 0)) as squatter:
         port = squatter.getsockname()[1]
-        pool.define_wan(0, str(port))
-        pool.define_wan(1, "1024-1033")
+        operator.define_wan(0, str(port))
+        operator.define_wan(1, "1024-1033")
         listed: list[int] = []
-        snapshot = pool.protocol.snapshot
+        snapshot = operator.snapshot
 
-        def noting(wan_idx: int, *, leases: bool = False) -> Any:
+        def noting(wan_idx: int, *, leases: bool = False) -> WanSnapshot:
             listed.extend([wan_idx] if leases else [])
             return snapshot(wan_idx, leases=leases)
 
-        monkeypatch.setattr(pool.protocol, "snapshot", noting)
-        found = {one.code: one for one in examined(pool)}
+        monkeypatch.setattr(operator, "snapshot", noting)
+        found = {one.code: one for one in examined(operator, server.url)}
     assert f"{port} listening" in found["occupied"].seen
     assert listed == [0]
 
 
 def test_another_system_is_told_as_not_examined(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    with WanPortPool(server.url) as pool:
-        pool.define_wan(0, "24200-24209")
-        pool.snapshot(0)
+    with Operator(server.url) as operator:
+        operator.define_wan(0, "24200-24209")
         monkeypatch.setattr(sys, "platform", "sunos5")
-        found = examined(pool)
+        found = examined(operator, server.url)
     assert any(one.code == "unseen" and "sunos5" in one.seen for one in found)
