@@ -115,7 +115,7 @@ def is_private(name: str) -> bool:
 
 @cache
 def private_names(folder: str) -> frozenset[str]:
-    """The private names that a folder's modules define, in themselves, in their classes, and of their objects."""
+    """The private names that a folder's modules define, and those that their objects have, inherited ones too."""
     found: set[str] = set()
     for module in modules():
         if room(module) == folder:
@@ -124,7 +124,7 @@ def private_names(folder: str) -> frozenset[str]:
                     found.add(node.name)
                 elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     found.add(node.id)
-                elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_self(node.value):
+                elif isinstance(node, ast.Attribute) and is_self(node.value):
                     found.add(node.attr)
     return frozenset(filter(is_private, found))
 
@@ -148,16 +148,7 @@ def private_uses(module: str) -> Iterator[str]:
                 yield f"{path_of(module).relative_to(PACKAGE)}:{node.lineno}: {node.module}.{alias.name}"
 
 
-STILL = pytest.mark.xfail(strict=True, reason="the engine's objects are not what a pool has yet, but what it is")
-
-
-@pytest.mark.parametrize(
-    "folder",
-    [
-        pytest.param(name, marks=STILL) if name in ("aio", "http", "sync") else name
-        for name in sorted({room(name) for name in modules()})
-    ],
-)
+@pytest.mark.parametrize("folder", sorted({room(name) for name in modules()}))
 def test_no_folder_uses_what_another_keeps_to_itself(folder: str) -> None:
     assert not [use for module in modules() if room(module) == folder for use in private_uses(module)]
 

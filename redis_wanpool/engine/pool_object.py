@@ -10,8 +10,23 @@ from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.wan import checked_seconds
 from redis_wanpool.protocol import Protocol
-from redis_wanpool.settings import settings
+from redis_wanpool.settings import Settings, settings
 from redis_wanpool.transport.backend import Backend, given_client
+
+
+def backend_of(settled: Settings, url: str | None, client: Any, connect_timeout: float, *, blocking: bool) -> Backend:
+    """The Redis that these arguments mean.
+
+    Raises:
+        InvalidValue: they contradict each other, or one cannot be.
+    """
+    if client is not None and url is not None:
+        raise InvalidValue("give a url or a client, not both")
+    return Backend(
+        None if client is not None else settled.url,
+        client=given_client(client, blocking=blocking),
+        timeout=checked_seconds("connect_timeout", connect_timeout, 0.001),
+    )
 
 
 class PoolObject:
@@ -45,17 +60,10 @@ class PoolObject:
             min_replicas=min_replicas,
             fsync=fsync,
         )
-        if client is not None and url is not None:
-            raise InvalidValue("give a url or a client, not both")
-        backend = Backend(
-            None if client is not None else settled.url,
-            client=given_client(client, blocking=self.blocking),
-            timeout=checked_seconds("connect_timeout", connect_timeout, 0.001),
-        )
         self._on_lost = on_lost
         self._engine = Engine(
             settled,
-            backend,
+            backend_of(settled, url, client, connect_timeout, blocking=self.blocking),
             make_lease=self._make_lease,
             on_lost=self._tell_loss,
             reaps=bool(reap),
