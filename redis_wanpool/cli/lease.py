@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 
 from redis_wanpool import ANY
 from redis_wanpool.cli.leases import add_filters, wanted
 from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of, print_json
 from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.lease import CLOSED, OURS, SAID
-from redis_wanpool.model.wan import checked_port, port_numbers, ports_text
+from redis_wanpool.model.wan import checked_lease_id, port_numbers, ports_text
 from redis_wanpool.terminal.format import counted, iso, one_line, seconds_of
-
-_LEASE_ID = re.compile(r"[!-~]+:\d+:[!-~]+/[A-Za-z0-9_-]+")
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,12 +67,6 @@ def _of_one(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("lease_id", metavar="LEASE_ID", help="as acquire printed it")
 
 
-def _checked(options: argparse.Namespace) -> tuple[int, str]:
-    if not _LEASE_ID.fullmatch(options.lease_id):
-        raise InvalidValue(f"LEASE_ID {options.lease_id!r}: give it as acquire printed it, behind the port")
-    return checked_port(options.port), str(options.lease_id)
-
-
 def acquire(options: argparse.Namespace) -> int:
     ttl, wait = seconds_of("--ttl", options.ttl), seconds_of("--wait", options.wait)
     with operator_of(options) as operator, operator.pool() as pool:
@@ -91,7 +82,7 @@ def acquire(options: argparse.Namespace) -> int:
 
 
 def renew(options: argparse.Namespace) -> int:
-    (port, lease_id), ttl = _checked(options), seconds_of("--ttl", options.ttl)
+    port, lease_id, ttl = options.port, checked_lease_id(options.lease_id), seconds_of("--ttl", options.ttl)
     with operator_of(options) as operator:
         wan_idx = operator.wan_of(port)
         expires_at_ms, ended = None, None
@@ -109,7 +100,7 @@ def renew(options: argparse.Namespace) -> int:
 
 
 def release(options: argparse.Namespace) -> int:
-    port, lease_id = _checked(options)
+    port, lease_id = options.port, checked_lease_id(options.lease_id)
     with operator_of(options) as operator:
         wan_idx = operator.wan_of(port)
         told = operator.release(wan_idx, port, lease_id, used=not options.unused, closed=options.closed)

@@ -40,15 +40,15 @@ def add_verb(
 
 
 def operator_of(options: argparse.Namespace, *, allow_unsafe: bool = False) -> Operator:
-    """Who asks, with the Redis and the namespace that the options say."""
+    """An Operator on the Redis and the namespace that the options name."""
     return Operator(options.url, namespace=options.namespace, allow_unsafe=allow_unsafe)
 
 
 def choose_wans(operator: Operator, chosen: Sequence[int] | None) -> list[int]:
-    """Those that were asked for, or all of the namespace.
+    """The WANs that were asked for, each once; None: all of the namespace.
 
     Raises:
-        WanNotDefined: there is none, or not each of those.
+        WanNotDefined: one of them is not defined, or there is none.
     """
     known, namespace = operator.wans(), operator.namespace
     wans = list(dict.fromkeys(known if chosen is None else chosen))

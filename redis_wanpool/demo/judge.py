@@ -74,7 +74,7 @@ def _end(visit: Visit) -> float:
 
 
 class Judge:
-    """The server, in a thread of its own."""
+    """The server, in its own thread."""
 
     def __init__(self) -> None:
         self.visits: list[Visit] = []

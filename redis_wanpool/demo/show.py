@@ -95,7 +95,7 @@ class Crew:
 
 
 def show(url: str | None, seconds: float, log: Path | None) -> int:
-    """Runs the demo in a namespace of its own, which it removes, and judges it; its exit code."""
+    """Runs the demo in a new namespace, judges it, and removes the namespace; returns the exit code."""
     ran_before = embedded.status().running if sys.platform != "win32" else True
     given = settings(url=url).url
     try:
@@ -274,7 +274,7 @@ class Show:
 
 
 def judged(found: Verdict, visits: int) -> int:
-    """Prints what is wrong with so many visits; the exit code."""
+    """Prints what is wrong with the visits; returns the exit code."""
     for finding in [*found.double, *found.fence, *found.wrong_port]:
         print(f"FAILED: {finding}")
     if not visits:

@@ -200,27 +200,29 @@ class WanStatus:
     frees: tuple[int, ...]
     """how many ports are free to all after each time that was asked for, if running leases go on and none is granted"""
     rest: float
-    """seconds, of the asking network"""
+    """seconds before the asking network may have a port again"""
 
     @property
     def pace(self) -> float:
-        """Grants a second of late."""
+        """Grants a second, recently."""
         return self.seen.pace
 
     @property
     def hold(self) -> float:
-        """Seconds that a lease lasts in the mean, by Little's law; 0 if nothing goes on."""
+        """Mean seconds that a lease lasts, by Little's law; 0 if nothing is granted."""
         return self.seen.leased / self.pace if self.pace else 0.0
 
     def sustains(self, wait: float) -> float | None:
-        """Leases a second that its ports carry when each waits so many seconds between two; None: any number."""
+        """Leases a second that its ports carry if each waits `wait` seconds between two; None: any number."""
         each = self.hold + wait
         return self.seen.total / each if each else None
 
     @property
     def for_one_network(self) -> float | None:
+        """The same if its ports stay with their network."""
         return self.sustains(self.rest)
 
     @property
     def between_networks(self) -> float | None:
+        """The same if its ports change networks."""
         return self.sustains(max(self.rest, int(self.seen.config["cooldown_ms"]) / 1000))

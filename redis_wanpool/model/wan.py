@@ -14,6 +14,7 @@ LONGEST_TTL = 86_400.0
 MOST_PORTS_A_CALL = 1_000
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NETWORK = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
+_LEASE_ID = re.compile(r"[!-~]+:\d+:[!-~]+/[A-Za-z0-9_-]+")
 _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
@@ -41,6 +42,14 @@ def checked_wan(value: object) -> int:
 
 def checked_port(value: object) -> int:
     return checked_integer("port", value, 1, 65_535)
+
+
+def checked_lease_id(value: object) -> str:
+    if isinstance(value, str) and _LEASE_ID.fullmatch(value):
+        return value
+    raise InvalidValue(
+        f"lease_id {value!r}: give it as the lease has it, or as wanpool acquire printed it behind the port"
+    )
 
 
 def checked_seconds(name: str, value: object, least: float = 0.0, most: float = LONGEST_TTL) -> float:

@@ -12,12 +12,7 @@ from redis_wanpool.engine.pool_object import backend_of
 from redis_wanpool.errors import PoolClosed, WanpoolError
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.views import LeasePage, ListedLease, PortSeen, WanSnapshot, WanStatus
-from redis_wanpool.model.wan import (
-    checked_port,
-    checked_seconds,
-    checked_wan,
-    milliseconds,
-)
+from redis_wanpool.model.wan import checked_port, checked_seconds, checked_wan, milliseconds
 from redis_wanpool.protocol import Ask, Conversation, Protocol
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.steps import T
@@ -195,7 +190,7 @@ class Observer:
 
         Args:
             wan_idx: the WAN.
-            within: only those that end within so many seconds, unless they are renewed.
+            within: only those that end within this many seconds, unless they are renewed.
         """
         return chain.from_iterable(self.lease_pages(wan_idx, within=within))
 
@@ -219,7 +214,7 @@ class Observer:
         return self._all_of(wans, self._protocol.census)
 
     def holders(self) -> list[Holder]:
-        """Returns the processes that have leased ports of late, on all machines."""
+        """Returns the processes that lease ports, or did within a day, on all machines."""
         return self._run(self._protocol.all_holders())
 
     def holder_of(self, lease: PortSeen | ListedLease) -> Holder | None:

@@ -13,6 +13,7 @@ from redis_wanpool.model.views import ListedLease
 from redis_wanpool.model.wan import (
     WanDefinition,
     WanOptions,
+    checked_lease_id,
     checked_port,
     checked_wan,
     port_list,
@@ -26,7 +27,7 @@ from redis_wanpool.sync.pool import WanPortPool
 
 
 class Operator(Observer):
-    """Looks at the WANs of a namespace and changes them, whoever leases their ports.
+    """Looks at the WANs of a namespace and changes them, also the leases of other processes.
 
     It is no holder, leases nothing, and starts no thread that outlives a call. The WANs of the configuration are left
     as they are.
@@ -37,7 +38,7 @@ class Operator(Observer):
         client: a redis.Redis to use instead of a URL.
         connect_timeout: seconds to wait for Redis, for a connection and for each answer.
         allow_eviction: whether to work on a Redis that may evict any key.
-        allow_unsafe: whether to work on any Redis, also one that cannot keep the promises, as an examiner does.
+        allow_unsafe: whether to work on any Redis, also one that cannot keep the promises, to examine it.
 
     Every method may raise BackendUnavailable, if Redis does not answer or refuses; and at first UnsafeRedis.
     """
@@ -150,7 +151,7 @@ class Operator(Observer):
         return self._run(self._protocol.revoke(checked_wan(wan_idx), pairs))
 
     def renew(self, wan_idx: int, port: int, lease_id: str, ttl: float) -> float:
-        """Prolongs a lease of anybody who knows its lease_id to `ttl` seconds from now, if that is later.
+        """Prolongs a lease, by its lease_id, to `ttl` seconds from now, if that is later than it would end.
 
         Returns:
             When it expires then, in seconds since 1970 by the server's clock.
@@ -158,7 +159,8 @@ class Operator(Observer):
         Raises:
             LeaseLost: it has ended; `reason` says how, and is "gone" if Redis knows nothing of it.
         """
-        told = self._run(self._protocol.renew_by_id(checked_wan(wan_idx), checked_port(port), lease_id, ttl))
+        lease = checked_wan(wan_idx), checked_port(port), checked_lease_id(lease_id)
+        told = self._run(self._protocol.renew_by_id(*lease, ttl))
         if isinstance(told, int):
             return told / 1000
         raise LeaseLost(
@@ -169,7 +171,7 @@ class Operator(Observer):
         )
 
     def release(self, wan_idx: int, port: int, lease_id: str, *, used: bool = True, closed: str = "fin") -> str:
-        """Gives back a lease of anybody who knows its lease_id.
+        """Gives back a lease, by its lease_id.
 
         Args:
             wan_idx: the WAN.
@@ -182,8 +184,8 @@ class Operator(Observer):
             How it ended, now or before: "released", as it was closed, "unused", "expired", ..., or "gone" if Redis
             knows nothing of it.
         """
-        word = release_word(used, closed)
-        return self._run(self._protocol.release_by_id(checked_wan(wan_idx), checked_port(port), lease_id, word))
+        lease = checked_wan(wan_idx), checked_port(port), checked_lease_id(lease_id)
+        return self._run(self._protocol.release_by_id(*lease, release_word(used, closed)))
 
     def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:
         """Takes back what dead processes of this machine held, as `WanPortPool.reap` does."""

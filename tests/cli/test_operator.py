@@ -292,7 +292,7 @@ class TestShell:
             (["acquire", "--wan", "0", "--ttl", "soon"], 2, "--ttl 'soon'"),
             (["acquire", "--wan", "7", "--ttl", "9"], 1, "WAN 7"),
             (["acquire", "--port", "20000", "--ttl", "9"], 2, "needs one WAN"),
-            (["release", "20000", "x"], 2, "LEASE_ID 'x'"),
+            (["release", "20000", "x"], 2, "lease_id 'x'"),
             (["release", "1", "h:0:detached/aaaaaaaaaaaaaaaa"], 1, "belongs to no WAN"),
             (["renew", "20000", "h:0:detached/aaaaaaaaaaaaaaaa", "--ttl", "2h"], 2, "0.5 to 60"),
             (["revoke"], 2, "whose leases"),

@@ -224,6 +224,8 @@ class TestStaysOut:
         (lambda one: one.define_wan(2, "22000", cooldown=-1), "cooldown"),
         (lambda one: one.renew(0, 20000, "h:1:x/y", 0), "ttl"),
         (lambda one: one.release(0, 20000, "h:1:x/y", closed="shut"), "closed"),
+        (lambda one: one.release(0, 20000, "x"), "lease_id"),
+        (lambda one: one.renew(0, 20000, "1:x", 60), "lease_id"),
     ],
 )
 def test_values_that_cannot_be_are_refused(operator: Operator, call: Callable[[Operator], Any], match: str) -> None:
