@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server, wait_for
 from faces import make
+from private_server import Server
+from waiting import wait_for
 
 from redis_wanpool import (
     BackendUnavailable,

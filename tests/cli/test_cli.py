@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wanpool
+from command_line import wanpool
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli import _parser, main

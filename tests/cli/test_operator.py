@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import age_wan, wait_for, wanpool
+from by_hand import age_wan
+from command_line import wanpool
+from waiting import wait_for
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli import main, run

@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server, age_wan, wait_for, wanpool
+from by_hand import age_wan
+from command_line import wanpool
+from private_server import Server
+from waiting import wait_for
 
 from redis_wanpool import PoolExhausted, PortUnavailable, WanPortPool
 from redis_wanpool.cli import main

@@ -15,8 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import wait_for
 from tuned import BOOTED, FakeNetsh, linux_machine, windows_machine
+from waiting import wait_for
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli import main, optimizer

@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import wait_for, wanpool
+from command_line import wanpool
+from waiting import wait_for
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli import main

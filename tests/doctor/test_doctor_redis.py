@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import Server, wait_for, wanpool
+from command_line import wanpool
+from private_server import Server
+from waiting import wait_for
 
 import redis_wanpool.doctor
 from redis_wanpool import WanPortPool

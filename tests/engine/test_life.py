@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_for
+from waiting import wait_for
 
 from redis_wanpool import WanPortPool
 

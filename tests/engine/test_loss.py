@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 from blackhole import BlackHole
-from conftest import check_invariant, wait_for
 from faces import make
+from invariant import check_invariant
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, LeaseLost, WanpoolError, WanPortPool
 from redis_wanpool.engine.ticker import Background

@@ -15,8 +15,9 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import run_script, wait_for
+from by_hand import run_script
 from holds import shifted
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, LeaseLost, WanPortPool
 from redis_wanpool.engine import reaper

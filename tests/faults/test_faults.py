@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LONG, SEED, SERVERS, check_invariant, start_server, wait_for
+from chance import LONG, SEED
 from history import read, violations
+from invariant import check_invariant
+from private_server import SERVERS, start_server
+from waiting import wait_for
 from worker import COOLDOWN, REST, TTL
 
 from redis_wanpool import WanPortPool

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SERVERS, Server, check_invariant, wait_for
 from faces import Loop, make
+from invariant import check_invariant
+from private_server import SERVERS, Server
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, LeaseLost, PoolExhausted
 

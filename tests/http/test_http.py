@@ -20,8 +20,9 @@ import pytest
 import requests
 import trustme
 import urllib3
-from conftest import run_script, wait_for
+from by_hand import run_script
 from faces import Loop
+from waiting import wait_for
 from web import Web
 
 from redis_wanpool import ANY, AsyncWanPortPool, InvalidValue, LeaseLost, PoolExhausted, WanPortPool

@@ -21,7 +21,7 @@ import pytest
 import requests
 import trustme
 import urllib3
-from conftest import wait_for
+from waiting import wait_for
 from web import Web
 
 from redis_wanpool import AsyncWanPortPool, InvalidValue, WanPortPool

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_for
 from crowd import Crowd
 from faces import Loop, make
 from nodes import Place
 from sentinels import DETECTION, SERVICE, Watch, watch  # noqa: F401  # a fixture
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, InGrace, WanPortPool
 from redis_wanpool.system.clock import boottime

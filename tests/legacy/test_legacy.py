@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import heard, wait_for, wanpool
+from by_hand import heard
+from command_line import wanpool
+from waiting import wait_for
 
 from redis_wanpool import PoolClosed, WanDraining, WanNotDefined, WanPortPool
 from redis_wanpool.legacy import port_allocator, wan_port_pool

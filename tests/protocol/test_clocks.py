@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
 from holds import Hold, check_no_overlap, shifted
+from private_server import Server
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.system.clock import boottime

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SERVERS, Server, check_invariant, run_script, wait_for
+from by_hand import run_script
 from faces import make
+from invariant import check_invariant
+from private_server import SERVERS, Server
+from waiting import wait_for
 
 from redis_wanpool import ANY, InGrace, InvalidValue, LeaseLost, PoolExhausted, WanMismatch, WanNotDefined
 from redis_wanpool.system.clock import boottime

@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import check_invariant, run_script, wait_for
+from by_hand import run_script
+from invariant import check_invariant
+from waiting import wait_for
 
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InGrace, LeaseLost, WanPortPool
 from redis_wanpool.system.clock import boottime
@@ -236,7 +238,7 @@ class TestUnreachable:
 
 
 def test_a_restart_of_a_durable_server_loses_no_lease(tmp_path: Any) -> None:
-    from conftest import SERVERS, Server
+    from private_server import SERVERS, Server
 
     server = Server(SERVERS[0], tmp_path)
     server.stop()

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LONG, SEED, SERVERS, Server, age_wan, check_invariant, run_script, wait_for
+from by_hand import age_wan, run_script
+from chance import LONG, SEED
 from faces import Blocking, Loop, make
+from invariant import check_invariant
+from private_server import SERVERS, Server
 from proxy import KINDS, Proxy
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, LeaseLost, PoolExhausted
 

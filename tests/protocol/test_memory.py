@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import SEED, SERVERS, Server, check_invariant, wait_for
+from chance import SEED
 from faces import make
+from invariant import check_invariant
+from private_server import SERVERS, Server
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, PoolExhausted, PortRejected, UnsafeRedis, WanpoolError
 from redis_wanpool.sockets import leased as sockets

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from conftest import run_script, wait_for
+from by_hand import run_script
+from waiting import wait_for
 
 from redis_wanpool import AsyncWanPortPool, PoolClosed, PoolExhausted, PortUnavailable, WanPortPool
 from redis_wanpool.engine.wakeups import Wakeups

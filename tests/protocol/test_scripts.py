@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from conftest import NAMESPACE_SCRIPTS, UNTIMED, age_wan, heard, run_script, wait_for
+from by_hand import NAMESPACE_SCRIPTS, UNTIMED, age_wan, heard, run_script
 from faces import Loop, make
+from waiting import wait_for
 
 from redis_wanpool import PoolExhausted
 from redis_wanpool.protocol import scripts

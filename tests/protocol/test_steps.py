@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SERVERS, Server, check_invariant, wait_for
 from holds import Hold, check_no_overlap, hold, shifted, use
+from invariant import check_invariant
+from private_server import SERVERS, Server
+from waiting import wait_for
 
 from redis_wanpool import LeaseLost, PoolExhausted, WanpoolError, WanPortPool
 from redis_wanpool.system.clock import boottime

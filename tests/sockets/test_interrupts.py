@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from conftest import Server, wait_for
+from private_server import Server
+from waiting import wait_for
 
 import redis_wanpool
 from redis_wanpool import AsyncWanPortPool, WanPortPool

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 import trustme
-from conftest import run_script, wait_for
+from by_hand import run_script
+from waiting import wait_for
 
 from redis_wanpool import (
     ANY,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import wait_for
 from nodes import Node, Place, free_ports
+from waiting import wait_for
 
 SERVICE = "wanpool"
 DETECTION = 2.0
@@ -132,7 +132,7 @@ class Watch:
 
 @pytest.fixture
 def watch(tmp_path: Path) -> Iterator[Watch]:
-    from conftest import SERVERS
+    from private_server import SERVERS
 
     watch = Watch(SERVERS[0], tmp_path)
     yield watch

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server, age_wan, wait_for
+from by_hand import age_wan
+from private_server import Server
 from sentinels import free_ports
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, PoolExhausted, PortNotInRange, WanPortPool
 from redis_wanpool.cli import main

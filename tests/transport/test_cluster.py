@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 import redis
 from clusters import SHARDS, Shards
-from conftest import SERVERS, check_invariant, wait_for, wanpool
+from command_line import wanpool
 from faces import Loop, make
+from invariant import check_invariant
 from nodes import Node, Place, free_pairs
+from private_server import SERVERS
 from redis.crc import key_slot
+from waiting import wait_for
 
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InGrace, InvalidValue, UnsafeRedis, WanPortPool
 from redis_wanpool.engine.fanout import side_by_side, side_by_side_async

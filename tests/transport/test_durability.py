@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from conftest import SERVERS, Server, check_invariant, heard, wait_for
+from by_hand import heard
 from faces import Loop, make
+from invariant import check_invariant
+from private_server import SERVERS, Server
 from proxy import Proxy
 from sentinels import free_ports
+from waiting import wait_for
 
 from redis_wanpool import ANY, BackendUnavailable, InvalidValue, UnsafeRedis, WanPortPool
 from redis_wanpool.model.durability import Durability

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import redis
 import servers
-from conftest import wait_for, wanpool
+from command_line import wanpool
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, UnsafeRedis, WanPortPool
 from redis_wanpool.system import signals

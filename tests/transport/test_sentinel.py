@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import redis.asyncio.sentinel
 import redis.sentinel
-from conftest import SERVERS, wait_for, wanpool
+from command_line import wanpool
 from faces import Loop, make
+from private_server import SERVERS
 from sentinels import SERVICE, Watch, watch  # noqa: F401  # a fixture
+from waiting import wait_for
 
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InvalidValue, WanPortPool
 from redis_wanpool.errors import public_url

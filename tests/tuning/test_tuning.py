@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LONG, SEED
+from chance import LONG, SEED
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from tuned import BOOTED, FakeNetsh, MemoryRegistry, linux_machine, stands, windows_machine
