@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from by_hand import age_wan
 from command_line import wanpool
-from waiting import wait_for
+from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli import main, run
@@ -493,7 +493,7 @@ class TestRun:
         assert process.returncode == 7 and pool.snapshot(0).leased == 0
 
     def test_ends_the_command_when_the_lease_is_lost(self, started: Any, pool: WanPortPool, operator: Operator) -> None:
-        process = started("--ttl", "1")
+        process = started("--ttl", str(KEPT_TTL))
         port = process.stdout.readline().split()[1]
         assert process.stdout.readline() == "ready\n"
         operator("revoke", port)

@@ -439,7 +439,7 @@ from redis_wanpool import WanPortPool
 from redis_wanpool.transport import exchange as wire
 pool = WanPortPool(sys.argv[1], namespace="test", rest=0)
 pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600)
-pool.acquire_many(0, 3, ttl=0.6)
+pool.acquire_many(0, 3, ttl=5)
 def die(client, request, durability):
     connection = client.connection_pool.get_connection()
     connection.send_packed_command([request])

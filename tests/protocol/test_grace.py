@@ -143,7 +143,7 @@ class TestBegin:
         forgetful.restart()
         with pytest.raises(InGrace) as caught:
             pool.acquire(0)
-        assert caught.value.retry_after > TTL + MARGIN - 1
+        assert caught.value.retry_after > TTL + MARGIN - 15, "and not 20 s less"
 
     def test_who_waits_is_served_when_it_is_over(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
         pool = pool_of("here")
@@ -503,10 +503,10 @@ class TestReplicas:
     def test_one_on_which_nothing_happened_for_long_is_asked_twice(self, replicated: Callable[[], Server]) -> None:
         """It may have been stopped, and find out only after the first request that another took its place."""
         pool = make("sync", None, self.primary.url, namespace="test", rest=0)
-        pool.define_wan(0, "20000-20001", on_failover="grace", failover_margin=MARGIN)
+        pool.define_wan(0, "20000-20001", on_failover="grace", failover_margin=60)
         pool.close()
         admin = self.primary.admin
-        long_ago = int(admin.hget(f"{PREFIX}config", "seen_ms")) - round(1000 * MARGIN) - 1_000
+        long_ago = int(admin.hget(f"{PREFIX}config", "seen_ms")) - 61_000
 
         def asked(again: str = "", *, quiet: bool = True) -> str:
             if quiet:

@@ -20,7 +20,7 @@ from redis_wanpool import BackendUnavailable, LeaseLost, PoolExhausted
 
 PREFIX = "wanpool:{test:0}:"
 OPERATIONS = max(350, round(350 * LONG))
-PORTS, TTL, PATIENCE = 24, 4.0, 0.4
+PORTS, TTL, PATIENCE = 24, 6.0, 1.0
 TROUBLE = 0.2
 RARELY = 0.01
 """silence costs PATIENCE each time"""

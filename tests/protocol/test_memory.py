@@ -16,7 +16,7 @@ from chance import SEED
 from faces import make
 from invariant import check_invariant
 from private_server import SERVERS, Server
-from waiting import wait_for
+from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import BackendUnavailable, PoolExhausted, PortRejected, UnsafeRedis, WanpoolError
 from redis_wanpool.sockets import leased as sockets
@@ -203,7 +203,7 @@ class TestFull:
     """With noeviction and all memory taken, leases are kept and given back as ever, and new ones refused."""
 
     def test_running_leases_live_on(self, small: Server, pool_of: Callable[..., Any], face: str) -> None:
-        pool = pool_of(face, "20000-20009", lease_ttl=1)
+        pool = pool_of(face, "20000-20009", lease_ttl=KEPT_TTL)
         leases = pool.acquire_many(0, 3)
         fill(small)
         first = [lease.expires_at for lease in leases]
@@ -252,10 +252,10 @@ class TestFull:
         check_invariant(small.admin)
 
     def test_what_expired_is_settled(self, small: Server, pool_of: Callable[..., Any], face: str) -> None:
-        pool = pool_of(face, "20000-20009", cooldown=0.5, lease_ttl=1)
+        pool = pool_of(face, "20000-20009", cooldown=0.5, lease_ttl=KEPT_TTL)
         kept = pool.acquire(0)
         for _ in range(3):
-            pool.acquire(0, ttl=0.5, detached=True)
+            pool.acquire(0, ttl=3, detached=True)
         assert small.admin.zcard(PREFIX + "leased") == 4
         fill(small)
         wait_for(lambda: small.admin.zrange(PREFIX + "leased", 0, -1) == [str(kept.port)])

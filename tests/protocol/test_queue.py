@@ -132,11 +132,13 @@ def test_first_come_first_served(one_port: Any, backends: Any) -> None:
 
 
 def test_a_newcomer_does_not_overtake_a_waiter(pools: Any, one_port: Any, backends: Any) -> None:
-    lease = one_port.acquire(0)
-    place(backends.admin, in_ms=60_000)
-    lease.release()
+    lease, newcomer = one_port.acquire(0), pools()
     with pytest.raises(PoolExhausted):
-        pools().acquire(0)
+        newcomer.acquire(0)
+    place(backends.admin, in_ms=60_000)
+    lease.release()  # from now on the waiter has two seconds to come
+    with pytest.raises(PoolExhausted):
+        newcomer.acquire(0)
 
 
 class TestCapped:
@@ -420,9 +422,13 @@ def test_nobody_is_served_a_third_time_before_everybody_was_served(server: Any) 
                         unfair.append(list(served))
                 time.sleep(0.1)  # what it takes the port for
 
+    held = pools[0].acquire_many(0, 5)
     threads = [threading.Thread(target=work, args=(number,)) for number in range(50)]
     for thread in threads:
         thread.start()
+    queue_of(server.admin, 50)
+    for lease in held:
+        lease.release()
     for thread in threads:
         thread.join(60)
     for pool in pools:

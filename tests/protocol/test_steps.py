@@ -231,8 +231,8 @@ class Traffic:
 
 def test_no_port_has_two_holders_while_the_servers_clock_jumps(stepped: Stepped, pool_of: PoolOf) -> None:
     pools = [pool_of(f"network-{number % 2}") for number in range(5)]
-    # A step is known no better than the quickest request was on its way; a lease's margin must be longer, 0.15 s here
-    pools[0].define_wan(0, "20000-20003", cooldown=0, lease_ttl=3)
+    # A step is known no better than the quickest request was on its way; a lease's margin must be longer, 0.3 s here
+    pools[0].define_wan(0, "20000-20003", cooldown=0, lease_ttl=6)
     last_seen = [0]
 
     def look() -> None:

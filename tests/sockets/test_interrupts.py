@@ -97,7 +97,8 @@ def test_a_connection_interrupted_at_any_line_leaves_no_lease(server: Any, echo:
         assert pool.snapshot(0).leased == 0
 
 
-def test_a_thread_that_somebody_is_just_starting_is_waited_for() -> None:
+def test_a_thread_that_somebody_is_just_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Background, "AFTER_ERROR", 20.0)
     told: list[str] = []
     background = Background("test", lambda: None)
     background._thread = threading.Thread(target=background._run)  # as between the two lines of another thread's start

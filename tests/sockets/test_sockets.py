@@ -381,7 +381,7 @@ class TestFailure:
             own_server.process.send_signal(signal.SIGSTOP)
             return sockets.Failure(ConnectionRefusedError("as it was"))
 
-        with WanPortPool(own_server.url, namespace="test", rest=0, connect_timeout=0.2) as pool:
+        with WanPortPool(own_server.url, namespace="test", rest=0, connect_timeout=1.0) as pool:
             pool.define_wan(0, RANGE, cooldown=0)
             monkeypatch.setattr(sockets, "connect", connect)
             with pytest.raises(ConnectionRefusedError, match="as it was"):
@@ -403,7 +403,7 @@ class TestFailure:
             filler.connect(full.getsockname())
             monkeypatch.setattr(sockets, "resolve", lambda address: [full.getsockname(), nobody])
             with pytest.raises(ConnectionRefusedError):
-                pool.connect(0, ("both", 80), timeout=0.2)
+                pool.connect(0, ("both", 80), timeout=1)
         assert pool.snapshot(0).cooling == 1
 
 

@@ -30,6 +30,18 @@ def age_wan(admin: Any, seconds: float, wan_idx: int = 0, namespace: str = "test
         admin.pexpire(name, left) if left > 0 else admin.delete(name)
 
 
+def age_lease(admin: Any, pool: Any, lease: Any, seconds: float) -> None:
+    """Makes a lease, and all else in its WAN, older for its holder too, who notices as it would have by and by.
+
+    What is left of a long one has the margin of a long one: a loaded machine is not late by as much.
+    """
+    age_wan(admin, seconds, lease.wan_idx, lease.namespace)
+    for name in ("expires_at", "deadline", "renew_at"):
+        setattr(lease, name, getattr(lease, name) - seconds)
+    pool._losswatch.due(lease.deadline)
+    pool._heartbeat.due(lease.renew_at)
+
+
 def heard(admin: Any, action: Callable[[], Any], by: str = "scripts") -> list[list[str]]:
     """The commands that scripts called meanwhile, or that clients sent."""
     with admin.monitor() as monitor:

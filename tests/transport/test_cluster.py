@@ -19,7 +19,7 @@ from invariant import check_invariant
 from nodes import Node, Place, free_pairs
 from private_server import SERVERS
 from redis.crc import key_slot
-from waiting import wait_for
+from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InGrace, InvalidValue, UnsafeRedis, WanPortPool
 from redis_wanpool.engine.fanout import side_by_side, side_by_side_async
@@ -150,7 +150,7 @@ def test_a_waiter_on_any_shard_is_woken(shards: Shards, pool: Any) -> None:
 
 
 def test_the_heartbeat_keeps_leases_on_all_shards(pools: Callable[..., Any]) -> None:
-    pool = with_wans(pools(), lease_ttl=1.0)
+    pool = with_wans(pools(), lease_ttl=KEPT_TTL)
     leases = [pool.acquire(wan_idx) for wan_idx in range(WANS)]
     first = [lease.expires_at for lease in leases]
     wait_for(lambda: all(lease.expires_at > before + 1 for lease, before in zip(leases, first, strict=True)))
@@ -179,7 +179,7 @@ def test_a_node_that_was_taken_out_of_the_cluster_misleads_nobody(
     options = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--cluster-enabled", "yes")
     node = Node(shards.name, tmp_path / "out", Place(), port, *options)
     with_it = make(face, loop, shards.url.replace("://", f"://127.0.0.1:{port},"), namespace="test", rest=0)
-    alone = make(face, loop, f"redis+cluster://127.0.0.1:{port}", namespace="test", connect_timeout=0.3)
+    alone = make(face, loop, f"redis+cluster://127.0.0.1:{port}", namespace="test", connect_timeout=1.0)
     try:
         assert all(with_it.acquire(wan_idx).release() for wan_idx in range(WANS))
         with pytest.raises(BackendUnavailable, match="no node knows of a slot"):
@@ -201,7 +201,7 @@ def test_a_shard_that_may_evict_any_key_is_refused(shards: Shards, pools: Callab
 
 
 def test_a_silent_shard_holds_up_no_other(shards: Shards, pools: Callable[..., Any], face: str) -> None:
-    pool = with_wans(pools(connect_timeout=0.3), lease_ttl=3.0)
+    pool = with_wans(pools(connect_timeout=1.0), lease_ttl=KEPT_TTL)
     leases = [pool.acquire(wan_idx) for wan_idx in range(WANS)]
     says = shards.primary_of(namespace_keys("test")[0])
     silent_wan = next(wan_idx for wan_idx in range(WANS) if home_of(shards, wan_idx) is not says)
@@ -213,7 +213,7 @@ def test_a_silent_shard_holds_up_no_other(shards: Shards, pools: Callable[..., A
         assert leases[silent_wan].reason == "unreachable"
         for lease in others:
             lease.check()
-        newcomer, wan_idx = pools(connect_timeout=0.3), others[0].wan_idx
+        newcomer, wan_idx = pools(connect_timeout=1.0), others[0].wan_idx
         assert newcomer.acquire(wan_idx).wan_idx == wan_idx
         assert newcomer.acquire([silent_wan, wan_idx]).wan_idx == wan_idx
         assert newcomer.acquire().wan_idx in {lease.wan_idx for lease in others}
@@ -298,7 +298,7 @@ def led(conversation: Any) -> Any:
 
 
 def test_while_a_slot_moves_nothing_of_it_is_done_by_halves(shards: Shards, pools: Callable[..., Any]) -> None:
-    pool = with_wans(pools(connect_timeout=0.1))
+    pool = with_wans(pools(connect_timeout=1.0))
     lease, others = pool.acquire(0), pool.acquire_many(0, 3)
     old = home_of(shards, 0)
     elsewhere = next(wan_idx for wan_idx in range(WANS) if home_of(shards, wan_idx) is not old)
@@ -359,13 +359,13 @@ def test_without_the_key_that_is_never_there_a_script_would_stop_halfway(shards:
 
 
 def test_a_moved_slot_is_followed_and_begins_a_grace(shards: Shards, pools: Callable[..., Any]) -> None:
-    pool, other = with_wans(pools(), on_failover="grace", lease_ttl=2.0, failover_margin=0.5), pools()
+    pool, other = with_wans(pools(), on_failover="grace", lease_ttl=KEPT_TTL, failover_margin=0.5), pools()
     lease = pool.acquire(0)
     other.snapshot(0)
     shards.move(key_of(0), another(shards, home_of(shards, 0)))
     with pytest.raises(InGrace) as caught:
         other.acquire(0)
-    assert caught.value.retry_after <= 2.5
+    assert caught.value.retry_after <= KEPT_TTL + 0.5
     taken = other.acquire(0, wait=20)
     assert taken.port != lease.port
     lease.check()

@@ -246,7 +246,7 @@ def test_an_open_pool_revives_a_killed_server_and_keeps_its_leases(home: Path, f
 
 def test_a_lease_that_is_only_held_survives_the_kill_too(home: Path) -> None:
     with WanPortPool() as pool:
-        pool.define_wan(0, "20000-20009", lease_ttl=2)
+        pool.define_wan(0, "20000-20009", lease_ttl=10)
         lease = pool.acquire(0)
         os.kill(pid(), signal.SIGKILL)
         first = lease.expires_at

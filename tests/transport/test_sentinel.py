@@ -13,7 +13,7 @@ from command_line import wanpool
 from faces import Loop, make
 from private_server import SERVERS
 from sentinels import SERVICE, Watch, watch  # noqa: F401  # a fixture
-from waiting import wait_for
+from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InvalidValue, WanPortPool
 from redis_wanpool.errors import public_url
@@ -120,7 +120,7 @@ def test_a_client_of_ones_own(watch: Watch, face: str) -> None:  # noqa: F811
 def blocking(hosts: list[tuple[str, int]]) -> None:
     manager = redis.sentinel.Sentinel(hosts)
     with manager.master_for(SERVICE) as client, WanPortPool(client=client, namespace="test", rest=0) as pool:
-        pool.define_wan(0, "20000", cooldown=0, lease_ttl=1)
+        pool.define_wan(0, "20000", cooldown=0, lease_ttl=KEPT_TTL)
         lease = pool.acquire(0)
         before = lease.expires_at
         wait_for(lambda: lease.expires_at > before)
@@ -131,7 +131,7 @@ def blocking(hosts: list[tuple[str, int]]) -> None:
 async def awaiting(hosts: list[tuple[str, int]]) -> None:
     manager = redis.asyncio.sentinel.Sentinel(hosts)
     async with manager.master_for(SERVICE) as client, AsyncWanPortPool(client=client, namespace="test", rest=0) as pool:
-        await pool.define_wan(0, "20000", cooldown=0, lease_ttl=1)
+        await pool.define_wan(0, "20000", cooldown=0, lease_ttl=KEPT_TTL)
         lease = await pool.acquire(0)
         before = lease.expires_at
         await asyncio.to_thread(wait_for, lambda: lease.expires_at > before)  # the heartbeat has a blocking twin
