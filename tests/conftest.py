@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
 import signal
+import ssl
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, closing
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 from by_hand import age_wan
 from chance import LONG, SEED
-from faces import Loop, make
+from faces import Loop, maker
 from private_server import SERVERS, Fake, Server, start_server
+from web import Web
 
+from redis_wanpool import AsyncWanPortPool
+from redis_wanpool.terminal import language
 from redis_wanpool.transport import embedded as embedded_server
 
 pytest.register_assert_rewrite("invariant")  # so that it shows what is not equal
@@ -44,6 +52,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: Any) -> bool | None:
+    """Runs a test that is a coroutine on a loop of its own, where the pool objects that it got end with it."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+
+    async def run() -> None:
+        async with AsyncExitStack() as stack:
+            for value in given.values():
+                if isinstance(value, AsyncWanPortPool):
+                    await stack.enter_async_context(value)
+            await pyfuncitem.obj(**given)
+
+    asyncio.run(run())
+    return True
+
+
 @pytest.fixture(autouse=True, scope="session")
 def hears_interrupts() -> None:
     """Who runs the tests in the background has SIGINT ignored, and so would all programs that they start."""
@@ -59,6 +85,62 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WANPOOL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def chinese(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    language.chinese.cache_clear()
+    yield
+    language.chinese.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def authority() -> Any:
+    import trustme
+
+    return trustme.CA()
+
+
+@pytest.fixture
+def serving(authority: Any) -> ssl.SSLContext:
+    """TLS of a server that is called localhost."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def trusting(authority: Any) -> ssl.SSLContext:
+    """TLS of a client that believes it."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture
+def async_pool(server: Any) -> AsyncWanPortPool:
+    """A pool object for a test that is a coroutine."""
+    return AsyncWanPortPool(server.url, namespace="test", rest=0)
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    web = Web()
+    yield web
+    web.close()
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Makes servers with options, of a version that is fit."""
+    with ExitStack() as stack:
+
+        def start(*options: str) -> Server:
+            folder = Path(mkdtemp(dir=tmp_path))
+            return stack.enter_context(closing(Server("valkey-9.1", folder, *options)))
+
+        yield start
 
 
 @pytest.fixture(scope="session")
@@ -125,18 +207,8 @@ def face(request: Any) -> str:
 @pytest.fixture
 def pools(face: str, backends: Any, loop: Loop) -> Iterator[Callable[..., Any]]:
     """Makes pool objects of one face on one server; a test is written once and runs for each."""
-    made: list[Any] = []
-
-    def new(**kwargs: Any) -> Any:
-        kwargs.setdefault("namespace", "test")
-        kwargs.setdefault("rest", 0.0)
-        pool = make(face, loop, backends.url, **kwargs)
-        made.append(pool)
-        return pool
-
-    yield new
-    for pool in made:
-        pool.close()
+    with maker(face, loop, backends.url) as new:
+        yield new
 
 
 @pytest.fixture

@@ -7,14 +7,12 @@ import pickle
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from faces import make
-from private_server import Server
 from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import (
@@ -121,16 +119,8 @@ class TestSources:
 @pytest.mark.parametrize(
     "url",
     [
-        "x",
-        "http://h/0",
-        "redis://",
-        "redis://h:port/0",
-        "redis://h:70000/0",
-        "redis://h/x",
-        "redis://h/0?x=1",
-        "redis://h?db=x",
-        "unix:///s?db=x",
-        5,
+        *("x", "http://h/0", "redis://", "redis://h:port/0", "redis://h:70000/0"),
+        *("redis://h/x", "redis://h/0?x=1", "redis://h?db=x", "unix:///s?db=x", 5),
     ],
 )
 def test_a_url_that_cannot_be_one_is_refused(url: Any) -> None:
@@ -156,23 +146,8 @@ def test_no_password_is_ever_shown(url: str, caplog: pytest.LogCaptureFixture, f
 
 
 class TestServersThatWillNotDo:
-    @pytest.fixture
-    def strict(self, tmp_path: Path) -> Iterator[Any]:
-        made: list[Server] = []
-
-        def start(*options: str) -> Server:
-            server = Server("valkey-9.1", tmp_path)
-            server.stop()
-            server.start(*options)
-            made.append(server)
-            return server
-
-        yield start
-        for server in made:
-            server.close()
-
-    def test_one_that_evicts_anything(self, strict: Any, face: str, loop: Any) -> None:
-        server = strict("--maxmemory-policy", "allkeys-lru")
+    def test_one_that_evicts_anything(self, started: Any, face: str, loop: Any) -> None:
+        server = started("--maxmemory-policy", "allkeys-lru")
         pool = make(face, loop, server.url)
         with pytest.raises(UnsafeRedis, match="allkeys-lru"):
             pool.define_wan(0, "20000-20009")
@@ -182,8 +157,8 @@ class TestServersThatWillNotDo:
         assert insisting.define_wan(0, "20000-20009") is True
         insisting.close()
 
-    def test_one_that_evicts_what_has_a_ttl_will_do(self, strict: Any, face: str, loop: Any) -> None:
-        pool = make(face, loop, strict("--maxmemory-policy", "volatile-lru").url)
+    def test_one_that_evicts_what_has_a_ttl_will_do(self, started: Any, face: str, loop: Any) -> None:
+        pool = make(face, loop, started("--maxmemory-policy", "volatile-lru").url)
         assert pool.define_wan(0, "20000-20009") is True
         pool.close()
 
@@ -200,9 +175,9 @@ class TestServersThatWillNotDo:
         with pytest.raises(UnsafeRedis, match=said):
             check_server(info, allow_eviction=False)
 
-    def test_one_that_is_full(self, strict: Any) -> None:
+    def test_one_that_is_full(self, started: Any) -> None:
         """Leases live on and end as ever; new ones are refused before anything changes."""
-        server = strict("--maxmemory-policy", "noeviction")
+        server = started("--maxmemory-policy", "noeviction")
         with WanPortPool(server.url, namespace="test", rest=0) as pool:
             pool.define_wan(0, "20000-20009", cooldown=0)
             lease, other = pool.acquire_many(0, 2)
@@ -216,8 +191,8 @@ class TestServersThatWillNotDo:
             assert pool.snapshot(0).free == 10
             server.admin.config_set("maxmemory", "0")
 
-    def test_one_that_wants_a_password(self, strict: Any, face: str, loop: Any) -> None:
-        server = strict()
+    def test_one_that_wants_a_password(self, started: Any, face: str, loop: Any) -> None:
+        server = started()
         server.admin.config_set("requirepass", "open")
         for url in (server.url, server.url + "?password=sesame"):
             pool = make(face, loop, url)
@@ -277,11 +252,8 @@ def test_any_client_will_do(server: Any, face: str, loop: Any, decoded: bool, re
 @pytest.mark.parametrize(
     ("given", "canonical"),
     [
-        ("20000", "20000"),
-        ("20000-20000", "20000"),
-        (" 3-5 , 1 ", "1,3-5"),
-        ("1-2,3-4", "1-4"),
-        ("65535,1", "1,65535"),
+        *(("20000", "20000"), ("20000-20000", "20000"), (" 3-5 , 1 ", "1,3-5")),
+        *(("1-2,3-4", "1-4"), ("65535,1", "1,65535")),
     ],
 )
 def test_lists_of_ports_have_one_form(given: str, canonical: str) -> None:

@@ -28,7 +28,6 @@ from redis_wanpool import PoolExhausted, PortUnavailable, WanPortPool
 from redis_wanpool.cli import main
 from redis_wanpool.cli.status import WanStatus
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.terminal import language
 from redis_wanpool.terminal.format import seconds_of, span, table, until, width
 
 PREFIX = "wanpool:{default:0}:"
@@ -122,17 +121,10 @@ class TestFigures:
         idle = WanStatus(seen, 0, (0, 0, 0), rest=1.0)
         assert (idle.pace, idle.hold, idle.for_one_network, idle.between_networks) == (0.0, 0.0, 100.0, 0.8)
 
-    def test_headings_in_chinese_stay_in_line(
-        self, server: Any, pool: WanPortPool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
-        language.chinese.cache_clear()
-        try:
-            lines = status(server.url, capsys).splitlines()
-            assert main(["status", "--url", "redis://127.0.0.1:1/0"]) == 3
-            assert "无法使用 Redis" in capsys.readouterr().err
-        finally:
-            language.chinese.cache_clear()
+    def test_headings_in_chinese_stay_in_line(self, server: Any, pool: WanPortPool, capsys: Any, chinese: None) -> None:
+        lines = status(server.url, capsys).splitlines()
+        assert main(["status", "--url", "redis://127.0.0.1:1/0"]) == 3
+        assert "无法使用 Redis" in capsys.readouterr().err
         assert "空闲" in lines[1] and width(lines[1]) == width(lines[2])
 
 

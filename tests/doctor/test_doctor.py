@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from command_line import wanpool
+from listening import squatting
 from waiting import wait_for
 
 from redis_wanpool import WanPortPool
@@ -350,17 +351,13 @@ def good(port: int) -> bytes:
     return f"{B if wan_of(port) == 1 else A}:{port}\n".encode()
 
 
-def test_an_endpoint_on_this_machine_proves_nothing(
-    wans: WanPortPool, endpoint: Endpoint, doctor: Callable[..., tuple[int, Any]]
-) -> None:
+def test_an_endpoint_on_this_machine_proves_nothing(wans: WanPortPool, endpoint: Endpoint, doctor: Any) -> None:
     code, told = doctor(endpoint.name)
     assert (code, codes(told)) == (0, [(WARN, "untranslated", [0, 1])])
     assert [(wan["answered"], wan["kept"]) for wan in told["wans"]] == [(5, 5), (5, 5)]
 
 
-def test_a_router_that_does_its_part_is_told_so(
-    wans: WanPortPool, imitation: Imitation, doctor: Callable[..., tuple[int, Any]]
-) -> None:
+def test_a_router_that_does_its_part_is_told_so(wans: WanPortPool, imitation: Imitation, doctor: Any) -> None:
     imitation.answer = good
     code, told = doctor(imitation.name, "--count", "2")
     assert (code, codes(told)) == (0, [(OK, "kept", [0, 1])])
@@ -405,9 +402,7 @@ def test_a_router_that_does_not_is_found_out(
     assert (code, codes(told)) == (1, found)
 
 
-def test_nobody_who_listens_is_told_so_and_costs_no_port(
-    wans: WanPortPool, doctor: Callable[..., tuple[int, Any]]
-) -> None:
+def test_nobody_who_listens_is_told_so_and_costs_no_port(wans: WanPortPool, doctor: Any) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         code, told = doctor(f"127.0.0.1:{sock.getsockname()[1]}")
@@ -440,9 +435,7 @@ def test_an_endpoint_that_says_nothing_is_not_waited_for_twice(
     assert [wan["tried"] for wan in told["wans"]] == [1, 1] and "it said nothing" in told["findings"][0]["seen"]
 
 
-def test_a_wan_that_drains_is_told_and_the_others_go_on(
-    wans: WanPortPool, imitation: Imitation, doctor: Callable[..., tuple[int, Any]]
-) -> None:
+def test_a_wan_that_drains_is_told_and_the_others_go_on(wans: WanPortPool, imitation: Imitation, doctor: Any) -> None:
     imitation.answer = good
     wans.drain(0)
     code, told = doctor(imitation.name)
@@ -469,20 +462,13 @@ def test_a_wan_whose_ports_are_refused_or_unknown_is_told_and_the_others_go_on(
 ) -> None:
     monkeypatch.setattr(probe, "WAIT", 0.0)
     imitation.answer = good
-    with ExitStack() as stack:
-        for port in RANGES[0]:
-            squatter = stack.enter_context(socket.socket())
-            squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an earlier test's TIME_WAIT is no matter
-            squatter.bind(("", port))
-            squatter.listen()
+    with squatting(*RANGES[0]):
         code, told = doctor(imitation.name, "--wan", "0", "--wan", "7", "--wan", "1")
     assert code == 1
     assert codes(told) == [(FAIL, "port-rejected", [0]), (FAIL, "port-undefined", [7]), (OK, "kept", [1])]
 
 
-def test_more_connections_than_ports_wait_for_the_rest(
-    wans: WanPortPool, imitation: Imitation, doctor: Callable[..., tuple[int, Any]]
-) -> None:
+def test_more_connections_than_ports_wait_for_the_rest(wans: WanPortPool, imitation: Imitation, doctor: Any) -> None:
     imitation.answer = good
     code, told = doctor(imitation.name, "--wan", "0", "--count", str(len(RANGES[0]) + 1))
     assert (code, told["wans"][0]["kept"]) == (0, len(RANGES[0]) + 1)

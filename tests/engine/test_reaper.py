@@ -296,6 +296,11 @@ def test_what_was_leased_after_the_first_look_stays(
         late.renew()
 
 
+def register(admin: Any, who: Holder) -> None:
+    args = (who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program, "reaps")
+    run_script(admin, "register", *args)
+
+
 class TestRing:
     """Many holders of one machine, written into Redis as they would write themselves."""
 
@@ -306,8 +311,7 @@ class TestRing:
             those = [replace(me, id=f"h:1:{n:04}") for n in range(living + dead)]
             buried = {who.id for who in those[living:]}
             for who in those:
-                args = (who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program, "reaps")
-                run_script(server.admin, "register", *args)
+                register(server.admin, who)
             looked: list[str] = []
 
             def look(who: Holder, here: Holder) -> Verdict:
@@ -369,8 +373,7 @@ def test_reap_says_of_each_holder_what_it_saw(pools: Any, backends: Any, process
         (replace(me, id="h:2:dead", pid=ended.popen.pid), "h:2:dead/a"),
         (replace(me, id="h:3:elsewhere", host="far", boot_id="other"), "h:3:elsewhere/a"),
     ):
-        args = (who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program, "reaps")
-        run_script(backends.admin, "register", *args)
+        register(backends.admin, who)
         wanted = (who.id, "net", 0, who.host, who.pid, "", "", "", "", "", 1, 8, "", first_id)
         assert run_script(backends.admin, "acquire", *wanted)[0] == "GRANTED"
 

@@ -121,33 +121,25 @@ def test_a_loss_is_told_to_all_who_wait_on_several_loops(server: Any) -> None:
         asyncio.run(pool.close())
 
 
-def test_loss_is_told_once_on_the_loop_of_the_async_face(server: Any) -> None:
+async def test_loss_is_told_once_on_the_loop_of_the_async_face(server: Any) -> None:
     told: list[tuple[Any, int]] = []
-
-    async def story() -> None:
-        async with AsyncWanPortPool(
-            server.url, namespace="test", on_lost=lambda lease: told.append((lease, threading.get_ident()))
-        ) as pool:
-            await pool.define_wan(0, "20000-20009", lease_ttl=0.5)
-            lease = await pool.acquire(0, detached=True)
-            assert await lease.wait_lost(20) is True
-            while not told:
-                await asyncio.sleep(0.01)
-            assert told == [(lease, threading.get_ident())]
-
-    asyncio.run(story())
+    async with AsyncWanPortPool(
+        server.url, namespace="test", on_lost=lambda lease: told.append((lease, threading.get_ident()))
+    ) as pool:
+        await pool.define_wan(0, "20000-20009", lease_ttl=0.5)
+        lease = await pool.acquire(0, detached=True)
+        assert await lease.wait_lost(20) is True
+        while not told:
+            await asyncio.sleep(0.01)
+        assert told == [(lease, threading.get_ident())]
 
 
-def test_a_busy_loop_loses_no_lease(server: Any) -> None:
-    async def story() -> None:
-        async with AsyncWanPortPool(server.url, namespace="test") as pool:
-            await pool.define_wan(0, "20000-20009", lease_ttl=KEPT_TTL)
-            lease = await pool.acquire(0)
-            first = lease.expires_at
-            wait_for(lambda: lease.expires_at > first + 1)  # blocks the loop
-            lease.check()
-
-    asyncio.run(story())
+async def test_a_busy_loop_loses_no_lease(async_pool: AsyncWanPortPool) -> None:
+    await async_pool.define_wan(0, "20000-20009", lease_ttl=KEPT_TTL)
+    lease = await async_pool.acquire(0)
+    first = lease.expires_at
+    wait_for(lambda: lease.expires_at > first + 1)  # blocks the loop
+    lease.check()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faces import maker
 from holds import Hold, check_no_overlap, hold, shifted, use
 from invariant import check_invariant
 from private_server import SERVERS, Server
@@ -62,17 +63,10 @@ def stepped(request: Any, tmp_path: Path) -> Iterator[Stepped]:
 
 
 @pytest.fixture
-def pool_of(stepped: Stepped) -> Iterator[Callable[..., WanPortPool]]:
+def pool_of(stepped: Stepped, loop: Any) -> Iterator[Callable[..., WanPortPool]]:
     """Makes a pool object of a network."""
-    made: list[WanPortPool] = []
-
-    def new(network: str) -> WanPortPool:
-        made.append(WanPortPool(stepped.url, namespace="test", network=network, rest=0))
-        return made[-1]
-
-    yield new
-    for pool in made:
-        pool.close()
+    with maker("sync", loop, stepped.url) as new:
+        yield lambda network: new(network=network)
 
 
 PoolOf = Callable[[str], WanPortPool]

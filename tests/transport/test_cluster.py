@@ -14,7 +14,7 @@ import pytest
 import redis
 from clusters import SHARDS, Shards
 from command_line import wanpool
-from faces import Loop, make
+from faces import Loop, make, maker
 from invariant import check_invariant
 from nodes import Node, Place, free_pairs
 from private_server import SERVERS
@@ -47,16 +47,8 @@ def shards(running_shards: Shards) -> Iterator[Shards]:
 
 @pytest.fixture
 def pools(shards: Shards, face: str, loop: Loop) -> Iterator[Callable[..., Any]]:
-    made: list[Any] = []
-
-    def new(**kwargs: Any) -> Any:
-        kwargs = {"namespace": "test", "rest": 0.0, **kwargs}
-        made.append(make(face, loop, shards.url, **kwargs))
-        return made[-1]
-
-    yield new
-    for pool in made:
-        pool.close()
+    with maker(face, loop, shards.url) as new:
+        yield new
 
 
 @pytest.fixture
@@ -256,20 +248,17 @@ def test_each_home_is_asked_at_the_same_time_as_the_others() -> None:
     assert sorted(seen[:3]) == [0, 1, 2]
 
 
-def test_the_same_for_asyncio() -> None:
-    async def story() -> None:
-        together = asyncio.Barrier(3)
+async def test_the_same_for_asyncio() -> None:
+    together = asyncio.Barrier(3)
 
-        async def lead(conversation: Any) -> int:
-            wan_idx: int = led(conversation)
-            if wan_idx < 3:
-                await together.wait()
-            return wan_idx
+    async def lead(conversation: Any) -> int:
+        wan_idx: int = led(conversation)
+        if wan_idx < 3:
+            await together.wait()
+        return wan_idx
 
-        branches = [(str(wan_idx), answers(wan_idx)) for wan_idx in range(6)]
-        assert await side_by_side_async(branches, lambda key: int(key) % 3, lead) == list(range(6))
-
-    asyncio.run(asyncio.wait_for(story(), 20))
+    branches = [(str(wan_idx), answers(wan_idx)) for wan_idx in range(6)]
+    assert await side_by_side_async(branches, lambda key: int(key) % 3, lead) == list(range(6))
 
 
 def test_who_does_not_answer_is_asked_no_more_and_who_refuses_is() -> None:

@@ -12,7 +12,7 @@ import pytest
 import redis
 import redis.asyncio
 from by_hand import heard
-from faces import Loop, make
+from faces import Loop, make, maker
 from invariant import check_invariant
 from private_server import SERVERS, Server
 from proxy import Proxy
@@ -82,15 +82,8 @@ def group(request: Any, tmp_path: Path) -> Iterator[Group]:
 
 @pytest.fixture
 def new_pool(face: str, loop: Loop, group: Group) -> Iterator[Callable[..., Any]]:
-    made: list[Any] = []
-
-    def new(url: str | None = group.primary.url, **kwargs: Any) -> Any:
-        made.append(make(face, loop, url, **{"namespace": "test", "rest": 0.0, **kwargs}))
-        return made[-1]
-
-    yield new
-    for pool in made:
-        pool.close()
+    with maker(face, loop, group.primary.url) as new:
+        yield new
     check_invariant(group.primary.admin)
 
 
