@@ -436,8 +436,8 @@ def test_a_cancellation_of_what_goes_on_side_by_side_breaks_nothing(shards: Shar
 def test_the_command_line(shards: Shards) -> None:
     env = {"WANPOOL_URL": shards.url, "WANPOOL_NAMESPACE": "test"}
     defined = [word for k in range(WANS) for word in ("--wan", f"{k}={20000 + 100 * k}-{20009 + 100 * k}")]
-    assert wanpool("init", *defined, **env).returncode == 0
-    taken = wanpool("acquire", "--wan", "2", "--ttl", "30", **env)
+    assert wanpool("init", *defined, "--max-ttl", "1h", **env).returncode == 0
+    taken = wanpool("acquire", "--wan", "2", "--ttl", "1h", **env)
     port, lease_id = taken.stdout.split()
     assert "shards 3" in wanpool("status", **env).stdout
     assert port in wanpool("leases", **env).stdout
