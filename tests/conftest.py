@@ -18,6 +18,7 @@ from by_hand import age_wan
 from chance import LONG, SEED
 from faces import Loop, maker
 from private_server import SERVERS, Fake, Server, start_server
+from sentinels import Watch
 from web import Web
 
 from redis_wanpool import AsyncWanPortPool
@@ -141,6 +142,13 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             return stack.enter_context(closing(Server("valkey-9.1", folder, *options)))
 
         yield start
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    """A primary and its replicas, which Sentinels watch."""
+    with closing(Watch(SERVERS[0], tmp_path)) as watch:
+        yield watch
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -15,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from command_line import wanpool
+from command_line import WANPOOL, wanpool
 from listening import squatting
 from waiting import wait_for
 
@@ -156,7 +155,7 @@ class Endpoint:
     """`wanpool echo`, a process of its own."""
 
     def __init__(self, *words: str) -> None:
-        command = [sys.executable, "-m", "redis_wanpool.cli", "echo", "--port", "0", "--json", *words]
+        command = [*WANPOOL, "echo", "--port", "0", "--json", *words]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.told = json.loads(self.process.stdout.readline())
@@ -248,7 +247,7 @@ def test_the_endpoint_says_when_it_listens_beyond_loopback() -> None:
 
 
 def test_the_endpoint_says_where_it_listens_and_how_to_ask_it() -> None:
-    command = [sys.executable, "-m", "redis_wanpool.cli", "echo", "--bind", "0.0.0.0", "--port", "0"]
+    command = [*WANPOOL, "echo", "--bind", "0.0.0.0", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first, second = process.stdout.readline(), process.stdout.readline()

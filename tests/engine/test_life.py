@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import python
 from waiting import wait_for
 
 from redis_wanpool import WanPortPool
@@ -32,13 +31,7 @@ class Program:
     def __init__(self, folder: Path, url: str, text: str) -> None:
         path = folder / "program.py"
         path.write_text(HEAD + textwrap.dedent(text), encoding="utf-8")
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore::DeprecationWarning", str(path), url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.process = python("-W", "ignore::DeprecationWarning", str(path), url)
 
     def line(self) -> str:
         assert self.process.stdout is not None

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from blackhole import BlackHole
 from by_hand import age_lease
+from command_line import python
 from faces import make
 from invariant import check_invariant
 from waiting import KEPT_TTL, wait_for
@@ -234,12 +235,7 @@ def test_a_program_that_on_lost_starts_hears_signals(own_server: Any) -> None:
 def test_a_paused_holder_uses_nothing_after_its_pause(own_server: Any, face: str) -> None:
     with WanPortPool(own_server.url, namespace="test", rest=0) as pool:
         pool.define_wan(0, "20000-20003", cooldown=0, lease_ttl=KEPT_TTL)
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, face, own_server.url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    holder = python("-c", HOLDER, face, own_server.url, stdin=None)
     try:
         assert holder.stdout is not None
         port = json.loads(holder.stdout.readline())["port"]

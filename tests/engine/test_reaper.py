@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from by_hand import run_script
+from command_line import python
 from holds import shifted
 from waiting import wait_for
 
@@ -57,9 +58,7 @@ class Process:
     """A Python program that says a line, and waits to be ended."""
 
     def __init__(self, text: str, *args: str) -> None:
-        self.popen = subprocess.Popen(
-            [sys.executable, "-c", text, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.popen = python("-c", text, *args, stderr=None)
         assert self.popen.stdout is not None and self.popen.stdin is not None
         self.streams = self.popen.stdout, self.popen.stdin
         self.said = self.popen.stdout.readline().strip()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import python
 from holds import Hold, check_no_overlap, shifted
 from private_server import Server
 from waiting import KEPT_TTL
@@ -67,9 +67,7 @@ def hear(*clients: subprocess.Popen[str]) -> list[Any]:
 
 def start(program: str, *args: str, offset: str) -> subprocess.Popen[str]:
     """Starts a program whose clock is off."""
-    command = [sys.executable, "-c", program, *args]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=shifted(FAKETIME=offset), stdout=pipe, stderr=pipe, text=True)
+    return python("-c", program, *args, env=shifted(FAKETIME=offset), stdin=None)
 
 
 def server_minus_boot(server: Server) -> tuple[float, float]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from by_hand import age_wan
+from nodes import free_ports
 from private_server import Server
-from sentinels import free_ports
 from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, PoolExhausted, PortNotInRange, WanPortPool

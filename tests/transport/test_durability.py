@@ -14,9 +14,9 @@ import redis.asyncio
 from by_hand import heard
 from faces import Loop, make, maker
 from invariant import check_invariant
+from nodes import free_ports
 from private_server import SERVERS, Server
 from proxy import Proxy
-from sentinels import free_ports
 from waiting import wait_for
 
 from redis_wanpool import ANY, BackendUnavailable, InvalidValue, UnsafeRedis, WanPortPool

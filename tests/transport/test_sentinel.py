@@ -12,7 +12,7 @@ import redis.sentinel
 from command_line import wanpool
 from faces import Loop, make
 from private_server import SERVERS
-from sentinels import SERVICE, Watch, watch  # noqa: F401  # a fixture
+from sentinels import SERVICE, Watch
 from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InvalidValue, WanPortPool
@@ -66,7 +66,7 @@ def test_no_password_shows() -> None:
     assert not has_password("redis+sentinel://a,b/prod")
 
 
-def test_leases_by_way_of_sentinels(watch: Watch, face: str, loop: Loop) -> None:  # noqa: F811
+def test_leases_by_way_of_sentinels(watch: Watch, face: str, loop: Loop) -> None:
     pool: Any = make(face, loop, watch.url, namespace="test", rest=0)
     pool.define_wan(0, "20000-20001", cooldown=0)
     lease = pool.acquire(0)
@@ -112,7 +112,7 @@ def test_no_sentinel_is_there(face: str, loop: Loop) -> None:
     pool.close()
 
 
-def test_a_client_of_ones_own(watch: Watch, face: str) -> None:  # noqa: F811
+def test_a_client_of_ones_own(watch: Watch, face: str) -> None:
     hosts = [(sentinel.place.host, sentinel.port) for sentinel in watch.sentinels]
     (blocking if face == "sync" else lambda hosts: asyncio.run(awaiting(hosts)))(hosts)
 
