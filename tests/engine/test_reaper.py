@@ -175,8 +175,9 @@ class TestVerdict:
 
 
 @pytest.fixture
-def looker(server: Any) -> Iterator[WanPortPool]:
-    """A pool object that reaps only when told to."""
+def looker(server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[WanPortPool]:
+    """A pool object that reaps only when told to, though `reaper_of` makes it one that does."""
+    monkeypatch.setattr(Reaper, "INTERVAL", 3600.0)
     with WanPortPool(server.url, namespace="test", rest=0, reap=False) as pool:
         pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600)
         yield pool
