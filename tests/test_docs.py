@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_for
+from waiting import wait_for
 from web import Web
 
 TEXT = (Path(__file__).parents[1] / "docs/http.md").read_text(encoding="utf-8")

@@ -7,14 +7,13 @@ import pickle
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server, wait_for
 from faces import make
+from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import (
     BackendUnavailable,
@@ -120,16 +119,8 @@ class TestSources:
 @pytest.mark.parametrize(
     "url",
     [
-        "x",
-        "http://h/0",
-        "redis://",
-        "redis://h:port/0",
-        "redis://h:70000/0",
-        "redis://h/x",
-        "redis://h/0?x=1",
-        "redis://h?db=x",
-        "unix:///s?db=x",
-        5,
+        *("x", "http://h/0", "redis://", "redis://h:port/0", "redis://h:70000/0"),
+        *("redis://h/x", "redis://h/0?x=1", "redis://h?db=x", "unix:///s?db=x", 5),
     ],
 )
 def test_a_url_that_cannot_be_one_is_refused(url: Any) -> None:
@@ -155,23 +146,8 @@ def test_no_password_is_ever_shown(url: str, caplog: pytest.LogCaptureFixture, f
 
 
 class TestServersThatWillNotDo:
-    @pytest.fixture
-    def strict(self, tmp_path: Path) -> Iterator[Any]:
-        made: list[Server] = []
-
-        def start(*options: str) -> Server:
-            server = Server("valkey-9.1", tmp_path)
-            server.stop()
-            server.start(*options)
-            made.append(server)
-            return server
-
-        yield start
-        for server in made:
-            server.close()
-
-    def test_one_that_evicts_anything(self, strict: Any, face: str, loop: Any) -> None:
-        server = strict("--maxmemory-policy", "allkeys-lru")
+    def test_one_that_evicts_anything(self, started: Any, face: str, loop: Any) -> None:
+        server = started("--maxmemory-policy", "allkeys-lru")
         pool = make(face, loop, server.url)
         with pytest.raises(UnsafeRedis, match="allkeys-lru"):
             pool.define_wan(0, "20000-20009")
@@ -181,8 +157,8 @@ class TestServersThatWillNotDo:
         assert insisting.define_wan(0, "20000-20009") is True
         insisting.close()
 
-    def test_one_that_evicts_what_has_a_ttl_will_do(self, strict: Any, face: str, loop: Any) -> None:
-        pool = make(face, loop, strict("--maxmemory-policy", "volatile-lru").url)
+    def test_one_that_evicts_what_has_a_ttl_will_do(self, started: Any, face: str, loop: Any) -> None:
+        pool = make(face, loop, started("--maxmemory-policy", "volatile-lru").url)
         assert pool.define_wan(0, "20000-20009") is True
         pool.close()
 
@@ -199,9 +175,9 @@ class TestServersThatWillNotDo:
         with pytest.raises(UnsafeRedis, match=said):
             check_server(info, allow_eviction=False)
 
-    def test_one_that_is_full(self, strict: Any) -> None:
+    def test_one_that_is_full(self, started: Any) -> None:
         """Leases live on and end as ever; new ones are refused before anything changes."""
-        server = strict("--maxmemory-policy", "noeviction")
+        server = started("--maxmemory-policy", "noeviction")
         with WanPortPool(server.url, namespace="test", rest=0) as pool:
             pool.define_wan(0, "20000-20009", cooldown=0)
             lease, other = pool.acquire_many(0, 2)
@@ -215,8 +191,8 @@ class TestServersThatWillNotDo:
             assert pool.snapshot(0).free == 10
             server.admin.config_set("maxmemory", "0")
 
-    def test_one_that_wants_a_password(self, strict: Any, face: str, loop: Any) -> None:
-        server = strict()
+    def test_one_that_wants_a_password(self, started: Any, face: str, loop: Any) -> None:
+        server = started()
         server.admin.config_set("requirepass", "open")
         for url in (server.url, server.url + "?password=sesame"):
             pool = make(face, loop, url)
@@ -231,11 +207,15 @@ class TestServersThatWillNotDo:
     def test_one_that_takes_connections_and_never_answers(self, face: str, loop: Any) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             pool = make(face, loop, f"redis://127.0.0.1:{silent.getsockname()[1]}/0", connect_timeout=0.3)
-            begun = time.monotonic()
             with pytest.raises(BackendUnavailable, match=r"within 0\.3 s"):
                 pool.acquire(0)
-            assert time.monotonic() - begun < 5, "not after ten retries"
             pool.close()
+            silent.settimeout(0)
+            connections = 0
+            with suppress(BlockingIOError):
+                while silent.accept()[0].close() is None:
+                    connections += 1
+            assert connections == 1, "not after ten retries"
 
 
 def test_a_client_of_the_wrong_kind_is_refused() -> None:
@@ -255,7 +235,7 @@ def test_any_client_will_do(server: Any, face: str, loop: Any, decoded: bool, re
     kind = redis.Redis if face == "sync" else redis.asyncio.Redis
     client = kind(unix_socket_path=str(server.socket), decode_responses=decoded, protocol=resp)
     pool = make(face, loop, client=client, namespace="test", rest=0)
-    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=1)
+    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=KEPT_TTL)
     with pool:
         lease = pool.acquire(0, label="käse")
         first = lease.expires_at
@@ -272,11 +252,8 @@ def test_any_client_will_do(server: Any, face: str, loop: Any, decoded: bool, re
 @pytest.mark.parametrize(
     ("given", "canonical"),
     [
-        ("20000", "20000"),
-        ("20000-20000", "20000"),
-        (" 3-5 , 1 ", "1,3-5"),
-        ("1-2,3-4", "1-4"),
-        ("65535,1", "1,65535"),
+        *(("20000", "20000"), ("20000-20000", "20000"), (" 3-5 , 1 ", "1,3-5")),
+        *(("1-2,3-4", "1-4"), ("65535,1", "1,65535")),
     ],
 )
 def test_lists_of_ports_have_one_form(given: str, canonical: str) -> None:

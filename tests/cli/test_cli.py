@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wanpool
+from command_line import python, wanpool
 
 import redis_wanpool
 from redis_wanpool import WanPortPool
@@ -32,14 +32,9 @@ def test_runs_as_a_module(module: str) -> None:
 
 def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "redis_wanpool.cli", "acl", "holder"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert (done.returncode, done.stderr) == (1, "wanpool: No space left on device\n")
+        running = python("-m", "redis_wanpool.cli", "acl", "holder", stdin=None, stdout=full)
+        _, said = running.communicate(timeout=60)
+    assert (running.returncode, said) == (1, "wanpool: No space left on device\n")
 
 
 def test_demo_does_the_main_job_and_leaves_nothing(embedded: Any, tmp_path: Path) -> None:

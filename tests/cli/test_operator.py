@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import age_wan, wait_for, wanpool
+from by_hand import age_wan
+from command_line import wanpool
+from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli import run
 from redis_wanpool.cli.main import main
 from redis_wanpool.system import signals
-from redis_wanpool.terminal import language
 
 PREFIX = "wanpool:{default:0}:"
 
@@ -234,16 +235,11 @@ class TestExplain:
         assert "port 30000 belongs to no WAN" in operator("explain", "30000", code=1)
         assert "port 70000" in operator("explain", "70000", code=2)
 
-    def test_in_chinese(self, operator: Operator, pool: WanPortPool, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
-        language.chinese.cache_clear()
-        try:
-            pool.acquire(0, port=20003)
-            told = operator("explain", "20003")
-            assert "已租出" in told and "wanpool revoke 20003" in told and "持有者" in told
-            assert "端口" in operator("leases")
-        finally:
-            language.chinese.cache_clear()
+    def test_in_chinese(self, operator: Operator, pool: WanPortPool, chinese: None) -> None:
+        pool.acquire(0, port=20003)
+        told = operator("explain", "20003")
+        assert "已租出" in told and "wanpool revoke 20003" in told and "持有者" in told
+        assert "端口" in operator("leases")
 
 
 class TestShell:
@@ -436,21 +432,8 @@ class TestRun:
 
     def test_gives_ports_and_answers_with_the_exit_code(self, server: Any, pool: WanPortPool) -> None:
         script = "import os, sys; print(os.environ['WANPOOL_PORT'], *sys.argv[1:]); sys.exit(5)"
-        words = [
-            "run",
-            "--url",
-            server.url,
-            "--wan",
-            "0",
-            "--label",
-            "cli",
-            "--",
-            sys.executable,
-            "-c",
-            script,
-            "{port}",
-        ]
-        done = wanpool(*words)
+        command = [sys.executable, "-c", script, "{port}"]
+        done = wanpool("run", "--url", server.url, "--wan", "0", "--label", "cli", "--", *command)
         assert done.returncode == 5, done
         one, other = done.stdout.split()
         assert one == other and 20000 <= int(one) <= 20009
@@ -492,7 +475,7 @@ class TestRun:
         assert process.returncode == 7 and pool.snapshot(0).leased == 0
 
     def test_ends_the_command_when_the_lease_is_lost(self, started: Any, pool: WanPortPool, operator: Operator) -> None:
-        process = started("--ttl", "1")
+        process = started("--ttl", str(KEPT_TTL))
         port = process.stdout.readline().split()[1]
         assert process.stdout.readline() == "ready\n"
         operator("revoke", port)

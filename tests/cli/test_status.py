@@ -11,7 +11,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -19,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server, age_wan, wait_for, wanpool
+from by_hand import age_wan
+from command_line import WANPOOL, python, wanpool
+from private_server import Server
+from waiting import wait_for
 
 from redis_wanpool import PoolExhausted, PortUnavailable, WanPortPool
 from redis_wanpool.cli.main import main
 from redis_wanpool.cli.status import WanStatus
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.terminal import language
 from redis_wanpool.terminal.format import seconds_of, span, table, until, width
 
 PREFIX = "wanpool:{default:0}:"
@@ -119,17 +120,10 @@ class TestFigures:
         idle = WanStatus(seen, 0, (0, 0, 0), rest=1.0)
         assert (idle.pace, idle.hold, idle.for_one_network, idle.between_networks) == (0.0, 0.0, 100.0, 0.8)
 
-    def test_headings_in_chinese_stay_in_line(
-        self, server: Any, pool: WanPortPool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
-        language.chinese.cache_clear()
-        try:
-            lines = status(server.url, capsys).splitlines()
-            assert main(["status", "--url", "redis://127.0.0.1:1/0"]) == 3
-            assert "无法使用 Redis" in capsys.readouterr().err
-        finally:
-            language.chinese.cache_clear()
+    def test_headings_in_chinese_stay_in_line(self, server: Any, pool: WanPortPool, capsys: Any, chinese: None) -> None:
+        lines = status(server.url, capsys).splitlines()
+        assert main(["status", "--url", "redis://127.0.0.1:1/0"]) == 3
+        assert "无法使用 Redis" in capsys.readouterr().err
         assert "空闲" in lines[1] and width(lines[1]) == width(lines[2])
 
 
@@ -176,8 +170,7 @@ class Terminal:
 def own(own_server: Server) -> Iterator[tuple[Server, Terminal]]:
     with WanPortPool(own_server.url) as pool:
         pool.define_wan(0, "20000-20099", name="telecom")
-        words = [sys.executable, "-m", "redis_wanpool.cli", "status", "--watch", "--every", "0.1"]
-        terminal = Terminal([*words, "--url", own_server.url])
+        terminal = Terminal([*WANPOOL, "status", "--watch", "--every", "0.1", "--url", own_server.url])
         yield own_server, terminal
         terminal.close()
         own_server.process.send_signal(signal.SIGCONT)
@@ -206,7 +199,7 @@ class TestWatch:
         assert termios.tcgetattr(terminal.master) == terminal.before
 
     def test_on_a_narrow_terminal_shows_fewer_columns(self, server: Any, pool: WanPortPool) -> None:
-        words = [sys.executable, "-m", "redis_wanpool.cli", "status", "--url", server.url]
+        words = [*WANPOOL, "status", "--url", server.url]
         for columns, shown, end in ((80, False, "shows more"), (160, True, "change networks")):
             terminal = Terminal(words, columns=columns)
             told = terminal.read_until(end)
@@ -214,7 +207,7 @@ class TestWatch:
             assert ("free in 1 min" in told) == shown and "grants/s" in told
 
     def test_on_a_narrow_terminal_stays_in_line(self, server: Any, pool: WanPortPool) -> None:
-        words = [sys.executable, "-m", "redis_wanpool.cli", "status", "--url", server.url]
+        words = [*WANPOOL, "status", "--url", server.url]
         terminal = Terminal(words, columns=60)
         told = re.sub(r"\x1b\[[0-9;]*m", "", terminal.read_until("shows more")).splitlines()
         terminal.close()
@@ -244,10 +237,8 @@ class TestWatch:
         assert terminal.process.wait(20) == 0
 
     def test_in_a_pipe_is_a_document_a_line(self, server: Any, pool: WanPortPool) -> None:
-        words = ["status", "--watch", "--json", "--every", "0.1", "--url", server.url]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "redis_wanpool.cli", *words], stdout=subprocess.PIPE, text=True
-        )
+        words = [*WANPOOL, "status", "--watch", "--json", "--every", "0.1", "--url", server.url]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         try:
             documents = [json.loads(process.stdout.readline()) for _ in range(3)]
@@ -404,11 +395,10 @@ class TestTexts:
 
 def test_a_view_that_nobody_reads_any_more_just_ends(server: Any, pool: WanPortPool) -> None:
     pool.acquire_many(0, 100)
-    command = [sys.executable, "-m", "redis_wanpool.cli", "leases", "--url", server.url]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = python("-m", "redis_wanpool.cli", "leases", "--url", server.url, stdin=None)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
-    assert process.wait(20) == 0 and process.stderr.read() == b""
+    assert process.wait(20) == 0 and process.stderr.read() == ""
     process.stderr.close()
 
 

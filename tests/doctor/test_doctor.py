@@ -7,7 +7,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -15,7 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import wait_for, wanpool
+from command_line import WANPOOL, wanpool
+from listening import squatting
+from waiting import wait_for
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli.main import main
@@ -154,7 +155,7 @@ class Endpoint:
     """`wanpool echo`, a process of its own."""
 
     def __init__(self, *words: str) -> None:
-        command = [sys.executable, "-m", "redis_wanpool.cli", "echo", "--port", "0", "--json", *words]
+        command = [*WANPOOL, "echo", "--port", "0", "--json", *words]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.told = json.loads(self.process.stdout.readline())
@@ -246,7 +247,7 @@ def test_the_endpoint_says_when_it_listens_beyond_loopback() -> None:
 
 
 def test_the_endpoint_says_where_it_listens_and_how_to_ask_it() -> None:
-    command = [sys.executable, "-m", "redis_wanpool.cli", "echo", "--bind", "0.0.0.0", "--port", "0"]
+    command = [*WANPOOL, "echo", "--bind", "0.0.0.0", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first, second = process.stdout.readline(), process.stdout.readline()
@@ -349,17 +350,13 @@ def good(port: int) -> bytes:
     return f"{B if wan_of(port) == 1 else A}:{port}\n".encode()
 
 
-def test_an_endpoint_on_this_machine_proves_nothing(
-    wans: WanPortPool, endpoint: Endpoint, doctor: Callable[..., tuple[int, Any]]
-) -> None:
+def test_an_endpoint_on_this_machine_proves_nothing(wans: WanPortPool, endpoint: Endpoint, doctor: Any) -> None:
     code, told = doctor(endpoint.name)
     assert (code, codes(told)) == (0, [(WARN, "untranslated", [0, 1])])
     assert [(wan["answered"], wan["kept"]) for wan in told["wans"]] == [(5, 5), (5, 5)]
 
 
-def test_a_router_that_does_its_part_is_told_so(
-    wans: WanPortPool, imitation: Imitation, doctor: Callable[..., tuple[int, Any]]
-) -> None:
+def test_a_router_that_does_its_part_is_told_so(wans: WanPortPool, imitation: Imitation, doctor: Any) -> None:
     imitation.answer = good
     code, told = doctor(imitation.name, "--count", "2")
     assert (code, codes(told)) == (0, [(OK, "kept", [0, 1])])
@@ -404,9 +401,7 @@ def test_a_router_that_does_not_is_found_out(
     assert (code, codes(told)) == (1, found)
 
 
-def test_nobody_who_listens_is_told_so_and_costs_no_port(
-    wans: WanPortPool, doctor: Callable[..., tuple[int, Any]]
-) -> None:
+def test_nobody_who_listens_is_told_so_and_costs_no_port(wans: WanPortPool, doctor: Any) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         code, told = doctor(f"127.0.0.1:{sock.getsockname()[1]}")
@@ -439,9 +434,7 @@ def test_an_endpoint_that_says_nothing_is_not_waited_for_twice(
     assert [wan["tried"] for wan in told["wans"]] == [1, 1] and "it said nothing" in told["findings"][0]["seen"]
 
 
-def test_a_wan_that_drains_is_told_and_the_others_go_on(
-    wans: WanPortPool, imitation: Imitation, doctor: Callable[..., tuple[int, Any]]
-) -> None:
+def test_a_wan_that_drains_is_told_and_the_others_go_on(wans: WanPortPool, imitation: Imitation, doctor: Any) -> None:
     imitation.answer = good
     wans.drain(0)
     code, told = doctor(imitation.name)
@@ -468,20 +461,13 @@ def test_a_wan_whose_ports_are_refused_or_unknown_is_told_and_the_others_go_on(
 ) -> None:
     monkeypatch.setattr(probe, "WAIT", 0.0)
     imitation.answer = good
-    with ExitStack() as stack:
-        for port in RANGES[0]:
-            squatter = stack.enter_context(socket.socket())
-            squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an earlier test's TIME_WAIT is no matter
-            squatter.bind(("", port))
-            squatter.listen()
+    with squatting(*RANGES[0]):
         code, told = doctor(imitation.name, "--wan", "0", "--wan", "7", "--wan", "1")
     assert code == 1
     assert codes(told) == [(FAIL, "port-rejected", [0]), (FAIL, "port-undefined", [7]), (OK, "kept", [1])]
 
 
-def test_more_connections_than_ports_wait_for_the_rest(
-    wans: WanPortPool, imitation: Imitation, doctor: Callable[..., tuple[int, Any]]
-) -> None:
+def test_more_connections_than_ports_wait_for_the_rest(wans: WanPortPool, imitation: Imitation, doctor: Any) -> None:
     imitation.answer = good
     code, told = doctor(imitation.name, "--wan", "0", "--count", str(len(RANGES[0]) + 1))
     assert (code, told["wans"][0]["kept"]) == (0, len(RANGES[0]) + 1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Server
+from private_server import Server
 from tuned import FakeNetsh
 
 from redis_wanpool import Operator

@@ -6,14 +6,16 @@ import ast
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from conftest import Server, wait_for, wanpool
+from command_line import wanpool
+from private_server import Server
+from waiting import wait_for
 
 import redis_wanpool.doctor
 from redis_wanpool import WanPortPool
@@ -228,22 +230,6 @@ def test_every_command_that_leasing_takes_is_asked_for() -> None:
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Makes servers with options, of a version that is fit."""
-    made: list[Server] = []
-
-    def start(*options: str) -> Server:
-        folder = tmp_path / str(len(made))
-        folder.mkdir()
-        made.append(Server("valkey-9.1", folder, *options))
-        return made[-1]
-
-    yield start
-    for server in made:
-        server.close()
-
-
-@pytest.fixture
 def doctor(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Finding]]]:
     """Asks; its answer, by code."""
 
@@ -303,9 +289,7 @@ def test_eviction_of_any_key(started: Callable[..., Server], doctor: Callable[..
     assert found["wan"].severity == OK, "what is in it is told all the same"
 
 
-def test_a_router_is_not_asked_over_a_server_that_is_not_fit(
-    started: Callable[..., Server], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_router_is_not_asked_over_a_server_that_is_not_fit(started: Any, capsys: pytest.CaptureFixture[str]) -> None:
     server = started()
     define(server.url)
     server.admin.config_set("maxmemory-policy", "allkeys-lru")
@@ -323,9 +307,7 @@ def test_a_router_is_not_asked_over_a_server_that_is_not_fit(
         (["--appendonly", "yes", "--appendfsync", "no"], WARN, "30 s"),
     ],
 )
-def test_persistence(
-    started: Callable[..., Server], doctor: Callable[..., Any], options: list[str], severity: str, said: str
-) -> None:
+def test_persistence(started: Any, doctor: Any, options: list[str], severity: str, said: str) -> None:
     found = doctor("--url", started(*options).url)[1]["persistence"]
     assert found.severity == severity and said in found.means
 
@@ -422,9 +404,7 @@ def test_the_least_rights_are_enough(server: Any, doctor: Callable[..., Any], mo
     assert code == 0 and found["permissions"].severity == OK, found
 
 
-def test_without_redis_the_machine_is_examined(
-    doctor: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_redis_the_machine_is_examined(doctor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, found = doctor("--url", "redis://127.0.0.1:1/0")
     assert (code, found["redis"].severity) == (3, FAIL) and "WANPOOL_URL" in found["redis"].cure
     assert found["timestamps"].severity == OK and "which ports" in found["unseen"].seen
@@ -434,9 +414,7 @@ def test_without_redis_the_machine_is_examined(
     assert main(["doctor", "--echo", "127.0.0.1:9"]) == 3
 
 
-def test_without_a_server_to_embed_the_machine_is_examined(
-    doctor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_server_to_embed_the_machine_is_examined(doctor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANPOOL_SERVER", "/bin/false")
     code, found = doctor()
     assert code == 3 and "pip install" in found["redis"].seen and found["timestamps"].severity == OK
@@ -505,9 +483,7 @@ def test_data_that_is_gone_and_a_definition_that_was_not_finished(server: Any, d
     assert doctor("--url", server.url)[1]["wan-unfinished"].severity == FAIL
 
 
-def test_a_configuration_that_differs_is_told_and_changes_nothing(
-    server: Any, doctor: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_configuration_that_differs_is_told_and_changes_nothing(server: Any, doctor: Any, tmp_path: Path) -> None:
     define(server.url)
     (tmp_path / "wanpool.toml").write_text(
         f'url = "{server.url}"\n[wan.0]\nports = "24200-24209"\nname = "telecom"\ncooldown = 15\n'

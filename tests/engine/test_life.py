@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_for
+from command_line import python
+from waiting import wait_for
 
 from redis_wanpool import WanPortPool
 
@@ -32,21 +31,15 @@ class Program:
     def __init__(self, folder: Path, url: str, text: str) -> None:
         path = folder / "program.py"
         path.write_text(HEAD + textwrap.dedent(text), encoding="utf-8")
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore::DeprecationWarning", str(path), url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.process = python("-W", "ignore::DeprecationWarning", str(path), url)
 
     def line(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def end(self, within: float = 60) -> tuple[int, str, str]:
+    def end(self) -> tuple[int, str, str]:
         """Its exit code, and what it said."""
-        out, err = self.process.communicate(timeout=within)
+        out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err
 
     def kill(self) -> None:
@@ -105,7 +98,7 @@ class TestExit:
         running = program(text)
         assert running.line() == "ready"
         own_server.process.send_signal(signal.SIGSTOP)
-        assert running.end(within=15)[0] == 0
+        assert running.end()[0] == 0
         own_server.process.send_signal(signal.SIGCONT)
 
     @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -229,7 +222,7 @@ with pool._engine.wakeups._lock, pool._engine.heartbeat._ticker._starting:
         assert running.line() == "ready"
         own_server.process.send_signal(signal.SIGSTOP)
         running.process.send_signal(signal.SIGTERM)
-        assert running.end(within=15)[0] == -signal.SIGTERM
+        assert running.end()[0] == -signal.SIGTERM
         own_server.process.send_signal(signal.SIGCONT)
 
     def test_is_for_the_main_thread(self, program: Any) -> None:
@@ -269,7 +262,7 @@ class TestFork:
 
     def test_a_child_owns_nothing_of_its_parents_and_can_use_the_pool_at_once(self, program: Any) -> None:
         text = (
-            POOL.replace("lease_ttl=600", "lease_ttl=1")
+            POOL.replace("lease_ttl=600", "lease_ttl=5")
             + """
 lease = pool.acquire(0)
 holder = pool.holder
@@ -285,7 +278,7 @@ if child == 0:
     assert mine.port != lease.port
     before = mine.expires_at
     while mine.expires_at == before:
-        pass
+        time.sleep(0.01)
     pool.close()
     os._exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -15,8 +15,10 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import run_script, wait_for
+from by_hand import run_script
+from command_line import python
 from holds import shifted
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, LeaseLost, WanPortPool
 from redis_wanpool.engine import reaper
@@ -56,9 +58,7 @@ class Process:
     """A Python program that says a line, and waits to be ended."""
 
     def __init__(self, text: str, *args: str) -> None:
-        self.popen = subprocess.Popen(
-            [sys.executable, "-c", text, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.popen = python("-c", text, *args, stderr=None)
         assert self.popen.stdout is not None and self.popen.stdin is not None
         self.streams = self.popen.stdout, self.popen.stdin
         self.said = self.popen.stdout.readline().strip()
@@ -175,8 +175,9 @@ class TestVerdict:
 
 
 @pytest.fixture
-def looker(server: Any) -> Iterator[WanPortPool]:
-    """A pool object that reaps only when told to."""
+def looker(server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[WanPortPool]:
+    """A pool object that reaps only when told to, though `reaper_of` makes it one that does."""
+    monkeypatch.setattr(Reaper, "INTERVAL", 3600.0)
     with WanPortPool(server.url, namespace="test", rest=0, reap=False) as pool:
         pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600)
         yield pool
@@ -295,6 +296,11 @@ def test_what_was_leased_after_the_first_look_stays(
         late.renew()
 
 
+def register(admin: Any, who: Holder) -> None:
+    args = (who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program, "reaps")
+    run_script(admin, "register", *args)
+
+
 class TestRing:
     """Many holders of one machine, written into Redis as they would write themselves."""
 
@@ -305,8 +311,7 @@ class TestRing:
             those = [replace(me, id=f"h:1:{n:04}") for n in range(living + dead)]
             buried = {who.id for who in those[living:]}
             for who in those:
-                args = (who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program, "reaps")
-                run_script(server.admin, "register", *args)
+                register(server.admin, who)
             looked: list[str] = []
 
             def look(who: Holder, here: Holder) -> Verdict:
@@ -368,8 +373,7 @@ def test_reap_says_of_each_holder_what_it_saw(pools: Any, backends: Any, process
         (replace(me, id="h:2:dead", pid=ended.popen.pid), "h:2:dead/a"),
         (replace(me, id="h:3:elsewhere", host="far", boot_id="other"), "h:3:elsewhere/a"),
     ):
-        args = (who.id, who.host, who.boot_id, who.pid_namespace, who.pid, who.started, who.program, "reaps")
-        run_script(backends.admin, "register", *args)
+        register(backends.admin, who)
         wanted = (who.id, "net", 0, who.host, who.pid, "", "", "", "", "", 1, 8, "", first_id)
         assert run_script(backends.admin, "acquire", *wanted)[0] == "GRANTED"
 
@@ -438,7 +442,7 @@ from redis_wanpool import WanPortPool
 from redis_wanpool.transport import exchange as wire
 pool = WanPortPool(sys.argv[1], namespace="test", rest=0)
 pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600)
-pool.acquire_many(0, 3, ttl=0.6)
+pool.acquire_many(0, 3, ttl=5)
 def die(client, request, durability):
     connection = client.connection_pool.get_connection()
     connection.send_packed_command([request])

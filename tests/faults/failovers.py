@@ -23,9 +23,10 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import SERVERS, Server, wait_for
 from history import Hold, violations
 from holds import shifted
+from private_server import SERVERS, Server
+from waiting import wait_for
 
 from redis_wanpool import WanpoolError, WanPortPool
 from redis_wanpool.system.clock import boottime

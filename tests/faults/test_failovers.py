@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import SEED
+from chance import SEED
 from failovers import TTL, replay
 
 ROUNDS = int(os.environ.get("WANPOOL_FAILOVERS", "2"))

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SERVERS, Server, check_invariant, wait_for
 from faces import Loop, make
+from invariant import check_invariant
+from private_server import SERVERS, Server
+from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import BackendUnavailable, LeaseLost, PoolExhausted
 
@@ -45,7 +47,7 @@ def test_nothing_is_granted_twice_and_service_comes_back(cramped: Cramped, face:
     told: list[Any] = []
     holder: Any = make(face, loop, cramped.url, namespace="test", rest=0, network="here", on_lost=told.append)
     other: Any = make(face, loop, cramped.url, namespace="test", rest=0, network="there")
-    holder.define_wan(0, "20000-20001", cooldown=0, lease_ttl=2)
+    holder.define_wan(0, "20000-20001", cooldown=0, lease_ttl=KEPT_TTL)
     lease = holder.acquire(0)
     cramped.fill()
 

@@ -50,14 +50,8 @@ def test_a_fence_that_does_not_grow_is_found() -> None:
 
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
     lines = [
-        ["hold", 1.0, 20000, 7, "one"],
-        ["use", 1.1],
-        ["use", 1.2],
-        ["lost", 1.9],
-        ["hold", 2.0, 20001, 8, "one"],
-        ["release", 2.5],
-        ["True", 2.6],
-        ["hold", 3.0, 20002, 9, "one"],
+        *(["hold", 1.0, 20000, 7, "one"], ["use", 1.1], ["use", 1.2], ["lost", 1.9]),
+        *(["hold", 2.0, 20001, 8, "one"], ["release", 2.5], ["True", 2.6], ["hold", 3.0, 20002, 9, "one"]),
     ]
     text = "\n".join(json.dumps(line) for line in lines)
     (tmp_path / "w1.history").write_text(text + '\n["use", 3.')

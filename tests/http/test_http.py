@@ -18,10 +18,10 @@ import httpx
 import psutil
 import pytest
 import requests
-import trustme
 import urllib3
-from conftest import run_script, wait_for
+from by_hand import run_script
 from faces import Loop
+from waiting import wait_for
 from web import Web
 
 from redis_wanpool import ANY, AsyncWanPortPool, InvalidValue, LeaseLost, PoolExhausted, WanPortPool
@@ -221,25 +221,6 @@ class HttpxAsync(AsyncClient):
 KINDS = [HttpClient, Urllib3, Requests, Aiohttp, Httpx, HttpxAsync]
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    web = Web()
-    yield web
-    web.close()
-
-
 @pytest.fixture
 def other_web() -> Iterator[Web]:
     """Another host."""
@@ -249,10 +230,8 @@ def other_web() -> Iterator[Web]:
 
 
 @pytest.fixture
-def tls_web(authority: trustme.CA) -> Iterator[Web]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    web = Web(tls=context)
+def tls_web(serving: ssl.SSLContext) -> Iterator[Web]:
+    web = Web(tls=serving)
     yield web
     web.close()
 

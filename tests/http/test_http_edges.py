@@ -12,16 +12,15 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import aiohttp
 import httpx
 import pytest
 import requests
-import trustme
 import urllib3
-from conftest import wait_for
+from listening import listening
+from waiting import wait_for
 from web import Web
 
 from redis_wanpool import AsyncWanPortPool, InvalidValue, WanPortPool
@@ -45,106 +44,51 @@ def pool(server: Any) -> Iterator[WanPortPool]:
         yield pool
 
 
-@pytest.fixture
-def web() -> Iterator[Web]:
-    web = Web()
-    yield web
-    web.close()
-
-
-@contextmanager
-def listening(talk: Callable[[socket.socket], object]) -> Iterator[str]:
-    """A server of connections, each in a thread; its URL."""
-
-    def serve(visitor: socket.socket) -> None:
-        with suppress(OSError), visitor:
-            talk(visitor)
-
-    def listen() -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=serve, args=listener.accept()[:1], daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=listen, daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-
-
 def answer(text: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text)
-
-
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Of a server, and of who trusts it."""
-    authority = trustme.CA()
-    serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(serving)
-    authority.configure_trust(trusting)
-    return serving, trusting
-
-
-def story(url: str, tell: Callable[[AsyncWanPortPool], Any]) -> None:
-    async def run() -> None:
-        async with AsyncWanPortPool(url, namespace="test", rest=0) as pool:
-            await asyncio.wait_for(tell(pool), 20)
-
-    asyncio.run(run())
 
 
 class TestServerThatDoesNotRead:
     """A body that is never read keeps neither the caller nor the port."""
 
-    @pytest.fixture
-    def deaf(self) -> Iterator[str]:
+    @pytest.fixture(params=["http", "https"])
+    def deaf(self, request: Any, serving: ssl.SSLContext) -> Iterator[str]:
         over = threading.Event()
-        with listening(lambda visitor: over.wait(60)) as url:
-            yield url
-            over.set()
-
-    def test_httpx_async(self, server: Any, pool: WanPortPool, deaf: str) -> None:
-        async def tell(mine: AsyncWanPortPool) -> None:
-            timeout = httpx.Timeout(10, write=0.1)
-            async with httpx.AsyncClient(transport=AsyncWanTransport(mine, 0), timeout=timeout) as client:
-                with pytest.raises(httpx.WriteTimeout):
-                    await client.post(deaf, content=bytes(30_000_000))
-                await asyncio.to_thread(wait_for, lambda: not server.admin.zcard(LEASED))
-
-        story(server.url, tell)
-
-    def test_httpx_async_with_tls(self, server: Any, pool: WanPortPool) -> None:
-        over, (serving, trusting) = threading.Event(), contexts()
 
         def talk(visitor: socket.socket) -> None:
-            with serving.wrap_socket(visitor, server_side=True):
+            with serving.wrap_socket(visitor, server_side=True) if request.param == "https" else visitor:
                 over.wait(60)
 
-        async def tell(mine: AsyncWanPortPool) -> None:
-            url, timeout = base.replace("http://127.0.0.1", "https://localhost"), httpx.Timeout(10, write=0.1)
-            transport = AsyncWanTransport(mine, 0, verify=trusting)
-            async with httpx.AsyncClient(transport=transport, timeout=timeout) as client:
-                with pytest.raises(httpx.WriteTimeout):
-                    await client.post(url, content=bytes(30_000_000))
-                await asyncio.to_thread(wait_for, lambda: not server.admin.zcard(LEASED))
-
-        with listening(talk) as base:
-            story(server.url, tell)
+        with listening(talk) as (_, port):
+            yield f"{request.param}://localhost:{port}"
             over.set()
 
-    def test_aiohttp(self, server: Any, pool: WanPortPool, deaf: str) -> None:
-        async def tell(mine: AsyncWanPortPool) -> None:
-            async with aiohttp.ClientSession(connector=WanConnector(mine, 0)) as session:
-                with pytest.raises(TimeoutError):
-                    await session.post(
-                        deaf, data=io.BytesIO(bytes(30_000_000)), timeout=aiohttp.ClientTimeout(total=0.2)
-                    )
-                await asyncio.to_thread(wait_for, lambda: not server.admin.zcard(LEASED))
+    @pytest.fixture
+    def given_back(self, server: Any) -> Callable[[], Any]:
+        return lambda: asyncio.to_thread(wait_for, lambda: not server.admin.zcard(LEASED))
 
-        story(server.url, tell)
+    async def test_httpx_async(
+        self, pool: Any, async_pool: AsyncWanPortPool, deaf: str, trusting: ssl.SSLContext, given_back: Any
+    ) -> None:
+        transport, timeout = AsyncWanTransport(async_pool, 0, verify=trusting), httpx.Timeout(10, write=0.1)
+        async with httpx.AsyncClient(transport=transport, timeout=timeout) as client:
+            with pytest.raises(httpx.WriteTimeout):
+                await client.post(deaf, content=bytes(30_000_000))
+            await given_back()
+
+    async def test_aiohttp(
+        self, pool: Any, async_pool: AsyncWanPortPool, deaf: str, trusting: ssl.SSLContext, given_back: Any
+    ) -> None:
+        async with aiohttp.ClientSession(connector=WanConnector(async_pool, 0, ssl=trusting)) as session:
+            with pytest.raises(TimeoutError):
+                await session.post(deaf, data=io.BytesIO(bytes(30_000_000)), timeout=aiohttp.ClientTimeout(total=0.2))
+            await given_back()
 
 
-def test_httpx_async_waits_for_no_goodbye_of_tls(server: Any, pool: WanPortPool) -> None:
-    over, (serving, trusting) = threading.Event(), contexts()
+async def test_httpx_async_waits_for_no_goodbye_of_tls(
+    server: Any, pool: WanPortPool, async_pool: AsyncWanPortPool, serving: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    over = threading.Event()
 
     def talk(visitor: socket.socket) -> None:
         tls = serving.wrap_socket(visitor, server_side=True)
@@ -153,36 +97,28 @@ def test_httpx_async_waits_for_no_goodbye_of_tls(server: Any, pool: WanPortPool)
         over.wait(60)
         tls.detach()
 
-    async def tell(mine: AsyncWanPortPool) -> None:
-        url = base.replace("http://127.0.0.1", "https://localhost")
-        async with httpx.AsyncClient(transport=AsyncWanTransport(mine, 0, verify=trusting)) as client:
-            assert (await client.get(url)).text == "yes"
+    with listening(talk) as (_, port):
+        async with httpx.AsyncClient(transport=AsyncWanTransport(async_pool, 0, verify=trusting)) as client:
+            assert (await client.get(f"https://localhost:{port}")).text == "yes"
         await asyncio.to_thread(wait_for, lambda: not server.admin.zcard(LEASED))
-
-    with listening(talk) as base:
-        story(server.url, tell)
         over.set()
 
 
-def test_what_nobody_asked_for_makes_an_idle_connection_useless() -> None:
+async def test_what_nobody_asked_for_makes_an_idle_connection_useless() -> None:
     """httpcore asks whether an idle connection is readable, and takes another then."""
-
-    async def tell() -> None:
-        here, there = socket.socketpair()
-        here.setblocking(False)
-        with there:
-            stream = await _AsyncStream.over(here)
-            assert not stream.get_extra_info("is_readable")
-            there.sendall(answer(b"asked"))
-            assert await stream.read(1000) == answer(b"asked")
-            assert not stream.get_extra_info("is_readable")
-            there.sendall(answer(b"unasked"))
-            while not stream._reader.unread:  # the loop has taken it from the socket
-                await asyncio.sleep(0.001)
-            assert stream.get_extra_info("is_readable")
-            await stream.aclose()
-
-    asyncio.run(asyncio.wait_for(tell(), 20))
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    with there:
+        stream = await _AsyncStream.over(here)
+        assert not stream.get_extra_info("is_readable")
+        there.sendall(answer(b"asked"))
+        assert await stream.read(1000) == answer(b"asked")
+        assert not stream.get_extra_info("is_readable")
+        there.sendall(answer(b"unasked"))
+        while not stream._reader.unread:  # the loop has taken it from the socket
+            await asyncio.sleep(0.001)
+        assert stream.get_extra_info("is_readable")
+        await stream.aclose()
 
 
 def test_a_body_that_moves_is_not_late() -> None:

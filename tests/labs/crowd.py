@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from conftest import SEED
+from chance import SEED
 from nodes import Place
 
 FAULTS = Path(__file__).parents[1] / "faults"

@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 import redis
 import servers
-from conftest import SERVERS, check_invariant, wait_for, wanpool
+from command_line import wanpool
 from holds import Hold, check_no_overlap
+from invariant import check_invariant
+from private_server import SERVERS
+from waiting import wait_for
 
 HOSTS, PROCESSES, LEASES, PORTS = 4, 4, 100, 24
 LAN, JUDGE = "10.77.0.1", 9000

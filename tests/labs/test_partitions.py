@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import SERVERS, wait_for
 from crowd import Crowd
 from namespaces import inside, ip
 from nodes import Place
+from private_server import SERVERS
 from sentinels import DETECTION, LAG, Watch
+from waiting import wait_for
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.system.clock import boottime

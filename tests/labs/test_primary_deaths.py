@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_for
 from crowd import Crowd
 from faces import Loop, make
 from nodes import Place
-from sentinels import DETECTION, SERVICE, Watch, watch  # noqa: F401  # a fixture
+from sentinels import DETECTION, SERVICE, Watch
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, InGrace, WanPortPool
 from redis_wanpool.system.clock import boottime
@@ -22,7 +22,7 @@ TAKES_OVER = 12.0
 """seconds within which Sentinels agree on a new primary, on a machine that does other work besides"""
 
 
-def test_a_lease_outlives_the_death_of_the_primary(watch: Watch, face: str, loop: Loop) -> None:  # noqa: F811
+def test_a_lease_outlives_the_death_of_the_primary(watch: Watch, face: str, loop: Loop) -> None:
     holder: Any = make(face, loop, watch.url, namespace="test", rest=0, network="here")
     other: Any = make(face, loop, watch.url, namespace="test", rest=0, network="there")
     holder.define_wan(0, "20000-20001", cooldown=0, lease_ttl=TTL, failover_margin=MARGIN)
@@ -41,7 +41,7 @@ def test_a_lease_outlives_the_death_of_the_primary(watch: Watch, face: str, loop
         pool.close()
 
 
-def test_who_waits_and_who_asks_follow_a_failover_by_command(watch: Watch, face: str, loop: Loop) -> None:  # noqa: F811
+def test_who_waits_and_who_asks_follow_a_failover_by_command(watch: Watch, face: str, loop: Loop) -> None:
     pool: Any = make(face, loop, watch.url, namespace="test", rest=0)
     pool.define_wan(0, "20000", cooldown=0, on_failover="continue")
     lease = pool.acquire(0)
@@ -63,7 +63,7 @@ def test_who_waits_and_who_asks_follow_a_failover_by_command(watch: Watch, face:
 
 
 @pytest.fixture
-def crowd(watch: Watch, tmp_path: Path) -> Iterator[Crowd]:  # noqa: F811
+def crowd(watch: Watch, tmp_path: Path) -> Iterator[Crowd]:
     with WanPortPool(watch.url, namespace="test", network="judge", rest=0) as pool:
         pool.define_wan(0, "20000-20019", cooldown=0.4, lease_ttl=TTL, failover_margin=MARGIN)
     crowd = Crowd(watch.url, tmp_path / "crowd", [Place()] * STAYERS)
@@ -72,7 +72,7 @@ def crowd(watch: Watch, tmp_path: Path) -> Iterator[Crowd]:  # noqa: F811
 
 
 @pytest.mark.timeout(900)
-def test_ten_deaths_of_the_primary_grant_nothing_twice(watch: Watch, crowd: Crowd) -> None:  # noqa: F811
+def test_ten_deaths_of_the_primary_grant_nothing_twice(watch: Watch, crowd: Crowd) -> None:
     wait_for(lambda: crowd.is_at_work() or crowd.errors(), within=60)
     assert crowd.is_at_work(), crowd.errors()
     took: list[float] = []

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Server
 from namespaces import NAT, SERVER, WANS, Site, first_port, inside, ip, public_address, site
+from private_server import Server
 
 from redis_wanpool import WanPortPool
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server, age_wan
+from by_hand import age_wan
+from private_server import Server
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli.acl import User

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
 from namespaces import WANS, Site, first_port, inside, ip, public_address, site, sysctl
+from private_server import Server
 
 from redis_wanpool import WanPortPool
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from clusters import SHARDS, Shards
-from conftest import wait_for
 from crowd import Crowd
 from nodes import Place
+from waiting import wait_for
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.protocol.keys import WanKeys

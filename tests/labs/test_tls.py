@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import trustme
-from conftest import Server, wanpool
+from command_line import wanpool
 from faces import Loop, make
+from private_server import Server
 
 from redis_wanpool import BackendUnavailable
 

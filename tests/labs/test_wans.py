@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chance import SEED
 from clients import ASYNC, BLOCKING
-from conftest import SEED, Server, wait_for
 from namespaces import MEMORY, WANS, Site, first_port, public_address, site, sysctl
+from private_server import Server
+from waiting import wait_for
 
 from redis_wanpool import WanPortPool
 

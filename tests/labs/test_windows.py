@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import windows
-from conftest import SERVERS, Server
 from made_netsh import FakeNetsh
+from private_server import SERVERS, Server
 from windows import Answers, Windows, make_locales, windows_path
 
 from redis_wanpool import WanPortPool

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import heard, wait_for, wanpool
+from by_hand import heard
+from command_line import python, wanpool
+from waiting import wait_for
 
 from redis_wanpool import PoolClosed, WanDraining, WanNotDefined, WanPortPool
 from redis_wanpool.legacy import port_allocator, wan_port_pool
@@ -74,20 +76,14 @@ def adopted(embedded: Any, tmp_path: Path) -> Any:
     return embedded
 
 
-def python(text: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", text],
-        env={**os.environ, "PYTHONPATH": ".", "PYTHONUTF8": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
+def there(text: str) -> subprocess.Popen[str]:
+    """A program in the folder."""
+    return python("-c", text, env={**os.environ, "PYTHONPATH": ".", "PYTHONUTF8": "1"}, encoding="utf-8")
 
 
 @pytest.mark.parametrize("block", [WAN_PORT_POOL, PORT_ALLOCATOR, PARALLEL, GET_INSTANCE])
 def test_each_block_of_the_documentation_runs(adopted: Any, block: str) -> None:
-    running = python(f"wan_idx = 0\n{block}\nprint('port', port)")
+    running = there(f"wan_idx = 0\n{block}\nprint('port', port)")
     out, err = running.communicate(timeout=60)
     assert running.returncode == 0 and err == ""
     *said, last = out.splitlines()
@@ -99,7 +95,7 @@ def test_each_block_of_the_documentation_runs(adopted: Any, block: str) -> None:
 def test_fetchers_side_by_side_have_a_port_each(adopted: Any) -> None:
     """The documentation's parallel scenario: as many processes as there are ports, and one more that gets None."""
     tell = "\nimport sys\nprint(port, flush=True)\nsys.stdin.read()"
-    fetchers = [python(f"wan_idx = 0\n{PARALLEL}{tell}") for _ in range(5)]
+    fetchers = [there(f"wan_idx = 0\n{PARALLEL}{tell}") for _ in range(5)]
     try:
         said = [fetcher.stdout.readline().strip() for fetcher in fetchers if fetcher.stdout]
         assert sorted(said) == ["20000", "20001", "20002", "20003", "None"]
@@ -213,7 +209,7 @@ def test_the_four_numbers_add_up_while_ports_move(server: Any) -> None:
 
 def test_importing_the_adopted_folder_reads_and_connects_to_nothing(adopted: Any) -> None:
     Path("wanpool.toml").write_text("this is = not a [setting", encoding="utf-8")
-    running = python("from core.wan_manager import port_allocator, wan_port_pool, WanPortPool; print(wan_port_pool)")
+    running = there("from core.wan_manager import port_allocator, wan_port_pool, WanPortPool; print(wan_port_pool)")
     out, err = running.communicate(timeout=60)
     assert running.returncode == 0 and "of this process" in out, err
     assert not adopted.status().running
@@ -341,12 +337,7 @@ class TestAdopt:
         import pty
 
         controller, terminal = pty.openpty()
-        running = subprocess.Popen(
-            [sys.executable, "-m", "redis_wanpool.cli", "adopt", "core/wan_manager"],
-            stdin=terminal,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        running = python("-m", "redis_wanpool.cli", "adopt", "core/wan_manager", stdin=terminal, stderr=None)
         os.write(controller, b"20000-21999\n22000-2\n22000-23999\n\n")
         out, _ = running.communicate(timeout=60)
         os.close(controller)

@@ -65,9 +65,7 @@ def test_neighbours_and_other_namespaces_do_not_overlap(pool: Any, pools: Callab
     assert pools(namespace="other").define_wan(0, "20000-20009") is True
 
 
-def test_many_ports_are_defined_in_bounded_calls(
-    pools: Callable[..., Any], backends: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_ports_are_defined_in_bounded_calls(pools: Any, backends: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[str] = []
     original = Protocol.call
 
@@ -145,9 +143,7 @@ def test_lost_data_is_told_to_a_new_pool_object(verb: str, pool: Any, pools: Cal
     assert not backends.admin.exists(KEY + "config")
 
 
-def test_lost_data_is_told_to_a_pool_object_that_only_acquired(
-    pool: Any, pools: Callable[..., Any], backends: Any
-) -> None:
+def test_lost_data_is_told_to_a_pool_object_that_only_acquired(pool: Any, pools: Any, backends: Any) -> None:
     other = pools()
     other.acquire(0).release()
     lose(backends.admin)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import SERVERS, run_script
+from by_hand import run_script
+from private_server import SERVERS
 
 from redis_wanpool import WanPortPool
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
+from command_line import python
 from holds import Hold, check_no_overlap, shifted
+from private_server import Server
+from waiting import KEPT_TTL
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.system.clock import boottime
@@ -66,9 +67,7 @@ def hear(*clients: subprocess.Popen[str]) -> list[Any]:
 
 def start(program: str, *args: str, offset: str) -> subprocess.Popen[str]:
     """Starts a program whose clock is off."""
-    command = [sys.executable, "-c", program, *args]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=shifted(FAKETIME=offset), stdout=pipe, stderr=pipe, text=True)
+    return python("-c", program, *args, env=shifted(FAKETIME=offset), stdin=None)
 
 
 def server_minus_boot(server: Server) -> tuple[float, float]:
@@ -82,21 +81,21 @@ def server_minus_boot(server: Server) -> tuple[float, float]:
 @pytest.mark.parametrize("offset", ["+1h", "-1h"])
 def test_a_client_whose_clock_is_an_hour_off_sees_and_does_the_same(server: Server, offset: str) -> None:
     with WanPortPool(server.url, namespace="test", network="here", rest=0) as pool:
-        pool.define_wan(0, "20000-20002", cooldown=2, lease_ttl=1.5)
+        pool.define_wan(0, "20000-20002", cooldown=2, lease_ttl=KEPT_TTL)
         (said,) = hear(start(CLIENT, server.url, offset=offset))
         least, most = server_minus_boot(server)
         assert abs(said["wall"] - time.time() - (HOUR if offset == "+1h" else -HOUR)) < HOUR / 2
         assert abs(said["boot"] - boottime()) < HOUR / 2
-        assert 0 < said["free_in"] <= 1.5 + 2
+        assert 0 < said["free_in"] <= KEPT_TTL + 2
         assert said["deadline"] + least < said["expires_at"] < said["deadline"] + most + 30
 
         free_at = int(server.admin.hget(PREFIX + "grants", 20000).split(" ")[4]) / 1000
         assert said["released"][0] + least <= free_at - 2 <= said["released"][1] + most
-        assert pool.acquire(0, port=20000, wait=20).expires_at - 1.5 >= free_at - 0.001
+        assert pool.acquire(0, port=20000, wait=20).expires_at - KEPT_TTL >= free_at - 0.001
 
         assert said["taken"][0] + least <= said["ends_at"] - 0.5 <= said["taken"][1] + most
         assert said["lost_by"] + least < said["ends_at"]
-        assert pool.acquire(0, port=20001, wait=20).expires_at - 1.5 >= said["ends_at"] + 2 - 0.001
+        assert pool.acquire(0, port=20001, wait=20).expires_at - KEPT_TTL >= said["ends_at"] + 2 - 0.001
 
 
 WORKER = """
@@ -117,7 +116,7 @@ print(json.dumps({"wall": time.time(), "held": [[h.port, h.since, h.until] for h
 
 def test_clients_an_hour_ahead_and_an_hour_behind_share_ports(server: Server) -> None:
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
-        pool.define_wan(0, "20000-20001", cooldown=0, lease_ttl=1)
+        pool.define_wan(0, "20000-20001", cooldown=0, lease_ttl=KEPT_TTL)
     here = str(Path(__file__).parents[1] / "support")
     said = hear(*[start(WORKER, server.url, here, "40", offset=offset) for offset in ("-1h", "+0", "+1h")])
     behind, right, ahead = (one["wall"] for one in said)

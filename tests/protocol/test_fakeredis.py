@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import Fake
+from private_server import Fake
 
 UNKNOWN = [("INFO",), ("WAIT", 0, 0), ("CONFIG", "GET", "maxmemory"), ("ROLE",), ("MEMORY", "USAGE", "key")]
 

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SERVERS, Server, check_invariant, run_script, wait_for
-from faces import make
+from by_hand import run_script
+from faces import make, maker
+from invariant import check_invariant
+from private_server import SERVERS, Server
+from waiting import wait_for
 
 from redis_wanpool import ANY, InGrace, InvalidValue, LeaseLost, PoolExhausted, WanMismatch, WanNotDefined
 from redis_wanpool.system.clock import boottime
@@ -67,15 +70,16 @@ def forgetful(request: Any, tmp_path: Path) -> Iterator[Forgetful]:
 
 @pytest.fixture
 def pool_of(forgetful: Forgetful, face: str, loop: Any) -> Iterator[Callable[..., Any]]:
-    made: list[Any] = []
+    with maker(face, loop, forgetful.url) as new:
+        yield lambda network: new(network=network)
 
-    def new(network: str, **kwargs: Any) -> Any:
-        made.append(make(face, loop, forgetful.url, namespace="test", network=network, rest=0, **kwargs))
-        return made[-1]
 
-    yield new
-    for pool in made:
-        pool.close()
+@pytest.fixture
+def pool(pool_of: Callable[..., Any]) -> Any:
+    """A pool object that has defined WAN 0, of four ports."""
+    pool = pool_of("here")
+    define(pool)
+    return pool
 
 
 def define(pool: Any, ports: str = "20000-20003", **kwargs: Any) -> None:
@@ -87,9 +91,7 @@ def config(server: Server, name: str) -> str:
 
 
 class TestBegin:
-    def test_after_a_restart_nothing_is_granted_for_a_while(
-        self, forgetful: Forgetful, pool_of: Callable[..., Any]
-    ) -> None:
+    def test_after_a_restart_nothing_is_granted_for_a_while(self, forgetful: Forgetful, pool_of: Any) -> None:
         holder, other = pool_of("here"), pool_of("there")
         define(holder)
         lease = holder.acquire(0)
@@ -103,11 +105,7 @@ class TestBegin:
         forgetful.end_grace()
         assert other.acquire(0).port != lease.port
 
-    def test_it_lasts_as_long_as_a_lease_and_the_margin_and_begins_once(
-        self, forgetful: Forgetful, pool_of: Callable[..., Any]
-    ) -> None:
-        pool = pool_of("here")
-        define(pool)
+    def test_it_lasts_as_long_as_a_lease_and_the_margin_and_begins_once(self, forgetful: Forgetful, pool: Any) -> None:
         pool.acquire(0)
         forgetful.restart()
         ends = []
@@ -118,9 +116,7 @@ class TestBegin:
         seen = int(config(forgetful, "seen_ms"))
         assert ends == ends[:1] * 3 and seen - 5_000 < ends[0] - GRACE_MS <= seen
 
-    def test_a_second_restart_begins_it_anew(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
-        pool = pool_of("here")
-        define(pool)
+    def test_a_second_restart_begins_it_anew(self, forgetful: Forgetful, pool: Any) -> None:
         forgetful.restart()
         with pytest.raises(InGrace):
             pool.acquire(0)
@@ -130,9 +126,7 @@ class TestBegin:
         with pytest.raises(InGrace):
             pool.acquire(0)
 
-    def test_a_restart_in_a_grace_begins_it_anew(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
-        pool = pool_of("here")
-        define(pool)
+    def test_a_restart_in_a_grace_begins_it_anew(self, forgetful: Forgetful, pool: Any) -> None:
         forgetful.restart()
         with pytest.raises(InGrace):
             pool.acquire(0)
@@ -140,22 +134,18 @@ class TestBegin:
         forgetful.restart()
         with pytest.raises(InGrace) as caught:
             pool.acquire(0)
-        assert caught.value.retry_after > TTL + MARGIN - 1
+        assert caught.value.retry_after > TTL + MARGIN - 15, "and not 20 s less"
 
-    def test_who_waits_is_served_when_it_is_over(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+    def test_who_waits_is_served_when_it_is_over(self, forgetful: Forgetful, pool_of: Any) -> None:
         pool = pool_of("here")
         define(pool, lease_ttl=0.5, failover_margin=0.2)
         forgetful.restart()
         assert pool.acquire(0, wait=20).port
 
-    def test_a_wan_is_not_in_grace_when_it_is_new(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
-        pool = pool_of("here")
-        define(pool)
+    def test_a_wan_is_not_in_grace_when_it_is_new(self, forgetful: Forgetful, pool: Any) -> None:
         assert pool.acquire(0).port and pool.snapshot(0).grace_ms == 0
 
-    def test_another_wan_serves_meanwhile(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
-        pool = pool_of("here")
-        define(pool)
+    def test_another_wan_serves_meanwhile(self, forgetful: Forgetful, pool: Any) -> None:
         pool.define_wan(1, "21000-21001", cooldown=0, on_failover="continue")
         forgetful.restart()
         assert {pool.acquire(ANY).wan_idx for _ in range(2)} == {1}
@@ -165,14 +155,14 @@ class TestBegin:
         with pytest.raises(InGrace):
             pool.acquire(0)
 
-    def test_continue_goes_on_at_once(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+    def test_continue_goes_on_at_once(self, forgetful: Forgetful, pool_of: Any) -> None:
         pool = pool_of("here")
         define(pool, on_failover="continue")
         forgetful.restart()
         assert pool.acquire(0).port
 
     def test_what_was_not_granted_as_far_as_the_data_knows_may_have_been(
-        self, forgetful: Forgetful, pool_of: Callable[..., Any]
+        self, forgetful: Forgetful, pool_of: Any
     ) -> None:
         holder, other = pool_of("here"), pool_of("there")
         define(holder, "20000")
@@ -186,9 +176,7 @@ class TestBegin:
         with pytest.raises(PoolExhausted):
             other.acquire(0)
 
-    def test_a_look_changes_nothing(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
-        pool = pool_of("here")
-        define(pool)
+    def test_a_look_changes_nothing(self, forgetful: Forgetful, pool: Any) -> None:
         lease = pool.acquire(0)
         forgetful.restart()
         before = forgetful.admin.hgetall(PREFIX + "config")
@@ -199,9 +187,7 @@ class TestBegin:
 
 
 class TestReassertion:
-    def test_a_grant_that_was_lost_comes_back_to_its_holder(
-        self, forgetful: Forgetful, pool_of: Callable[..., Any]
-    ) -> None:
+    def test_a_grant_that_was_lost_comes_back_to_its_holder(self, forgetful: Forgetful, pool_of: Any) -> None:
         holder, other = pool_of("here"), pool_of("there")
         define(holder)
         forgetful.remember()
@@ -218,7 +204,7 @@ class TestReassertion:
         assert rest.fence > max(lease.fence for lease in leases)
         assert all(lease.release() for lease in leases)
 
-    def test_holders_re_assert_at_once(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+    def test_holders_re_assert_at_once(self, forgetful: Forgetful, pool_of: Any) -> None:
         holder = pool_of("here")
         define(holder, lease_ttl=3600)
         forgetful.remember()
@@ -228,9 +214,7 @@ class TestReassertion:
             holder.acquire(0)  # its holder hears of it so, and its next tick is far away
         wait_for(lambda: forgetful.admin.zscore(PREFIX + "leased", lease.port))
 
-    def test_a_renewal_that_was_lost_lets_no_lease_expire(
-        self, forgetful: Forgetful, pool_of: Callable[..., Any], age: Callable[..., None]
-    ) -> None:
+    def test_a_renewal_that_was_lost_lets_no_lease_expire(self, forgetful: Forgetful, pool_of: Any, age: Any) -> None:
         holder = pool_of("here")
         define(holder)
         lease = holder.acquire(0)
@@ -244,9 +228,7 @@ class TestReassertion:
         lease.renew()
         lease.check()
 
-    def test_a_release_that_was_lost_leaves_a_ghost_that_gives_way(
-        self, forgetful: Forgetful, pool_of: Callable[..., Any]
-    ) -> None:
+    def test_a_release_that_was_lost_leaves_a_ghost_that_gives_way(self, forgetful: Forgetful, pool_of: Any) -> None:
         first, second = pool_of("here"), pool_of("there")
         define(first, "20000")
         ghost = first.acquire(0)
@@ -260,9 +242,7 @@ class TestReassertion:
         assert forgetful.admin.hget(PREFIX + "lease:20000", "lease_id") == lease.lease_id
         assert second.snapshot(0).leased == 1
 
-    def test_a_release_that_is_known_does_not_come_back_to_life(
-        self, forgetful: Forgetful, pool_of: Callable[..., Any]
-    ) -> None:
+    def test_a_release_that_is_known_does_not_come_back_to_life(self, forgetful: Forgetful, pool_of: Any) -> None:
         pool = pool_of("here")
         define(pool, "20000")
         lease = pool.acquire(0)
@@ -272,7 +252,7 @@ class TestReassertion:
         late = run_script(forgetful.admin, "renew", pool.holder, *words)
         assert late[4] == "released" and forgetful.admin.zcard(PREFIX + "leased") == 0
 
-    def test_an_earlier_grant_is_lost_to_a_later_one(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+    def test_an_earlier_grant_is_lost_to_a_later_one(self, forgetful: Forgetful, pool_of: Any) -> None:
         first, second = pool_of("here"), pool_of("there")
         define(first, "20000")
         lost = first.acquire(0)
@@ -283,9 +263,7 @@ class TestReassertion:
             lost.renew()
         lease.renew()
 
-    def test_a_release_of_a_lost_grant_lets_its_port_cool(
-        self, forgetful: Forgetful, pool_of: Callable[..., Any]
-    ) -> None:
+    def test_a_release_of_a_lost_grant_lets_its_port_cool(self, forgetful: Forgetful, pool_of: Any) -> None:
         pool = pool_of("here")
         define(pool, "20000", cooldown=60)
         forgetful.remember()
@@ -295,7 +273,7 @@ class TestReassertion:
         assert forgetful.admin.zscore(PREFIX + "cooling", 20000)
         assert forgetful.admin.hget(PREFIX + "grants", 20000).split(" ")[0] == lease.lease_id
 
-    def test_a_ghost_that_its_holder_gives_back_cools(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+    def test_a_ghost_that_its_holder_gives_back_cools(self, forgetful: Forgetful, pool_of: Any) -> None:
         """The holder knows nothing of it any more: its release is lost."""
         pool = pool_of("here")
         define(pool, "20000-20001", cooldown=60)
@@ -308,9 +286,7 @@ class TestReassertion:
         wait_for(lambda: forgetful.admin.zscore(PREFIX + "cooling", ghost.port))
         lease.check()
 
-    def test_a_withheld_port_is_withheld_again_after_its_lease(
-        self, forgetful: Forgetful, pool_of: Callable[..., Any]
-    ) -> None:
+    def test_a_withheld_port_is_withheld_again_after_its_lease(self, forgetful: Forgetful, pool_of: Any) -> None:
         pool = pool_of("here")
         define(pool, "20000")
         run_script(forgetful.admin, "withhold", 20000)
@@ -322,7 +298,7 @@ class TestReassertion:
         check_invariant(forgetful.admin)
         assert lease.release() and pool.snapshot(0).withheld == 1
 
-    def test_what_a_network_may_hold_is_counted(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+    def test_what_a_network_may_hold_is_counted(self, forgetful: Forgetful, pool_of: Any) -> None:
         pool = pool_of("here")
         define(pool, max_per_network=2)
         forgetful.remember()
@@ -335,7 +311,7 @@ class TestReassertion:
         with pytest.raises(PoolExhausted):
             pool.acquire(0)
 
-    def test_data_that_went_back_shows_by_itself(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+    def test_data_that_went_back_shows_by_itself(self, forgetful: Forgetful, pool_of: Any) -> None:
         """The same server, with older data: the fence of a lease tells."""
         holder, other = pool_of("here"), pool_of("there")
         define(holder)
@@ -347,7 +323,7 @@ class TestReassertion:
         with pytest.raises(InGrace):
             other.acquire(0)
 
-    def test_continue_gives_such_a_lease_up(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+    def test_continue_gives_such_a_lease_up(self, forgetful: Forgetful, pool_of: Any) -> None:
         pool = pool_of("here")
         define(pool, on_failover="continue")
         forgetful.remember()
@@ -356,7 +332,7 @@ class TestReassertion:
         with pytest.raises(LeaseLost):
             lease.renew()
 
-    def test_fences_go_on_beyond_what_was_forgotten(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+    def test_fences_go_on_beyond_what_was_forgotten(self, forgetful: Forgetful, pool_of: Any) -> None:
         pool = pool_of("here")
         define(pool, "20000")
         forgetful.remember()
@@ -370,9 +346,7 @@ class TestReassertion:
 
 
 class TestRefused:
-    def test_an_operator_takes_no_port_away_meanwhile(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
-        pool = pool_of("here")
-        define(pool)
+    def test_an_operator_takes_no_port_away_meanwhile(self, forgetful: Forgetful, pool: Any) -> None:
         forgetful.restart()
         for script, *words in [("withhold", 20000), ("resize", "20000", 1, "lose", 20001), ("remove", "", 10)]:
             reply = run_script(forgetful.admin, script, *words)
@@ -380,7 +354,7 @@ class TestRefused:
         assert forgetful.admin.scard(PREFIX + "free") == 4
 
     @pytest.mark.parametrize("value", ["Grace", "", 1, True])
-    def test_what_on_failover_cannot_be(self, pool_of: Callable[..., Any], value: Any) -> None:
+    def test_what_on_failover_cannot_be(self, pool_of: Any, value: Any) -> None:
         with pytest.raises(InvalidValue, match="continue"):
             pool_of("here").define_wan(0, "20000", on_failover=value)
 
@@ -391,9 +365,7 @@ class TestRefused:
         assert pool.wans() == ()
         pool.close()
 
-    def test_a_different_trade_is_a_different_definition(self, pool_of: Callable[..., Any]) -> None:
-        pool = pool_of("here")
-        define(pool)
+    def test_a_different_trade_is_a_different_definition(self, pool: Any) -> None:
         assert pool.define_wan(0, "20000-20003", cooldown=0, lease_ttl=TTL, failover_margin=MARGIN) is False
         with pytest.raises(WanMismatch) as caught:
             define(pool, on_failover="continue")
@@ -401,9 +373,7 @@ class TestRefused:
 
 
 class TestLostData:
-    def test_is_not_made_anew_silently_and_recovers_in_grace(
-        self, forgetful: Forgetful, pool_of: Callable[..., Any]
-    ) -> None:
+    def test_is_not_made_anew_silently_and_recovers_in_grace(self, forgetful: Forgetful, pool_of: Any) -> None:
         holder, other = pool_of("here"), pool_of("there")
         define(holder)
         lease = holder.acquire(0)
@@ -420,7 +390,7 @@ class TestLostData:
         forgetful.end_grace()
         assert {one.port for one in other.acquire_many(0, 3)} == set(range(20000, 20004)) - {lease.port}
 
-    def test_another_generation_begins_a_grace_once(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
+    def test_another_generation_begins_a_grace_once(self, forgetful: Forgetful, pool_of: Any) -> None:
         old, new = pool_of("here"), pool_of("there")
         define(old)
         forgetful.admin.flushall()
@@ -432,9 +402,7 @@ class TestLostData:
         forgetful.end_grace()
         assert old.acquire(0).port
 
-    def test_recover_leaves_what_is_there(self, forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
-        pool = pool_of("here")
-        define(pool)
+    def test_recover_leaves_what_is_there(self, forgetful: Forgetful, pool: Any) -> None:
         assert (
             pool.define_wan(0, "20000-20003", cooldown=0, lease_ttl=TTL, failover_margin=MARGIN, recover=True) is False
         )
@@ -451,9 +419,7 @@ def test_the_embedded_server_goes_on_at_once(embedded: Any, loop: Any, face: str
     pool.close()
 
 
-def test_a_killed_server_that_comes_back_keeps_every_lease(forgetful: Forgetful, pool_of: Callable[..., Any]) -> None:
-    pool = pool_of("here")
-    define(pool)
+def test_a_killed_server_that_comes_back_keeps_every_lease(forgetful: Forgetful, pool: Any) -> None:
     lease = pool.acquire(0)
     forgetful.stop(signal.SIGKILL)
     forgetful.start(*DURABLE)
@@ -500,10 +466,10 @@ class TestReplicas:
     def test_one_on_which_nothing_happened_for_long_is_asked_twice(self, replicated: Callable[[], Server]) -> None:
         """It may have been stopped, and find out only after the first request that another took its place."""
         pool = make("sync", None, self.primary.url, namespace="test", rest=0)
-        pool.define_wan(0, "20000-20001", on_failover="grace", failover_margin=MARGIN)
+        pool.define_wan(0, "20000-20001", on_failover="grace", failover_margin=60)
         pool.close()
         admin = self.primary.admin
-        long_ago = int(admin.hget(f"{PREFIX}config", "seen_ms")) - round(1000 * MARGIN) - 1_000
+        long_ago = int(admin.hget(f"{PREFIX}config", "seen_ms")) - 61_000
 
         def asked(again: str = "", *, quiet: bool = True) -> str:
             if quiet:

@@ -7,12 +7,15 @@ import gc
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import check_invariant, run_script, wait_for
+from by_hand import age_lease, run_script
+from invariant import check_invariant
+from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InGrace, LeaseLost, WanPortPool
 from redis_wanpool.system.clock import boottime
@@ -22,9 +25,9 @@ PREFIX = "wanpool:{test:0}:"
 
 @pytest.fixture
 def brief(pools: Callable[..., Any]) -> Any:
-    """A pool object whose WAN has the shortest ttl."""
+    """A pool object whose leases are renewed soon."""
     pool = pools()
-    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=0.5)
+    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=KEPT_TTL)
     return pool
 
 
@@ -36,7 +39,7 @@ def test_the_heartbeat_renews(brief: Any) -> None:
 
 
 def test_detached_leases_are_not_renewed(brief: Any) -> None:
-    lease = brief.acquire(0, detached=True)
+    lease = brief.acquire(0, ttl=0.5, detached=True)
     wait_for(lambda: lease.lost)
     wait_for(lambda: brief.snapshot(0).free == 10)
 
@@ -55,7 +58,7 @@ def test_broken_connections_are_made_anew(server: Any, face: str, loop: Any) -> 
     from faces import make
 
     pool = make(face, loop, server.url, namespace="test", rest=0)
-    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=1)
+    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=KEPT_TTL)
     with pool:
         lease = pool.acquire(0)
         for _ in range(3):
@@ -68,7 +71,7 @@ def test_broken_connections_are_made_anew(server: Any, face: str, loop: Any) -> 
 def test_a_revoked_lease_is_noticed_at_the_next_heartbeat(pools: Any, backends: Any) -> None:
     told: list[Any] = []
     pool = pools(on_lost=told.append)
-    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=0.5)
+    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=KEPT_TTL)
     lease = pool.acquire(0)
     assert run_script(backends.admin, "revoke", lease.port, lease.lease_id)[2] == "revoked"
     assert lease.wait_lost(20) is True
@@ -119,33 +122,25 @@ def test_a_loss_is_told_to_all_who_wait_on_several_loops(server: Any) -> None:
         asyncio.run(pool.close())
 
 
-def test_loss_is_told_once_on_the_loop_of_the_async_face(server: Any) -> None:
+async def test_loss_is_told_once_on_the_loop_of_the_async_face(server: Any) -> None:
     told: list[tuple[Any, int]] = []
-
-    async def story() -> None:
-        async with AsyncWanPortPool(
-            server.url, namespace="test", on_lost=lambda lease: told.append((lease, threading.get_ident()))
-        ) as pool:
-            await pool.define_wan(0, "20000-20009", lease_ttl=0.5)
-            lease = await pool.acquire(0, detached=True)
-            assert await lease.wait_lost(20) is True
-            while not told:
-                await asyncio.sleep(0.01)
-            assert told == [(lease, threading.get_ident())]
-
-    asyncio.run(story())
+    async with AsyncWanPortPool(
+        server.url, namespace="test", on_lost=lambda lease: told.append((lease, threading.get_ident()))
+    ) as pool:
+        await pool.define_wan(0, "20000-20009", lease_ttl=0.5)
+        lease = await pool.acquire(0, detached=True)
+        assert await lease.wait_lost(20) is True
+        while not told:
+            await asyncio.sleep(0.01)
+        assert told == [(lease, threading.get_ident())]
 
 
-def test_a_busy_loop_loses_no_lease(server: Any) -> None:
-    async def story() -> None:
-        async with AsyncWanPortPool(server.url, namespace="test") as pool:
-            await pool.define_wan(0, "20000-20009", lease_ttl=0.5)
-            lease = await pool.acquire(0)
-            first = lease.expires_at
-            wait_for(lambda: lease.expires_at > first + 1)  # blocks the loop
-            lease.check()
-
-    asyncio.run(story())
+async def test_a_busy_loop_loses_no_lease(async_pool: AsyncWanPortPool) -> None:
+    await async_pool.define_wan(0, "20000-20009", lease_ttl=KEPT_TTL)
+    lease = await async_pool.acquire(0)
+    first = lease.expires_at
+    wait_for(lambda: lease.expires_at > first + 1)  # blocks the loop
+    lease.check()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -159,13 +154,14 @@ def test_loops_that_come_and_go_share_a_pool_object(server: Any) -> None:
         await pool.acquire(0)
         return bool(await lease.release())
 
-    def story() -> None:
+    def story() -> weakref.ref[AsyncWanPortPool]:
         pool = AsyncWanPortPool(server.url, namespace="test", rest=0)
         assert asyncio.run(two(pool, asyncio.run(one(pool)))) is True
         asyncio.run(pool.close())
+        return weakref.ref(pool)
 
-    story()
-    gc.collect()
+    pool = story()
+    wait_for(lambda: gc.collect() >= 0 and pool() is None)  # a thread that ends may hold it yet
 
 
 class TestUnreachable:
@@ -183,9 +179,16 @@ class TestUnreachable:
             told.append((lease.lease_id, boottime()))
 
         pool = make(
-            face, loop, own_server.url, namespace="test", rest=0, connect_timeout=0.3, on_lost=on_lost, lease_ttl=2
+            face,
+            loop,
+            own_server.url,
+            namespace="test",
+            rest=0,
+            connect_timeout=1.0,
+            on_lost=on_lost,
+            lease_ttl=KEPT_TTL,
         )
-        pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=2)
+        pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=KEPT_TTL, max_ttl=60)
         yield pool
         own_server.process.send_signal(signal.SIGCONT)
         pool.close()
@@ -194,7 +197,8 @@ class TestUnreachable:
     def test_loss_is_announced_before_the_server_would_grant_again(
         self, pool: Any, own_server: Any, told: list[Any]
     ) -> None:
-        lease = pool.acquire(0)
+        lease = pool.acquire(0, ttl=60)
+        age_lease(own_server.admin, pool, lease, 56)
         own_server.process.send_signal(signal.SIGSTOP)
         assert lease.wait_lost(30) is True
         wait_for(lambda: told)
@@ -210,7 +214,7 @@ class TestUnreachable:
     def test_what_an_unanswered_acquire_took_is_given_back(self, pool: Any, own_server: Any) -> None:
         own_server.process.send_signal(signal.SIGSTOP)
         with pytest.raises(BackendUnavailable):
-            pool.acquire(0, ttl=2)
+            pool.acquire(0)
         own_server.process.send_signal(signal.SIGCONT)
         wait_for(lambda: not pool.protocol.doubts)
         assert pool.snapshot(0).free == 10
@@ -236,7 +240,7 @@ class TestUnreachable:
 
 
 def test_a_restart_of_a_durable_server_loses_no_lease(tmp_path: Any) -> None:
-    from conftest import SERVERS, Server
+    from private_server import SERVERS, Server
 
     server = Server(SERVERS[0], tmp_path)
     server.stop()
@@ -244,7 +248,7 @@ def test_a_restart_of_a_durable_server_loses_no_lease(tmp_path: Any) -> None:
     server.start(*durable)
     try:
         with WanPortPool(server.url, namespace="test") as pool:
-            pool.define_wan(0, "20000-20009", lease_ttl=10)
+            pool.define_wan(0, "20000-20009")
             lease = pool.acquire(0)
             server.stop()
             server.start(*durable)
@@ -258,7 +262,7 @@ def test_a_restart_of_a_durable_server_loses_no_lease(tmp_path: Any) -> None:
 def test_a_late_duplicate_of_an_acquire_is_given_back(pools: Any, backends: Any) -> None:
     """A request that was delayed in the network takes a port for a lease that nobody asks for any more."""
     pool = pools()
-    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=0.5, max_ttl=3600)
+    pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=KEPT_TTL, max_ttl=3600)
     pool.acquire(0)
     who = pool.protocol.holder
     late = f"{who.id}/late"

@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LONG, SEED, SERVERS, Server, age_wan, check_invariant, run_script, wait_for
-from faces import Blocking, Loop, make
+from by_hand import age_wan, run_script
+from chance import LONG, SEED
+from faces import Blocking, Loop, maker
+from invariant import check_invariant
+from private_server import SERVERS, Server
 from proxy import KINDS, Proxy
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, LeaseLost, PoolExhausted
 
 PREFIX = "wanpool:{test:0}:"
 OPERATIONS = max(350, round(350 * LONG))
-PORTS, TTL, PATIENCE = 24, 4.0, 0.4
+PORTS, TTL, PATIENCE = 24, 6.0, 1.0
 TROUBLE = 0.2
 RARELY = 0.01
 """silence costs PATIENCE each time"""
@@ -39,17 +43,9 @@ def proxy(direct: Server, tmp_path: Path) -> Iterator[Proxy]:
 
 @pytest.fixture
 def new_pool(face: str, loop: Loop, direct: Server, proxy: Proxy) -> Iterator[Callable[..., Any]]:
-    made: list[Any] = []
-
-    def new(url: str = proxy.url, **kwargs: Any) -> Any:
-        kwargs = {"namespace": "test", "rest": 0.0, "connect_timeout": PATIENCE, **kwargs}
-        made.append(make(face, loop, url, **kwargs))
-        return made[-1]
-
-    yield new
-    proxy.plan = lambda name: "pass"
-    for pool in made:
-        pool.close()
+    with maker(face, loop, proxy.url, connect_timeout=PATIENCE) as new:
+        yield new
+        proxy.plan = lambda name: "pass"
     proxy.flush()
     check_invariant(direct.admin)
 
@@ -119,7 +115,7 @@ def test_silence_is_an_error_that_leaves_nothing_behind(pool: Any, proxy: Proxy,
 
 @pytest.mark.parametrize("kind", ["swallow", "silent"])
 def test_a_release_is_true_though_its_port_went_on_before_it_was_told(
-    pool: Any, new_pool: Callable[..., Any], proxy: Proxy, direct: Server, kind: str
+    pool: Any, new_pool: Any, proxy: Proxy, direct: Server, kind: str
 ) -> None:
     other = new_pool(direct.url)
     lease = pool.acquire(0)
@@ -137,7 +133,7 @@ def test_a_release_is_true_though_its_port_went_on_before_it_was_told(
 
 
 def test_a_release_without_an_answer_is_known_to_a_renewal_too(
-    pool: Any, new_pool: Callable[..., Any], proxy: Proxy, direct: Server
+    pool: Any, new_pool: Any, proxy: Proxy, direct: Server
 ) -> None:
     lease = pool.acquire(0)
     once(proxy, "release", "silent")
@@ -250,7 +246,7 @@ class Storm:
 @pytest.mark.timeout(100 + 0.05 * OPERATIONS)
 @pytest.mark.parametrize("cooldown", [0, 0.05])
 def test_in_a_storm_no_port_is_taken_twice_or_leaked_and_every_answer_is_true(
-    new_pool: Callable[..., Any], proxy: Proxy, direct: Server, cooldown: float
+    new_pool: Any, proxy: Proxy, direct: Server, cooldown: float
 ) -> None:
     pools = [new_pool(network=network, rest=cooldown / 5) for network in ("a", "a", "b")]
     pools[0].define_wan(

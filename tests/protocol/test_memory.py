@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import SEED, SERVERS, Server, check_invariant, wait_for
-from faces import make
+from chance import SEED
+from faces import make, maker
+from invariant import check_invariant
+from private_server import SERVERS, Server
+from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import BackendUnavailable, PoolExhausted, PortRejected, UnsafeRedis, WanpoolError
 from redis_wanpool.sockets import leased as sockets
@@ -35,18 +38,15 @@ def small(request: Any, tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def pool_of(small: Server, loop: Any) -> Iterator[Callable[..., Any]]:
     """Makes pool objects of a face on that server; the first one defines WAN 0."""
-    made: list[Any] = []
+    with maker("sync", loop, small.url) as new, maker("aio", loop, small.url) as new_async:
 
-    def new(face: str, ports: str | None = None, **rules: Any) -> Any:
-        pool = make(face, loop, small.url, namespace="test", rest=0)
-        made.append(pool)
-        if ports:
-            pool.define_wan(0, ports, **{"cooldown": 0, **rules})
-        return pool
+        def defined(face: str, ports: str | None = None, **rules: Any) -> Any:
+            pool = new() if face == "sync" else new_async()
+            if ports:
+                pool.define_wan(0, ports, **{"cooldown": 0, **rules})
+            return pool
 
-    yield new
-    for pool in made:
-        pool.close()
+        yield defined
 
 
 def limit(server: Server, policy: str, headroom: int) -> None:
@@ -83,9 +83,7 @@ class Crowd:
 class TestEviction:
     """The server evicts the readable leases, which no script reads."""
 
-    def test_every_lease_outlives_its_readable_hash(
-        self, small: Server, pool_of: Callable[..., Any], policy: str
-    ) -> None:
+    def test_every_lease_outlives_its_readable_hash(self, small: Server, pool_of: Any, policy: str) -> None:
         pools = [pool_of("sync", "20000-20399"), pool_of("aio")]
         leases = [lease for pool in pools for lease in pool.acquire_many(0, 150)]
         limit(small, policy, 1_000_000)
@@ -125,9 +123,7 @@ class TestEviction:
         assert (counts.leased, counts.free, counts.cooling) == (0, 400, 0)
         assert hashes(small) == set()
 
-    def test_no_port_is_granted_twice_while_keys_vanish(
-        self, small: Server, pool_of: Callable[..., Any], policy: str
-    ) -> None:
+    def test_no_port_is_granted_twice_while_keys_vanish(self, small: Server, pool_of: Any, policy: str) -> None:
         chance = random.Random(SEED)
         pools = [pool_of("sync", "20000-20059"), pool_of("aio")]
         held = {lease.port: lease for pool in pools for lease in pool.acquire_many(0, 20)}
@@ -199,8 +195,8 @@ def dump(server: Server) -> dict[str, Any]:
 class TestFull:
     """With noeviction and all memory taken, leases are kept and given back as ever, and new ones refused."""
 
-    def test_running_leases_live_on(self, small: Server, pool_of: Callable[..., Any], face: str) -> None:
-        pool = pool_of(face, "20000-20009", lease_ttl=1)
+    def test_running_leases_live_on(self, small: Server, pool_of: Any, face: str) -> None:
+        pool = pool_of(face, "20000-20009", lease_ttl=KEPT_TTL)
         leases = pool.acquire_many(0, 3)
         fill(small)
         first = [lease.expires_at for lease in leases]
@@ -212,7 +208,7 @@ class TestFull:
             assert lease.expires_at >= before and not lease.lost
         assert {int(port) for port in small.admin.zrange(PREFIX + "leased", 0, -1)} == {x.port for x in leases}
 
-    def test_leases_are_given_back(self, small: Server, pool_of: Callable[..., Any], face: str) -> None:
+    def test_leases_are_given_back(self, small: Server, pool_of: Any, face: str) -> None:
         pool = pool_of(face, "20000-20009", cooldown=100)
         used, unused, drained, kept = pool.acquire_many(0, 4)
         fill(small)
@@ -228,7 +224,7 @@ class TestFull:
         check_invariant(small.admin)
 
     def test_a_refused_port_goes_into_quarantine(
-        self, small: Server, pool_of: Callable[..., Any], face: str, monkeypatch: pytest.MonkeyPatch
+        self, small: Server, pool_of: Any, face: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         pool = pool_of(face, "20000-20009", cooldown=100)
         kept = pool.acquire(0)
@@ -248,11 +244,11 @@ class TestFull:
         assert small.admin.hget(PREFIX + "grants", tried[0]).endswith(" rejected")
         check_invariant(small.admin)
 
-    def test_what_expired_is_settled(self, small: Server, pool_of: Callable[..., Any], face: str) -> None:
-        pool = pool_of(face, "20000-20009", cooldown=0.5, lease_ttl=1)
+    def test_what_expired_is_settled(self, small: Server, pool_of: Any, face: str) -> None:
+        pool = pool_of(face, "20000-20009", cooldown=0.5, lease_ttl=KEPT_TTL)
         kept = pool.acquire(0)
         for _ in range(3):
-            pool.acquire(0, ttl=0.5, detached=True)
+            pool.acquire(0, ttl=3, detached=True)
         assert small.admin.zcard(PREFIX + "leased") == 4
         fill(small)
         wait_for(lambda: small.admin.zrange(PREFIX + "leased", 0, -1) == [str(kept.port)])
@@ -260,9 +256,7 @@ class TestFull:
         kept.check()
         check_invariant(small.admin)
 
-    def test_an_acquire_is_refused_and_changes_nothing(
-        self, small: Server, pool_of: Callable[..., Any], face: str
-    ) -> None:
+    def test_an_acquire_is_refused_and_changes_nothing(self, small: Server, pool_of: Any, face: str) -> None:
         pool, stranger = pool_of(face, "20000-20009", cooldown=100), pool_of(face)
         kept, released = pool.acquire_many(0, 2)
         assert released.release() is True
@@ -281,9 +275,7 @@ class TestFull:
         for asking in (pool, stranger):
             assert asking.acquire(0).port != kept.port
 
-    def test_the_refusal_says_what_is_wrong_and_what_to_do(
-        self, small: Server, pool_of: Callable[..., Any], face: str
-    ) -> None:
+    def test_the_refusal_says_what_is_wrong_and_what_to_do(self, small: Server, pool_of: Any, face: str) -> None:
         pool = pool_of(face, "20000-20009")
         pool.acquire(0).release()
         fill(small)
@@ -294,9 +286,7 @@ class TestFull:
         assert "raise maxmemory" in said, said
 
     @pytest.mark.parametrize("frees", [False, True], ids=["stays-full", "room-again"])
-    def test_a_waiter_gets_an_error_or_a_port(
-        self, small: Server, pool_of: Callable[..., Any], face: str, frees: bool
-    ) -> None:
+    def test_a_waiter_gets_an_error_or_a_port(self, small: Server, pool_of: Any, face: str, frees: bool) -> None:
         pool = pool_of(face, "20000")
         holding = pool.acquire(0)
         came: list[Any] = []

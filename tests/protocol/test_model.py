@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LONG, SEED, SERVERS, age_wan, check_invariant, run_script, start_server
+from by_hand import age_wan, run_script
+from chance import LONG, SEED
 from faces import Loop, make
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from invariant import check_invariant
+from private_server import SERVERS, start_server
 
 from redis_wanpool import (
     LeaseLost,

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from conftest import run_script, wait_for
+from by_hand import run_script
+from waiting import wait_for
 
 from redis_wanpool import AsyncWanPortPool, PoolClosed, PoolExhausted, PortUnavailable, WanPortPool
 from redis_wanpool.engine.wakeups import Wakeups
@@ -131,11 +132,13 @@ def test_first_come_first_served(one_port: Any, backends: Any) -> None:
 
 
 def test_a_newcomer_does_not_overtake_a_waiter(pools: Any, one_port: Any, backends: Any) -> None:
-    lease = one_port.acquire(0)
-    place(backends.admin, in_ms=60_000)
-    lease.release()
+    lease, newcomer = one_port.acquire(0), pools()
     with pytest.raises(PoolExhausted):
-        pools().acquire(0)
+        newcomer.acquire(0)
+    place(backends.admin, in_ms=60_000)
+    lease.release()  # from now on the waiter has two seconds to come
+    with pytest.raises(PoolExhausted):
+        newcomer.acquire(0)
 
 
 class TestCapped:
@@ -362,25 +365,21 @@ def test_a_wait_on_several_wans_leaves_no_place_behind(pools: Any, backends: Any
     wait_for(lambda: backends.admin.zcard(WAITING) == 0)
 
 
-def test_a_cancelled_task_leaves_nothing_behind(server: Any) -> None:
-    async def story() -> None:
-        async with AsyncWanPortPool(server.url, namespace="test", rest=0) as pool:
-            await pool.define_wan(0, "20000", cooldown=0)
-            lease = await pool.acquire(0)
+async def test_a_cancelled_task_leaves_nothing_behind(server: Any, async_pool: AsyncWanPortPool) -> None:
+    await async_pool.define_wan(0, "20000", cooldown=0)
+    lease = await async_pool.acquire(0)
 
-            async def acquire() -> Any:
-                return await pool.acquire(0, wait=30)
+    async def acquire() -> Any:
+        return await async_pool.acquire(0, wait=30)
 
-            task = asyncio.create_task(acquire())
-            await asyncio.to_thread(queue_of, server.admin, 1)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            await asyncio.to_thread(queue_of, server.admin, 0)
-            await lease.release()
-            assert (await pool.snapshot(0)).free == 1
-
-    asyncio.run(story())
+    task = asyncio.create_task(acquire())
+    await asyncio.to_thread(queue_of, server.admin, 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.to_thread(queue_of, server.admin, 0)
+    await lease.release()
+    assert (await async_pool.snapshot(0)).free == 1
 
 
 def test_many_waiters_of_many_objects_all_get_their_turn(server: Any) -> None:
@@ -419,9 +418,13 @@ def test_nobody_is_served_a_third_time_before_everybody_was_served(server: Any) 
                         unfair.append(list(served))
                 time.sleep(0.1)  # what it takes the port for
 
+    held = pools[0].acquire_many(0, 5)
     threads = [threading.Thread(target=work, args=(number,)) for number in range(50)]
     for thread in threads:
         thread.start()
+    queue_of(server.admin, 50)
+    for lease in held:
+        lease.release()
     for thread in threads:
         thread.join(60)
     for pool in pools:
@@ -467,39 +470,35 @@ class Cancelled:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("connected", [False, True], ids=["no-connection", "connected"])
 @pytest.mark.parametrize("ports", ["20000", "20000-20009"])
-def test_a_cancellation_at_any_await_leaves_no_place_and_leaks_no_port(
-    server: Any, ports: str, connected: bool, after: bool
+async def test_a_cancellation_at_any_await_leaves_no_place_and_leaks_no_port(
+    server: Any, async_pool: AsyncWanPortPool, ports: str, connected: bool, after: bool
 ) -> None:
-    async def story() -> None:
-        async with AsyncWanPortPool(server.url, namespace="test", rest=0) as pool:
-            await pool.define_wan(0, ports, cooldown=0)
-            await pool.acquire(0, port=20000)
+    await async_pool.define_wan(0, ports, cooldown=0)
+    await async_pool.acquire(0, port=20000)
 
-            async def acquire_and_release() -> None:
-                lease = await pool.acquire(0, wait=0.2)
-                assert await lease.release()
+    async def acquire_and_release() -> None:
+        lease = await async_pool.acquire(0, wait=0.2)
+        assert await lease.release()
 
-            places = 0
-            for nth in range(1, 200):
-                await pool.snapshot(0)  # the last attempt may have broken the connection: now there is one again
-                if not connected:
-                    client = pool._caller.client()
-                    await getattr(client, "connection_pool", client).disconnect()
-                attempt = Cancelled(acquire_and_release(), nth, after)
-                task = asyncio.create_task(attempt.run())
-                await asyncio.wait([task])
-                assert task.cancelled() == attempt.reached, "no cancellation is swallowed"
-                # At once, before the search for late duplicates that a later attempt may cause
-                await asyncio.to_thread(wait_for, lambda: not pool.protocol.doubts and not pool.protocol.abandoned)
-                held = server.admin.zcard("wanpool:{test:0}:leased")
-                assert held == len(pool.protocol.leases) == 1, f"{held} after a cancellation at place {nth}"
-                if not attempt.reached:
-                    break
-                places += 1
-            assert places > 1, "it waits for at least two replies"
-            await asyncio.to_thread(queue_of, server.admin, 0)
-
-    asyncio.run(story())
+    places = 0
+    for nth in range(1, 200):
+        await async_pool.snapshot(0)  # the last attempt may have broken the connection: now there is one again
+        if not connected:
+            client = async_pool._caller.client()
+            await getattr(client, "connection_pool", client).disconnect()
+        attempt = Cancelled(acquire_and_release(), nth, after)
+        task = asyncio.create_task(attempt.run())
+        await asyncio.wait([task])
+        assert task.cancelled() == attempt.reached, "no cancellation is swallowed"
+        # At once, before the search for late duplicates that a later attempt may cause
+        await asyncio.to_thread(wait_for, lambda: not async_pool.protocol.doubts and not async_pool.protocol.abandoned)
+        held = server.admin.zcard("wanpool:{test:0}:leased")
+        assert held == len(async_pool.protocol.leases) == 1, f"{held} after a cancellation at place {nth}"
+        if not attempt.reached:
+            break
+        places += 1
+    assert places > 1, "it waits for at least two replies"
+    await asyncio.to_thread(queue_of, server.admin, 0)
 
 
 def test_a_listener_that_ends_after_its_pool_hangs_up() -> None:

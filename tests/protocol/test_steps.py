@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SERVERS, Server, check_invariant, wait_for
+from faces import maker
 from holds import Hold, check_no_overlap, hold, shifted, use
+from invariant import check_invariant
+from private_server import SERVERS, Server
+from waiting import wait_for
 
 from redis_wanpool import LeaseLost, PoolExhausted, WanpoolError, WanPortPool
 from redis_wanpool.system.clock import boottime
@@ -60,17 +63,10 @@ def stepped(request: Any, tmp_path: Path) -> Iterator[Stepped]:
 
 
 @pytest.fixture
-def pool_of(stepped: Stepped) -> Iterator[Callable[..., WanPortPool]]:
+def pool_of(stepped: Stepped, loop: Any) -> Iterator[Callable[..., WanPortPool]]:
     """Makes a pool object of a network."""
-    made: list[WanPortPool] = []
-
-    def new(network: str) -> WanPortPool:
-        made.append(WanPortPool(stepped.url, namespace="test", network=network, rest=0))
-        return made[-1]
-
-    yield new
-    for pool in made:
-        pool.close()
+    with maker("sync", loop, stepped.url) as new:
+        yield lambda network: new(network=network)
 
 
 PoolOf = Callable[[str], WanPortPool]
@@ -229,8 +225,8 @@ class Traffic:
 
 def test_no_port_has_two_holders_while_the_servers_clock_jumps(stepped: Stepped, pool_of: PoolOf) -> None:
     pools = [pool_of(f"network-{number % 2}") for number in range(5)]
-    # A step is known no better than the quickest request was on its way; a lease's margin must be longer, 0.15 s here
-    pools[0].define_wan(0, "20000-20003", cooldown=0, lease_ttl=3)
+    # A step is known no better than the quickest request was on its way; a lease's margin must be longer, 0.3 s here
+    pools[0].define_wan(0, "20000-20003", cooldown=0, lease_ttl=6)
     last_seen = [0]
 
     def look() -> None:

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from conftest import Server, wait_for
+from listening import listening
+from private_server import Server
+from waiting import wait_for
 
 import redis_wanpool
 from redis_wanpool import AsyncWanPortPool, WanPortPool
@@ -55,20 +57,8 @@ def interrupted_at(line: int, act: Callable[[], object]) -> bool:
 @pytest.fixture
 def echo() -> Iterator[tuple[str, int]]:
     """A server that waits for the end."""
-
-    def wait(visitor: socket.socket) -> None:
-        with suppress(OSError), visitor:
-            visitor.recv(1)
-
-    def listen() -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=wait, args=listening.accept()[:1], daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
-        threading.Thread(target=listen, daemon=True).start()
-        yield listening.getsockname()
-        listening.shutdown(socket.SHUT_RDWR)
+    with listening(lambda visitor: visitor.recv(1)) as address:
+        yield address
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -96,7 +86,8 @@ def test_a_connection_interrupted_at_any_line_leaves_no_lease(server: Any, echo:
         assert pool.snapshot(0).leased == 0
 
 
-def test_a_thread_that_somebody_is_just_starting_is_waited_for() -> None:
+def test_a_thread_that_somebody_is_just_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ticker, "AFTER_ERROR", 20.0)
     told: list[str] = []
     background = Ticker("test", lambda: None)
     background._thread = threading.Thread(target=background._run)  # as between the two lines of another thread's start
@@ -137,7 +128,9 @@ class TestHandshake:
                     assert pool.snapshot(0).free == 10
 
     @pytest.mark.parametrize("at", range(4))
-    def test_a_cancelled_one_answers_no_call(self, guarded: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_cancelled_one_answers_no_call(
+        self, guarded: str, at: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         left, real = [at], redis.asyncio.connection.AbstractConnection.read_response
 
         async def read(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -149,18 +142,15 @@ class TestHandshake:
         async def nothing(*args: Any, **kwargs: Any) -> bool:
             return False
 
-        async def story() -> None:
-            async with AsyncWanPortPool(guarded, namespace="test") as pool:
-                await pool.define_wan(0, "24100-24109")
-                await pool._caller.client().connection_pool.disconnect()
-                with monkeypatch.context() as patch:
-                    patch.setattr(redis.asyncio.connection.AbstractConnection, "read_response", read)
-                    for name in ("can_read", "can_read_destructive"):  # of redis-py 8, and before
-                        patch.setattr(redis.asyncio.connection.AbstractConnection, name, nothing, raising=False)
-                    with suppress(asyncio.CancelledError):
-                        await pool.snapshot(0)
-                    left[0] = 1_000
-                    for _ in range(10):
-                        assert (await pool.snapshot(0)).free == 10
-
-        asyncio.run(story())
+        async with AsyncWanPortPool(guarded, namespace="test") as pool:
+            await pool.define_wan(0, "24100-24109")
+            await pool._caller.client().connection_pool.disconnect()
+            with monkeypatch.context() as patch:
+                patch.setattr(redis.asyncio.connection.AbstractConnection, "read_response", read)
+                for name in ("can_read", "can_read_destructive"):  # of redis-py 8, and before
+                    patch.setattr(redis.asyncio.connection.AbstractConnection, name, nothing, raising=False)
+                with suppress(asyncio.CancelledError):
+                    await pool.snapshot(0)
+                left[0] = 1_000
+                for _ in range(10):
+                    assert (await pool.snapshot(0)).free == 10

@@ -13,12 +13,13 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
-import trustme
-from conftest import run_script, wait_for
+from by_hand import run_script
+from listening import listening, squatting
+from waiting import wait_for
 
 from redis_wanpool import (
     ANY,
@@ -37,47 +38,24 @@ RANGE = "24100-24109"
 PREFIX = "wanpool:{test:0}:"
 
 
+def tell(visitor: socket.socket) -> None:
+    """Answers with the address and port that it sees, waits for the end, and closes."""
+    with visitor:
+        visitor.sendall(b"%s %d\n" % (visitor.getpeername()[0].encode(), visitor.getpeername()[1]))
+        while visitor.recv(100):
+            pass
+
+
 @pytest.fixture
 def echo() -> Iterator[tuple[str, int]]:
-    """A server that answers with the address and port that it sees, waits for the end, and closes."""
-    yield from serve(lambda visitor: visitor)
-
-
-def serve(accepted: Callable[[socket.socket], socket.socket]) -> Iterator[tuple[str, int]]:
-    def talk(raw: socket.socket) -> None:
-        with suppress(OSError), accepted(raw) as visitor:
-            visitor.sendall(b"%s %d\n" % (visitor.getpeername()[0].encode(), visitor.getpeername()[1]))
-            while visitor.recv(100):
-                pass
-
-    def listen() -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=talk, args=listening.accept()[:1], daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        threading.Thread(target=listen, daemon=True).start()
-        yield listening.getsockname()
-        listening.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
+    with listening(tell) as address:
+        yield address
 
 
 @pytest.fixture
-def tls_echo(authority: trustme.CA) -> Iterator[tuple[str, int]]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    yield from serve(lambda visitor: context.wrap_socket(visitor, server_side=True))
-
-
-@pytest.fixture
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
+def tls_echo(serving: ssl.SSLContext) -> Iterator[tuple[str, int]]:
+    with listening(lambda visitor: tell(serving.wrap_socket(visitor, server_side=True))) as address:
+        yield address
 
 
 @pytest.fixture
@@ -93,18 +71,6 @@ def pool(server: Any) -> Iterator[WanPortPool]:
     with WanPortPool(server.url, namespace="test", rest=0.2) as pool:
         pool.define_wan(0, RANGE, cooldown=50, lease_ttl=30)
         yield pool
-
-
-@contextmanager
-def squatting(*ports: int) -> Iterator[None]:
-    """Somebody else listens on these ports."""
-    with ExitStack() as stack:
-        for port in ports:
-            sock = stack.enter_context(socket.socket())
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an earlier test's TIME_WAIT is no matter
-            sock.bind(("", port))
-            sock.listen()
-        yield
 
 
 def seen_by(answer: bytes) -> tuple[str, int]:
@@ -159,12 +125,12 @@ def test_a_wrong_address_or_timeout_is_said_as_such(pool: WanPortPool, server: A
     with pool.acquire(0) as lease, pytest.raises(InvalidValue, match=said):
         lease.connect(address, timeout)
 
-    async def story(pool: AsyncWanPortPool) -> None:
-        async with pool.acquire(0) as lease:
+    async def story() -> None:
+        async with AsyncWanPortPool(server.url, namespace="test") as other, other.acquire(0) as lease:
             with pytest.raises(InvalidValue, match=said):
                 await lease.connect(address, timeout)
 
-    async_story(story, server.url)
+    asyncio.run(story())
 
 
 class TestSource:
@@ -380,7 +346,7 @@ class TestFailure:
             own_server.process.send_signal(signal.SIGSTOP)
             return sockets.Failure(ConnectionRefusedError("as it was"))
 
-        with WanPortPool(own_server.url, namespace="test", rest=0, connect_timeout=0.2) as pool:
+        with WanPortPool(own_server.url, namespace="test", rest=0, connect_timeout=1.0) as pool:
             pool.define_wan(0, RANGE, cooldown=0)
             monkeypatch.setattr(sockets, "connect", connect)
             with pytest.raises(ConnectionRefusedError, match="as it was"):
@@ -402,7 +368,7 @@ class TestFailure:
             filler.connect(full.getsockname())
             monkeypatch.setattr(sockets, "resolve", lambda address: [full.getsockname(), nobody])
             with pytest.raises(ConnectionRefusedError):
-                pool.connect(0, ("both", 80), timeout=0.2)
+                pool.connect(0, ("both", 80), timeout=1)
         assert pool.snapshot(0).cooling == 1
 
 
@@ -728,121 +694,103 @@ class TestLoss:
             assert sock.recv(30) == b""
 
 
-def async_story(story: Callable[[AsyncWanPortPool], Any], url: str) -> None:
-    async def run() -> None:
-        async with AsyncWanPortPool(url, namespace="test", rest=0.2) as pool:
-            await pool.define_wan(0, RANGE, cooldown=50, lease_ttl=30)
-            await story(pool)
-
-    asyncio.run(run())
-
-
 class TestAsync:
     """The same with streams."""
 
-    def test_streams_of_a_lease(self, server: Any, echo: tuple[str, int]) -> None:
-        async def story(pool: AsyncWanPortPool) -> None:
-            async with pool.acquire(0) as lease:
-                reader, writer = await lease.connect(echo, timeout=5, source_address="127.0.0.2")
-                assert seen_by(await reader.readline()) == ("127.0.0.2", lease.port)
-                writer.close()
-                await writer.wait_closed()
-                lease.check()
+    @pytest.fixture
+    def pool(self, pool: WanPortPool, server: Any) -> AsyncWanPortPool:
+        return AsyncWanPortPool(server.url, namespace="test", rest=0.2)
 
-        async_story(story, server.url)
-
-    def test_closing_the_streams_of_the_pool_releases_the_lease(self, server: Any, echo: tuple[str, int]) -> None:
-        async def story(pool: AsyncWanPortPool) -> None:
-            reader, writer = await pool.connect(0, echo, timeout=5)
-            port = seen_by(await reader.readline())[1]
-            assert port == writer.lease.port  # type: ignore[attr-defined]
-            writer.write_eof()
-            assert await reader.read() == b""
+    async def test_streams_of_a_lease(self, pool: AsyncWanPortPool, server: Any, echo: tuple[str, int]) -> None:
+        async with pool.acquire(0) as lease:
+            reader, writer = await lease.connect(echo, timeout=5, source_address="127.0.0.2")
+            assert seen_by(await reader.readline()) == ("127.0.0.2", lease.port)
             writer.close()
             await writer.wait_closed()
+            lease.check()
+
+    async def test_closing_the_streams_of_the_pool_releases_the_lease(
+        self, pool: AsyncWanPortPool, server: Any, echo: tuple[str, int]
+    ) -> None:
+        reader, writer = await pool.connect(0, echo, timeout=5)
+        port = seen_by(await reader.readline())[1]
+        assert port == writer.lease.port  # type: ignore[attr-defined]
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.to_thread(wait_for, lambda: no_lease(server))
+        assert ended(server, port) in ("drained", "released")
+        assert (await pool.snapshot(0)).cooling == 1
+
+    async def test_tls(
+        self, pool: AsyncWanPortPool, server: Any, tls_echo: tuple[str, int], trusting: ssl.SSLContext
+    ) -> None:
+        reader, writer = await pool.connect(0, tls_echo, timeout=5)
+        await writer.start_tls(trusting, server_hostname="localhost")
+        assert seen_by(await reader.readline())[1] == writer.lease.port  # type: ignore[attr-defined]
+        assert (await pool.snapshot(0)).leased == 1
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        await asyncio.to_thread(wait_for, lambda: no_lease(server))
+
+    async def test_refusals_are_judged_alike(
+        self, pool: AsyncWanPortPool, server: Any, echo: tuple[str, int], nobody: tuple[str, int]
+    ) -> None:
+        with pytest.raises(ConnectionRefusedError):
+            await pool.connect(0, nobody, timeout=5)
+        with pytest.raises(OSError, match="not one of this host's"):
+            await pool.connect(0, echo, timeout=5, source_address="192.0.2.1")
+        with pytest.raises(OSError):
+            await pool.connect(0, ("no-such-host.invalid", 80), timeout=5)
+        assert (await pool.snapshot(0)).free == 10
+        with squatting(*range(24100, 24110)), pytest.raises(PortRejected):
+            await pool.connect(0, echo, timeout=5)
+        assert (await pool.snapshot(0)).cooling == 5
+
+    async def test_a_lost_lease_ends_its_streams_if_wanted(
+        self, pool: AsyncWanPortPool, server: Any, echo: tuple[str, int]
+    ) -> None:
+        reader, writer = await pool.connect(0, echo, timeout=5, close_on_loss=True)
+        await reader.readline()
+        lease = writer.lease  # type: ignore[attr-defined]
+        run_script(server.admin, "revoke", lease.port, lease.lease_id)
+        with pytest.raises(LeaseLost):
+            await lease.renew()
+        assert await asyncio.wait_for(reader.read(), 20) == b""
+        writer.close()
+
+    async def test_cancelled_it_leaves_nothing_behind(self, pool: AsyncWanPortPool, server: Any) -> None:
+        with socket.socket() as full, socket.socket() as filler:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            filler.connect(full.getsockname())
+            connecting = asyncio.create_task(pool.connect(0, full.getsockname()))
+            await asyncio.to_thread(wait_for, lambda: not no_lease(server))
+            await asyncio.sleep(0)
+            connecting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
             await asyncio.to_thread(wait_for, lambda: no_lease(server))
-            assert ended(server, port) in ("drained", "released")
-            assert (await pool.snapshot(0)).cooling == 1
-
-        async_story(story, server.url)
-
-    def test_tls(self, server: Any, tls_echo: tuple[str, int], trusting: ssl.SSLContext) -> None:
-        async def story(pool: AsyncWanPortPool) -> None:
-            reader, writer = await pool.connect(0, tls_echo, timeout=5)
-            await writer.start_tls(trusting, server_hostname="localhost")
-            assert seen_by(await reader.readline())[1] == writer.lease.port  # type: ignore[attr-defined]
-            assert (await pool.snapshot(0)).leased == 1
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-            await asyncio.to_thread(wait_for, lambda: no_lease(server))
-
-        async_story(story, server.url)
-
-    def test_refusals_are_judged_alike(self, server: Any, echo: tuple[str, int], nobody: tuple[str, int]) -> None:
-        async def story(pool: AsyncWanPortPool) -> None:
-            with pytest.raises(ConnectionRefusedError):
-                await pool.connect(0, nobody, timeout=5)
-            with pytest.raises(OSError, match="not one of this host's"):
-                await pool.connect(0, echo, timeout=5, source_address="192.0.2.1")
-            with pytest.raises(OSError):
-                await pool.connect(0, ("no-such-host.invalid", 80), timeout=5)
-            assert (await pool.snapshot(0)).free == 10
-            with squatting(*range(24100, 24110)), pytest.raises(PortRejected):
-                await pool.connect(0, echo, timeout=5)
-            assert (await pool.snapshot(0)).cooling == 5
-
-        async_story(story, server.url)
-
-    def test_a_lost_lease_ends_its_streams_if_wanted(self, server: Any, echo: tuple[str, int]) -> None:
-        async def story(pool: AsyncWanPortPool) -> None:
-            reader, writer = await pool.connect(0, echo, timeout=5, close_on_loss=True)
-            await reader.readline()
-            lease = writer.lease  # type: ignore[attr-defined]
-            run_script(server.admin, "revoke", lease.port, lease.lease_id)
-            with pytest.raises(LeaseLost):
-                await lease.renew()
-            assert await asyncio.wait_for(reader.read(), 20) == b""
-            writer.close()
-
-        async_story(story, server.url)
-
-    def test_cancelled_it_leaves_nothing_behind(self, server: Any) -> None:
-        async def story(pool: AsyncWanPortPool) -> None:
-            with socket.socket() as full, socket.socket() as filler:
-                full.bind(("127.0.0.1", 0))
-                full.listen(0)
-                filler.connect(full.getsockname())
-                connecting = asyncio.create_task(pool.connect(0, full.getsockname()))
-                await asyncio.to_thread(wait_for, lambda: not no_lease(server))
-                await asyncio.sleep(0)
-                connecting.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await connecting
-                await asyncio.to_thread(wait_for, lambda: no_lease(server))
-
-        async_story(story, server.url)
 
     @pytest.mark.parametrize("of", ["lease", "pool"])
-    def test_cancelled_when_it_is_connected_it_closes_the_connection(
-        self, server: Any, echo: tuple[str, int], of: str, monkeypatch: pytest.MonkeyPatch
+    async def test_cancelled_when_it_is_connected_it_closes_the_connection(
+        self, pool: AsyncWanPortPool, server: Any, echo: tuple[str, int], of: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def story(pool: AsyncWanPortPool) -> None:
-            loop = asyncio.get_running_loop()
-            real, lease = loop.sock_connect, await pool.acquire(0)
+        loop = asyncio.get_running_loop()
+        real, lease = loop.sock_connect, await pool.acquire(0)
 
-            async def connect(sock: socket.socket, target: Any) -> None:
-                await real(sock, target)
-                loop.call_soon(connecting.cancel)
+        async def connect(sock: socket.socket, target: Any) -> None:
+            await real(sock, target)
+            loop.call_soon(connecting.cancel)
 
-            with monkeypatch.context() as patch:
-                patch.setattr(loop, "sock_connect", connect)
-                opening = lease.connect(echo, 5) if of == "lease" else pool.connect(0, echo, timeout=5)
-                connecting = asyncio.ensure_future(opening)
-                with pytest.raises(asyncio.CancelledError):
-                    await connecting
-            await lease.release()
-            gc.collect()  # which would warn of what nobody closed
-            await asyncio.to_thread(wait_for, lambda: no_lease(server))
-
-        async_story(story, server.url)
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "sock_connect", connect)
+            opening = lease.connect(echo, 5) if of == "lease" else pool.connect(0, echo, timeout=5)
+            connecting = asyncio.ensure_future(opening)
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+        await lease.release()
+        gc.collect()  # which would warn of what nobody closed
+        await asyncio.to_thread(wait_for, lambda: no_lease(server))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from conftest import wait_for
 from nodes import Node, Place, free_pairs
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
+from waiting import wait_for
 
 SHARDS, SLOTS = 3, 16384
 NODE_TIMEOUT = 2.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis_wanpool import AsyncWanPortPool, WanPortPool
@@ -78,3 +80,17 @@ def make(face: str, loop: Loop, *args: Any, **kwargs: Any) -> Any:
     if face == "sync":
         return WanPortPool(*args, **kwargs)
     return Blocking(AsyncWanPortPool(*args, **kwargs), loop)
+
+
+@contextmanager
+def maker(face: str, loop: Loop, url: str | None, **defaults: Any) -> Iterator[Callable[..., Any]]:
+    """Makes pool objects of a face, in namespace "test" and without rest unless told otherwise; closes them all."""
+    made: list[Any] = []
+
+    def new(url: str | None = url, **kwargs: Any) -> Any:
+        made.append(make(face, loop, url, **{"namespace": "test", "rest": 0.0, **defaults, **kwargs}))
+        return made[-1]
+
+    yield new
+    for pool in made:
+        pool.close()

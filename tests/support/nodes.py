@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 import servers
-from conftest import wait_for
+from waiting import wait_for
 
 
 def free_ports(count: int) -> list[int]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 import redis
-from conftest import wait_for
 from nodes import Node, Place, free_ports
+from waiting import wait_for
 
 SERVICE = "wanpool"
 DETECTION = 2.0
@@ -128,12 +127,3 @@ class Watch:
     def close(self) -> None:
         for node in [*self.sentinels, *self.nodes.values()]:
             node.close()
-
-
-@pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Watch]:
-    from conftest import SERVERS
-
-    watch = Watch(SERVERS[0], tmp_path)
-    yield watch
-    watch.close()

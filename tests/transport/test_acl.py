@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server, age_wan, wait_for
-from sentinels import free_ports
+from by_hand import age_wan
+from nodes import free_ports
+from private_server import Server
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, PoolExhausted, PortNotInRange, WanPortPool
 from redis_wanpool.cli.acl import commands
 from redis_wanpool.cli.main import main
+from redis_wanpool.model import durability
 from redis_wanpool.protocol import Request
 
 SERVERS = ["redis-6.2", "redis-8.2", "valkey-9.1"]
@@ -83,7 +86,7 @@ def lease(url: str, server: Server) -> None:
         wait_for(lambda: not pool.protocol.abandoned)
         pool._run(pool.protocol.neighbours("", 9))
     with (
-        WanPortPool(url, namespace=NAMESPACE, min_replicas=1, connect_timeout=1) as pool,
+        WanPortPool(url, namespace=NAMESPACE, min_replicas=1, connect_timeout=3) as pool,
         pytest.raises(BackendUnavailable, match="0 of 1 replicas"),
     ):
         pool.define_wan(7, "27000")
@@ -151,6 +154,7 @@ def denied(server: Server) -> list[Any]:
 def test_everything_works_and_nothing_is_to_spare(
     guarded: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(durability, "EARLIER", 1.5)  # time enough for the answer, also of a loaded machine
     holder, operator, viewer = users(capsys)
     for user, act in ((holder, lease), (operator, operate)):
         url = let_in(guarded, user)

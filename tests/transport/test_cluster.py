@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 import redis
 from clusters import SHARDS, Shards
-from conftest import SERVERS, check_invariant, wait_for, wanpool
-from faces import Loop, make
+from command_line import wanpool
+from faces import Loop, make, maker
+from invariant import check_invariant
 from nodes import Node, Place, free_pairs
+from private_server import SERVERS
 from redis.crc import key_slot
+from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InGrace, InvalidValue, UnsafeRedis, WanPortPool
 from redis_wanpool.engine.fanout import side_by_side, side_by_side_async
@@ -44,16 +47,8 @@ def shards(running_shards: Shards) -> Iterator[Shards]:
 
 @pytest.fixture
 def pools(shards: Shards, face: str, loop: Loop) -> Iterator[Callable[..., Any]]:
-    made: list[Any] = []
-
-    def new(**kwargs: Any) -> Any:
-        kwargs = {"namespace": "test", "rest": 0.0, **kwargs}
-        made.append(make(face, loop, shards.url, **kwargs))
-        return made[-1]
-
-    yield new
-    for pool in made:
-        pool.close()
+    with maker(face, loop, shards.url) as new:
+        yield new
 
 
 @pytest.fixture
@@ -147,7 +142,7 @@ def test_a_waiter_on_any_shard_is_woken(shards: Shards, pool: Any) -> None:
 
 
 def test_the_heartbeat_keeps_leases_on_all_shards(pools: Callable[..., Any]) -> None:
-    pool = with_wans(pools(), lease_ttl=1.0)
+    pool = with_wans(pools(), lease_ttl=KEPT_TTL)
     leases = [pool.acquire(wan_idx) for wan_idx in range(WANS)]
     first = [lease.expires_at for lease in leases]
     wait_for(lambda: all(lease.expires_at > before + 1 for lease, before in zip(leases, first, strict=True)))
@@ -176,7 +171,7 @@ def test_a_node_that_was_taken_out_of_the_cluster_misleads_nobody(
     options = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--cluster-enabled", "yes")
     node = Node(shards.name, tmp_path / "out", Place(), port, *options)
     with_it = make(face, loop, shards.url.replace("://", f"://127.0.0.1:{port},"), namespace="test", rest=0)
-    alone = make(face, loop, f"redis+cluster://127.0.0.1:{port}", namespace="test", connect_timeout=0.3)
+    alone = make(face, loop, f"redis+cluster://127.0.0.1:{port}", namespace="test", connect_timeout=1.0)
     try:
         assert all(with_it.acquire(wan_idx).release() for wan_idx in range(WANS))
         with pytest.raises(BackendUnavailable, match="no node knows of a slot"):
@@ -198,7 +193,7 @@ def test_a_shard_that_may_evict_any_key_is_refused(shards: Shards, pools: Callab
 
 
 def test_a_silent_shard_holds_up_no_other(shards: Shards, pools: Callable[..., Any], face: str) -> None:
-    pool = with_wans(pools(connect_timeout=0.3), lease_ttl=3.0)
+    pool = with_wans(pools(connect_timeout=1.0), lease_ttl=KEPT_TTL)
     leases = [pool.acquire(wan_idx) for wan_idx in range(WANS)]
     says = shards.primary_of(namespace_keys("test")[0])
     silent_wan = next(wan_idx for wan_idx in range(WANS) if home_of(shards, wan_idx) is not says)
@@ -210,7 +205,7 @@ def test_a_silent_shard_holds_up_no_other(shards: Shards, pools: Callable[..., A
         assert leases[silent_wan].reason == "unreachable"
         for lease in others:
             lease.check()
-        newcomer, wan_idx = pools(connect_timeout=0.3), others[0].wan_idx
+        newcomer, wan_idx = pools(connect_timeout=1.0), others[0].wan_idx
         assert newcomer.acquire(wan_idx).wan_idx == wan_idx
         assert newcomer.acquire([silent_wan, wan_idx]).wan_idx == wan_idx
         assert newcomer.acquire().wan_idx in {lease.wan_idx for lease in others}
@@ -253,20 +248,17 @@ def test_each_home_is_asked_at_the_same_time_as_the_others() -> None:
     assert sorted(seen[:3]) == [0, 1, 2]
 
 
-def test_the_same_for_asyncio() -> None:
-    async def story() -> None:
-        together = asyncio.Barrier(3)
+async def test_the_same_for_asyncio() -> None:
+    together = asyncio.Barrier(3)
 
-        async def lead(conversation: Any) -> int:
-            wan_idx: int = led(conversation)
-            if wan_idx < 3:
-                await together.wait()
-            return wan_idx
+    async def lead(conversation: Any) -> int:
+        wan_idx: int = led(conversation)
+        if wan_idx < 3:
+            await together.wait()
+        return wan_idx
 
-        branches = [(str(wan_idx), answers(wan_idx)) for wan_idx in range(6)]
-        assert await side_by_side_async(branches, lambda key: int(key) % 3, lead) == list(range(6))
-
-    asyncio.run(asyncio.wait_for(story(), 20))
+    branches = [(str(wan_idx), answers(wan_idx)) for wan_idx in range(6)]
+    assert await side_by_side_async(branches, lambda key: int(key) % 3, lead) == list(range(6))
 
 
 def test_who_does_not_answer_is_asked_no_more_and_who_refuses_is() -> None:
@@ -295,7 +287,7 @@ def led(conversation: Any) -> Any:
 
 
 def test_while_a_slot_moves_nothing_of_it_is_done_by_halves(shards: Shards, pools: Callable[..., Any]) -> None:
-    pool = with_wans(pools(connect_timeout=0.1))
+    pool = with_wans(pools(connect_timeout=1.0))
     lease, others = pool.acquire(0), pool.acquire_many(0, 3)
     old = home_of(shards, 0)
     elsewhere = next(wan_idx for wan_idx in range(WANS) if home_of(shards, wan_idx) is not old)
@@ -356,13 +348,13 @@ def test_without_the_key_that_is_never_there_a_script_would_stop_halfway(shards:
 
 
 def test_a_moved_slot_is_followed_and_begins_a_grace(shards: Shards, pools: Callable[..., Any]) -> None:
-    pool, other = with_wans(pools(), on_failover="grace", lease_ttl=2.0, failover_margin=0.5), pools()
+    pool, other = with_wans(pools(), on_failover="grace", lease_ttl=KEPT_TTL, failover_margin=0.5), pools()
     lease = pool.acquire(0)
     other.snapshot(0)
     shards.move(key_of(0), another(shards, home_of(shards, 0)))
     with pytest.raises(InGrace) as caught:
         other.acquire(0)
-    assert caught.value.retry_after <= 2.5
+    assert caught.value.retry_after <= KEPT_TTL + 0.5
     taken = other.acquire(0, wait=20)
     assert taken.port != lease.port
     lease.check()
@@ -444,8 +436,8 @@ def test_a_cancellation_of_what_goes_on_side_by_side_breaks_nothing(shards: Shar
 def test_the_command_line(shards: Shards) -> None:
     env = {"WANPOOL_URL": shards.url, "WANPOOL_NAMESPACE": "test"}
     defined = [word for k in range(WANS) for word in ("--wan", f"{k}={20000 + 100 * k}-{20009 + 100 * k}")]
-    assert wanpool("init", *defined, **env).returncode == 0
-    taken = wanpool("acquire", "--wan", "2", "--ttl", "30", **env)
+    assert wanpool("init", *defined, "--max-ttl", "1h", **env).returncode == 0
+    taken = wanpool("acquire", "--wan", "2", "--ttl", "1h", **env)
     port, lease_id = taken.stdout.split()
     assert "shards 3" in wanpool("status", **env).stdout
     assert port in wanpool("leases", **env).stdout

@@ -11,18 +11,22 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from conftest import SERVERS, Server, check_invariant, heard, wait_for
-from faces import Loop, make
+from by_hand import heard
+from faces import Loop, make, maker
+from invariant import check_invariant
+from nodes import free_ports
+from private_server import SERVERS, Server
 from proxy import Proxy
-from sentinels import free_ports
+from waiting import wait_for
 
 from redis_wanpool import ANY, BackendUnavailable, InvalidValue, UnsafeRedis, WanPortPool
+from redis_wanpool.model import durability
 from redis_wanpool.model.durability import Durability
 from redis_wanpool.protocol import Request
 
 PREFIX = "wanpool:{test:0}:"
-PATIENCE = 1.0
-"""seconds, where nobody will confirm"""
+PATIENCE = 3.0
+"""seconds, where too few will confirm"""
 OLD = ("redis-6.2", "redis-7.0")
 WITH_DISKS = [name for name in SERVERS if name not in OLD]
 """those that can tell of disks"""
@@ -78,15 +82,8 @@ def group(request: Any, tmp_path: Path) -> Iterator[Group]:
 
 @pytest.fixture
 def new_pool(face: str, loop: Loop, group: Group) -> Iterator[Callable[..., Any]]:
-    made: list[Any] = []
-
-    def new(url: str | None = group.primary.url, **kwargs: Any) -> Any:
-        made.append(make(face, loop, url, **{"namespace": "test", "rest": 0.0, **kwargs}))
-        return made[-1]
-
-    yield new
-    for pool in made:
-        pool.close()
+    with maker(face, loop, group.primary.url) as new:
+        yield new
     check_invariant(group.primary.admin)
 
 
@@ -95,6 +92,12 @@ def proxy(group: Group, tmp_path: Path) -> Iterator[Proxy]:
     proxy = Proxy(tmp_path / "p", group.primary.socket)
     yield proxy
     proxy.close()
+
+
+@pytest.fixture
+def time_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever confirms, and the answer that says how many did, has half of the patience: a machine may be loaded."""
+    monkeypatch.setattr(durability, "EARLIER", PATIENCE / 2)
 
 
 def defined(pool: Any, ports: str = "20000-20009") -> Any:
@@ -179,6 +182,7 @@ class TestConfirmed:
         loop.run(client.aclose()) if face == "aio" else client.close()
 
 
+@pytest.mark.usefixtures("time_to_tell")
 class TestTooFew:
     def short(self, group: Group, pool: Any, act: Callable[[], Any], confirmed: int, wanted: int) -> str:
         """The error; and nothing is left of the grant."""
@@ -258,6 +262,7 @@ class TestTooFew:
         assert pool.snapshot(0).free == 10
 
 
+@pytest.mark.usefixtures("time_to_tell")
 class TestCut:
     """The connection is lost between the grant and its confirmation."""
 

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import stat
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from typing import Any
 import pytest
 import redis
 import servers
-from conftest import wait_for, wanpool
+from command_line import python, wanpool
+from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, UnsafeRedis, WanPortPool
 from redis_wanpool.system import signals
@@ -55,10 +55,7 @@ def pid() -> int:
 
 
 def use_at_once(count: int) -> list[list[int]]:
-    running = [
-        subprocess.Popen([sys.executable, "-c", USE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(count)
-    ]
+    running = [python("-c", USE, stdin=None) for _ in range(count)]
     told = [process.communicate(timeout=60) for process in running]
     assert all(process.returncode == 0 for process in running), [error for _, error in told]
     return [[int(word) for word in line.split()] for line, _ in told]
@@ -201,11 +198,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests i
 server.ensure()
 input()
 """
-    starter = subprocess.Popen(
-        [sys.executable, "-c", text],
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-    )
+    starter = python("-c", text, stdout=None, stderr=None, start_new_session=True)
     wait_for(lambda: server.status().running)
     os.killpg(starter.pid, signal.SIGINT)
     starter.wait(60)
@@ -245,7 +238,7 @@ def test_an_open_pool_revives_a_killed_server_and_keeps_its_leases(home: Path, f
 
 def test_a_lease_that_is_only_held_survives_the_kill_too(home: Path) -> None:
     with WanPortPool() as pool:
-        pool.define_wan(0, "20000-20009", lease_ttl=2)
+        pool.define_wan(0, "20000-20009", lease_ttl=10)
         lease = pool.acquire(0)
         os.kill(pid(), signal.SIGKILL)
         first = lease.expires_at

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import redis.asyncio.sentinel
 import redis.sentinel
-from conftest import SERVERS, wait_for, wanpool
+from command_line import wanpool
 from faces import Loop, make
-from sentinels import SERVICE, Watch, watch  # noqa: F401  # a fixture
+from private_server import SERVERS
+from sentinels import SERVICE, Watch
+from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InvalidValue, WanPortPool
 from redis_wanpool.errors import public_url
@@ -64,7 +66,7 @@ def test_no_password_shows() -> None:
     assert not has_password("redis+sentinel://a,b/prod")
 
 
-def test_leases_by_way_of_sentinels(watch: Watch, face: str, loop: Loop) -> None:  # noqa: F811
+def test_leases_by_way_of_sentinels(watch: Watch, face: str, loop: Loop) -> None:
     pool: Any = make(face, loop, watch.url, namespace="test", rest=0)
     pool.define_wan(0, "20000-20001", cooldown=0)
     lease = pool.acquire(0)
@@ -110,7 +112,7 @@ def test_no_sentinel_is_there(face: str, loop: Loop) -> None:
     pool.close()
 
 
-def test_a_client_of_ones_own(watch: Watch, face: str) -> None:  # noqa: F811
+def test_a_client_of_ones_own(watch: Watch, face: str) -> None:
     hosts = [(sentinel.place.host, sentinel.port) for sentinel in watch.sentinels]
     (blocking if face == "sync" else lambda hosts: asyncio.run(awaiting(hosts)))(hosts)
 
@@ -118,7 +120,7 @@ def test_a_client_of_ones_own(watch: Watch, face: str) -> None:  # noqa: F811
 def blocking(hosts: list[tuple[str, int]]) -> None:
     manager = redis.sentinel.Sentinel(hosts)
     with manager.master_for(SERVICE) as client, WanPortPool(client=client, namespace="test", rest=0) as pool:
-        pool.define_wan(0, "20000", cooldown=0, lease_ttl=1)
+        pool.define_wan(0, "20000", cooldown=0, lease_ttl=KEPT_TTL)
         lease = pool.acquire(0)
         before = lease.expires_at
         wait_for(lambda: lease.expires_at > before)
@@ -129,7 +131,7 @@ def blocking(hosts: list[tuple[str, int]]) -> None:
 async def awaiting(hosts: list[tuple[str, int]]) -> None:
     manager = redis.asyncio.sentinel.Sentinel(hosts)
     async with manager.master_for(SERVICE) as client, AsyncWanPortPool(client=client, namespace="test", rest=0) as pool:
-        await pool.define_wan(0, "20000", cooldown=0, lease_ttl=1)
+        await pool.define_wan(0, "20000", cooldown=0, lease_ttl=KEPT_TTL)
         lease = await pool.acquire(0)
         before = lease.expires_at
         await asyncio.to_thread(wait_for, lambda: lease.expires_at > before)  # the heartbeat has a blocking twin

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LONG, SEED
+from chance import LONG, SEED
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from tuned import BOOTED, FakeNetsh, MemoryRegistry, linux_machine, stands, windows_machine
@@ -234,20 +234,25 @@ def test_who_comes_first_while_the_journal_is_written_is_left_alone(make: Any, m
     assert journal.read_all(system.folder) == [], "nothing was done, so undo has nothing to take back"
 
 
+def refusing(patch: Any, system: System, verb: str, item: Item, error: type[Exception]) -> None:
+    """Has the system refuse to read, or to write, one item."""
+    store = system.stores[item.store]
+    done = getattr(store, verb)
+
+    def refuse(asked: Item, *value: Any) -> Any:
+        if asked == item:
+            raise error(f"{item}: no")
+        return done(asked, *value)
+
+    patch.setattr(store, verb, refuse)
+
+
 def test_a_failure_half_way_says_what_stands(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     system = make()
     before = everything(system)
     changes = plan(system.settings(POOL))
-    store = system.stores[changes[1].item.store]
-    write = store.write
-
-    def refuse(item: Item, value: Any) -> None:
-        if item == changes[1].item:
-            raise TuningError(f"{item}: no")
-        write(item, value)
-
     with monkeypatch.context() as patch:
-        patch.setattr(store, "write", refuse)
+        refusing(patch, system, "write", changes[1].item, TuningError)
         with pytest.raises(TuningError, match=rf"1 of {len(changes)} changes were made before, and stand.*undo"):
             engine.apply(system, changes)
     engine.undo(system)
@@ -260,17 +265,9 @@ def test_what_cannot_be_taken_back_keeps_nothing_else_from_it(make: Any, monkeyp
     changes = plan(system.settings(POOL))
     engine.apply(system, changes)
     item = changes[1].item
-    store = system.stores[item.store]
-    write = store.write
-
-    def refuse(written: Item, value: Any) -> None:
-        if written == item:
-            raise TuningError(f"{item}: no")
-        write(written, value)
-
     told = rf"{re.escape(str(item))}: no. {len(changes) - 1} of {len(changes)} changes were taken back; ask .* again"
     with monkeypatch.context() as patch:
-        patch.setattr(store, "write", refuse)
+        refusing(patch, system, "write", item, TuningError)
         with pytest.raises(TuningError, match=told):
             engine.undo(system)
     assert engine.undo(system).done == (Change(item, changes[1].after, changes[1].before, changes[1].needs_restart),)
@@ -285,18 +282,10 @@ def test_what_cannot_be_read_keeps_nothing_else_from_being_taken_back(
     before = everything(system)
     changes = plan(system.settings(POOL))
     engine.apply(system, changes)
-    store = system.stores[changes[0].item.store]
-    read = store.read
-
-    def refuse(item: Item) -> Any:
-        if item == changes[0].item:
-            raise Unreadable(f"{item}: no")
-        return read(item)
-
     told = rf"{re.escape(str(changes[0].item))}: no. {len(changes) - 1} of {len(changes)} changes were taken back"
     for force in (False, True):
         with monkeypatch.context() as patch:
-            patch.setattr(store, "read", refuse)
+            refusing(patch, system, "read", changes[0].item, Unreadable)
             with pytest.raises(TuningError, match=told if not force else "0 of 1 changes"):
                 engine.undo(system, force=force)
     assert stands(system, [one.item for one in changes[1:]]) == {one.item: one.before for one in changes[1:]}

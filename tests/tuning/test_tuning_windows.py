@@ -77,14 +77,10 @@ def test_two_seconds_are_refused_where_windows_would_not_take_them(look: Look) -
 @pytest.mark.parametrize(
     ("value", "status", "planned"),
     [
-        (None, SUGGESTION, dword(30)),
-        (dword(240), SUGGESTION, dword(30)),
-        (dword(60), SUGGESTION, dword(30)),
-        (dword(30), OK, None),
-        (dword(10), OK, None),
-        (dword(1), SUGGESTION, dword(30)),
-        (dword(0), SUGGESTION, dword(30)),
-        (Value("REG_SZ", "30"), UNKNOWN, None),
+        *((None, SUGGESTION, dword(30)), (dword(240), SUGGESTION, dword(30))),
+        *((dword(60), SUGGESTION, dword(30)), (dword(30), OK, None)),
+        *((dword(10), OK, None), (dword(1), SUGGESTION, dword(30))),
+        *((dword(0), SUGGESTION, dword(30)), (Value("REG_SZ", "30"), UNKNOWN, None)),
     ],
 )
 def test_a_time_wait_is_shortened_never_prolonged_and_no_type_is_guessed(
@@ -207,11 +203,8 @@ def test_a_policy_that_cannot_be_read_may_be_there(look: Look, monkeypatch: pyte
 @pytest.mark.parametrize(
     "answer",
     [
-        (0, ""),
-        (0, "\n\n"),
-        (1, "The following command was not found.\n"),
-        (-1, "no answer in 15 s"),
-        (0, "one line of nonsense: 7\n"),
+        *((0, ""), (0, "\n\n"), (1, "The following command was not found.\n")),
+        *((-1, "no answer in 15 s"), (0, "one line of nonsense: 7\n")),
     ],
 )
 def test_a_netsh_that_is_not_understood_leads_to_no_change(look: Look, answer: tuple[int, str]) -> None:

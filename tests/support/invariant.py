@@ -1,0 +1,48 @@
+"""What is true of the data of every WAN, always."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis_wanpool.model.wan import port_numbers
+
+
+def check_invariant(admin: Any) -> None:
+    """Each configured port is in exactly one place, and what else is written fits that."""
+    for config in list(admin.scan_iter("wanpool:{*}:config")):
+        prefix = config[: -len("config")]
+        if admin.hget(config, "state") == "filling":
+            continue
+        free, withheld = admin.smembers(prefix + "free"), admin.smembers(prefix + "withheld")
+        leased = set(admin.zrange(prefix + "leased", 0, -1))
+        cooling = set(admin.zrange(prefix + "cooling", 0, -1))
+        everywhere = [*free, *withheld, *leased, *cooling]
+        leaving = admin.hgetall(prefix + "leaving")
+        removed = {port for port, why in leaving.items() if why == "removed"}
+        configured = {str(port) for port in port_numbers(admin.hget(config, "ports"))}
+        assert not configured & removed and set(leaving) <= leased | (cooling & removed), prefix
+        assert int(admin.hget(config, "leaving")) == len(leaving), prefix
+        assert sorted(everywhere) == sorted(configured | removed), prefix
+        ids = admin.hgetall(prefix + "ids")
+        assert set(ids.values()) == leased and len(ids) == len(leased), prefix
+        held = [port for name in admin.scan_iter(prefix + "held:*") for port in admin.smembers(name)]
+        assert sorted(held) == sorted(leased), prefix
+        for name in admin.scan_iter(prefix + "resting:*"):
+            assert set(admin.zrange(name, 0, -1)) <= cooling - removed, name
+        grants = admin.hgetall(prefix + "grants")
+        for port in leased:
+            assert grants[port].endswith(" live") and ids[grants[port].split(" ")[0]] == port
+        for port in set(grants) - leased:
+            assert not grants[port].endswith(" live"), (prefix, port)
+        queued, capped = admin.zrange(prefix + "waiting", 0, -1), admin.zrange(prefix + "capped", 0, -1)
+        assert sorted(queued + capped) == sorted(admin.hkeys(prefix + "waiters")), prefix
+        assert int(admin.hget(config, "waiting")) == len(queued + capped), prefix
+        by_network = [one for name in admin.scan_iter(prefix + "capped:*") for one in admin.zrange(name, 0, -1)]
+        assert sorted(by_network) == sorted(capped), prefix
+        if int(admin.hget(config, "max_per_network")):
+            counts: dict[str, int] = {}
+            for port in leased:
+                network = grants[port].split(" ")[2]
+                counts[network] = counts.get(network, 0) + 1
+            stored = {name: int(count) for name, count in admin.hgetall(prefix + "networks").items() if int(count)}
+            assert stored == counts, prefix
