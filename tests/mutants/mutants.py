@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,14 @@ class Mutant:
     tests: str
     chosen: str = ""
     """a selection among the tests, as pytest's -k"""
+
+    def misplaced(self, root: Path) -> str:
+        """ "" if what it changes, and the tests that notice it, are there, or what is wrong."""
+        for path in (self.file, *self.tests.split(" ")):
+            if not (root / path).is_file():
+                return f"there is no {path}"
+        times = (root / self.file).read_text(encoding="utf-8").count(self.old)
+        return "" if times == 1 else f"{self.file} has it {times} times, not once: {self.old!r}"
 
 
 MUTANTS = [
@@ -280,7 +289,10 @@ MUTANTS = [
     ),
     Mutant(
         *("fork", "a child has its parent's leases", "redis_wanpool/engine/engine.py"),
-        *('lease.end("forked")\n        life.of_the_parent.append(dict(self.__dict__))\n        self._begin()', "pass"),
+        *(
+            'lease.end("forked")\n        lifetime.of_the_parent.append(dict(self.__dict__))\n        self._begin()',
+            "pass",
+        ),
         *("tests/engine/test_life.py", "fork"),
     ),
     Mutant(
@@ -330,7 +342,7 @@ MUTANTS = [
     ),
     Mutant(
         *("life", "a forked child ends its parent's connections", "redis_wanpool/engine/engine.py"),
-        *("        life.of_the_parent.append(dict(self.__dict__))\n", ""),
+        *("        lifetime.of_the_parent.append(dict(self.__dict__))\n", ""),
         *("tests/engine/test_life.py", "connections"),
     ),
     Mutant(
