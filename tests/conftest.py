@@ -17,7 +17,9 @@ import pytest
 import redis
 import servers
 from faces import Loop, make
+from scheduling import connects
 
+import redis_wanpool
 from redis_wanpool.model.wan import port_numbers
 from redis_wanpool.protocol.keys import WanKeys, namespace_keys
 from redis_wanpool.protocol.scripts import script
@@ -30,15 +32,21 @@ SEED = int(os.environ.get("WANPOOL_SEED", "0")) or random.randrange(1, 2**31)
 os.environ["WANPOOL_SEED"] = str(SEED)  # workers beside each other make the same choices
 LONG = float(os.environ.get("WANPOOL_LONG", "1"))
 """how many times as long the randomised tests last"""
+if os.environ.get("WANPOOL_WHEEL"):
+    assert Path(redis_wanpool.__file__).is_relative_to(sys.prefix), "what is tested is not what was installed"
 os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, whatever their user speaks
-CONNECT = {"test_cli", "test_docs", "test_doctor", "test_doctor_machine", "test_doctor_redis", "test_embedded"}
-CONNECT |= {"test_http", "test_http_edges", "test_interrupts", "test_legacy", "test_operator", "test_sockets"}
-"""tests that connect from their leases' ports, or look at this machine's: they run in one worker, whatever others do"""
 SETTINGS = ("WANPOOL_URL", "WANPOOL_NAMESPACE", "WANPOOL_NETWORK", "WANPOOL_CONFIG", "WANPOOL_SERVER")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(f"random choices: WANPOOL_SEED={SEED} WANPOOL_LONG={LONG:g}")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks what another version of the server may have another answer to: what has a server among its parameters."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    if any(isinstance(value, str) and value in SERVERS for value in values):
+        item.add_marker("per_server")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -48,7 +56,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "ports" if Path(nodeid.partition("::")[0]).stem in CONNECT else nodeid
+            return "ports" if connects(nodeid.partition("::")[0]) else nodeid
 
     return Scheduling(config, log)
 
@@ -187,10 +195,10 @@ def backends(request: Any, running: dict[str, Server], tmp_path_factory: pytest.
         found.close()
 
 
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(params=SERVERS[:1])
+def own_server(request: Any, tmp_path: Path) -> Iterator[Server]:
     """A server that the test may stop and kill."""
-    server = Server(SERVERS[0], tmp_path)
+    server = Server(request.param, tmp_path)
     yield server
     server.close()
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
-from conftest import wait_for
+from conftest import SERVERS, wait_for
 from nodes import Node, Place, free_ports
 
 SERVICE = "wanpool"
@@ -130,10 +131,8 @@ class Watch:
             node.close()
 
 
-@pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Watch]:
-    from conftest import SERVERS
-
-    watch = Watch(SERVERS[0], tmp_path)
+@pytest.fixture(params=SERVERS[:1])
+def watch(request: Any, tmp_path: Path) -> Iterator[Watch]:
+    watch = Watch(request.param, tmp_path)
     yield watch
     watch.close()
