@@ -45,7 +45,7 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	$(PYTEST)
 
-# Everything that .ci/run does not run, part by part; needs what .ci/run installs, debootstrap, and root.
+# Everything that .ci/run does not run, part by part; needs root, and the packages that CONTRIBUTING.md names.
 test-all:
 	@QUICK=1 $(PYTHON) tests/support/parts.py $(PARTS)
 
@@ -83,7 +83,7 @@ pythons:
 
 # The two commands of README.md, on a bare Debian.
 bare:
-	$(AS_ROOT) $(PYTHON) tests/support/debian.py make demo test
+	$(AS_ROOT) $(PYTHON) tests/support/debian.py "make demo && make test"
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check .

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from mutants import MUTANTS
 
+from redis_wanpool.protocol.keys import WAN_KEYS, namespace_keys
+
 ROOT = Path(__file__).parents[1]
 ENV = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 LUA = ROOT / "lua"
@@ -63,6 +65,25 @@ def test_the_promises_name_tests_that_exist() -> None:
 
 
 class TestScripts:
+    def test_the_specification_names_all_keys(self) -> None:
+        named = {
+            re.match(r"`(\$[WN])`(\w+)", cell) for row in rows("lua/README.md", "key") for cell in row[0].split(", ")
+        }
+        assert None not in named
+        found = {(one[1], one[2]) for one in named if one}
+        source = "".join(text(f"lua/{name}.lua") for name in scripts("**/*.lua"))
+        built = set(WAN_KEYS) | set(re.findall(r'PREFIX \.\. "(\w+):?"', source))
+        of_namespace = {key.rpartition(":")[2] for key in namespace_keys("any")}
+        assert found == {("$W", name) for name in built} | {("$N", name) for name in of_namespace}
+
+    def test_they_and_the_specification_speak_of_one_protocol(self) -> None:
+        source = "".join(text(f"lua/{name}.lua") for name in scripts("**/*.lua"))
+        versions = set(re.findall(r'local PROTOCOL\b[^=]*= "(\d+)"', source))
+        assert (
+            versions == set(re.findall(r"version of this protocol, (\d+)", text("lua/README.md")))
+            and len(versions) == 1
+        )
+
     def test_they_are_short(self) -> None:
         longer = {name: len(text(f"lua/{name}.lua").splitlines()) for name in scripts("**/*.lua")}
         longer = {name: lines for name, lines in longer.items() if lines > 60}
@@ -102,6 +123,14 @@ def test_the_paths_of_the_commands_are_there() -> None:
     ).stdout
     paths = set(re.findall(r"(?<![\w/])(?:tests|bench|lua)/[\w./]*\w", told + text(".ci/run")))
     assert len(paths) > 20 and not [path for path in paths if not (ROOT / path).exists()]
+
+
+def test_the_table_of_parts_has_all_that_is_run() -> None:
+    told = {row[0].strip("`"): row[1] for row in rows("CONTRIBUTING.md", "part (`make ...`)")}
+    (everything,) = re.findall(r"^PARTS := (.*)$", text("Makefile"), re.MULTILINE)
+    ci = re.findall(r"(?:make|parts\.py) (.*)$", text(".ci/run").partition("export")[2], re.MULTILINE)
+    assert {part for part in told if "test-all" in told[part]} == set(everything.split())
+    assert {part for part in told if ".ci/run" in told[part]} == set(" ".join(ci).split())
 
 
 class TestSourceArchive:

@@ -1,4 +1,4 @@
-"""Makes its command line's targets on a bare Debian 12: debootstrap's smallest, with python3, pip, make and git.
+"""Runs a shell command on a bare Debian 12: debootstrap's smallest, with python3, pip, make and git.
 
 It is made each time, and gets what the repository has and no more: no environment, server or cache of an earlier run.
 Packages come from where this machine gets them.
@@ -7,6 +7,7 @@ Packages come from where this machine gets them.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,15 +38,17 @@ def run(*words: str | Path, **more: object) -> None:
 def make(root: Path) -> None:
     """A bare Debian in that folder."""
     mirror, suite = source()
-    run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, root, mirror)
+    hasty = {**os.environ, "DPKG_FORCE": "unsafe-io"}  # it need not outlive a crash
+    run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, root, mirror, env=hasty)
+
+
+def fill(root: Path) -> None:
+    """With what the repository has, and the way to the packages, for a user of no rights."""
     for name in FILES:
         there, here = root / name, Path("/") / name
-        if here.is_dir():
-            shutil.copytree(here, there, symlinks=False, dirs_exist_ok=True, ignore_dangling_symlinks=True)
-        elif here.exists():
+        if here.exists():
             there.parent.mkdir(parents=True, exist_ok=True)
-            there.unlink(missing_ok=True)
-            shutil.copy(here, there)
+            run("cp", "-aT", "--remove-destination", here, there)
     config = Path("~/.config/pip").expanduser()
     if config.is_dir():
         shutil.copytree(config, root / "home/somebody/.config/pip")
@@ -54,6 +57,7 @@ def make(root: Path) -> None:
         if (ROOT / name).is_file():
             (root / INSIDE[1:] / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / INSIDE[1:] / name)
+    root.chmod(0o755)
     run("chroot", root, "useradd", "--home-dir", "/home/somebody", "somebody")
     run("chroot", root, "chown", "-R", "somebody:", "/home/somebody")
 
@@ -71,8 +75,10 @@ def local_folders() -> list[str]:
     """Folders of this machine from which pip takes packages."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    words = told.replace("'", " ").replace("file://", " ").split()
-    return [word for word in words if word.startswith("/") and Path(word).is_dir()]
+    paths = [Path(word) for word in told.replace("'", " ").split() if word.startswith("/")]
+    # The files of an index lie beside its pages.
+    paths += [Path(word).parent for word in re.findall(r"file://(/[^\s']+)", told)]
+    return [str(path) for path in paths if path.is_dir()]
 
 
 def main() -> int:
@@ -81,9 +87,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="debian-") as folder:
         root = Path(folder)
         make(root)
-        (root / "run.sh").write_text(
-            f"cd {INSIDE} && for target in {' '.join(sys.argv[2:])}; do {sys.argv[1]} $target || exit; done\n"
-        )
+        fill(root)
+        (root / "run.sh").write_text(f"cd {INSIDE}\n{sys.argv[1]}\n")
         mounts = [f"mount --rbind /dev {root}/dev", f"mount -t proc proc {root}/proc", f"mount -t sysfs sys {root}/sys"]
         for path in local_folders():
             (root / path[1:]).mkdir(parents=True, exist_ok=True)
