@@ -17,7 +17,7 @@ import pytest
 import redis
 import servers
 from faces import Loop, make
-from scheduling import connects
+from scheduling import scope
 
 import redis_wanpool
 from redis_wanpool.model.wan import port_numbers
@@ -56,7 +56,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "ports" if connects(nodeid.partition("::")[0]) else nodeid
+            return scope(nodeid)
 
     return Scheduling(config, log)
 
