@@ -1,21 +1,37 @@
 # make demo, make test and make check set up their own virtual environment; none of them needs root or apt.
 PYTHON ?= python3
-VENV ?= .venv
+# With WHEEL=1 the commands use a built wheel, installed as users have it; Python does not see the source then.
+VENV ?= $(if $(WHEEL),build/venv,.venv)
 BIN := $(VENV)/bin
+SOURCE := $(if $(WHEEL),$(shell find redis_wanpool lua README.md -type f -not -name '*.pyc'))
+EXTRAS := [embedded,dev,bench]
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 # Three workers for two cores, as tests wait half of their time; those that need this machine's ports stay in one.
-SIDE_BY_SIDE := -n 3
-ON_CLUSTERS := $(patsubst %,tests/test_%.py,protocol scripts queue definition reaper operator bounded model) tests/faults/test_faults.py
+PYTEST = WANPOOL_WHEEL=$(WHEEL) WANPOOL_LONG=$${WANPOOL_LONG:-0.5} $(BIN)/python -P -m pytest -q -n 3
 SERVERS := valkey-9.1 redis-6.2 redis-8.2 libfaketime
+# The layers whose tests ask something of the server that its version may answer in another way.
+BY_VERSION := $(addprefix tests/,model protocol transport engine faults doctor cli)
+BY_CLUSTER := $(addprefix tests/,model protocol/test_protocol.py protocol/test_scripts.py protocol/test_queue.py \
+  protocol/test_bounded.py protocol/test_model.py engine/test_reaper.py cli/test_operator.py faults/test_faults.py)
+SHORT_LABS := $(addprefix tests/labs/,test_curl.py test_tls.py test_redis_cli.py)
+VERSIONS ?= redis-7.0,valkey-8.1
+# What make test-all adds to what .ci/run runs.
+PARTS := bench versions clusters model failovers labs mutants pythons bare
 
-.PHONY: demo test test-all check bench faults fmt clean
+.PHONY: demo test test-all $(PARTS) labs-short check faults fmt clean
 
-$(VENV)/.ready: pyproject.toml
-	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv -q --allow-existing $(VENV) && uv pip install -q --python $(BIN)/python -e '.[embedded,dev,bench]'; \
+$(VENV)/.ready: pyproject.toml $(SOURCE)
+	@what='-e .$(EXTRAS)'; \
+	if [ -n "$(WHEEL)" ]; then rm -rf $(VENV) build/dist; fi; \
+	if command -v uv >/dev/null 2>&1; then \
+	  if [ -n "$(WHEEL)" ]; then uv build -q --wheel -o build/dist && what=$$(echo build/dist/*.whl)'$(EXTRAS)'; fi && \
+	  uv venv -q --allow-existing --python $(PYTHON) $(VENV) && uv pip install -q --python $(BIN)/python $$what; \
 	else \
+	  if [ -n "$(WHEEL)" ]; then \
+	    $(PYTHON) -m pip wheel -q --disable-pip-version-check --no-deps -w build/dist . && what=$$(echo build/dist/*.whl)'$(EXTRAS)'; \
+	  fi && \
 	  $(PYTHON) -m venv --without-pip $(VENV) && \
-	  $(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -e '.[embedded,dev,bench]'; \
+	  $(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check $$what; \
 	fi
 	@touch $@
 
@@ -25,21 +41,49 @@ demo: $(VENV)/.ready
 .servers/%/server: tests/support/servers.py
 	@$(PYTHON) tests/support/servers.py $*
 
-# On one server; test-all has five. WANPOOL_TEST_SERVERS=redis-6.2,valkey-9.1 chooses.
+# On one server. WANPOOL_TEST_SERVERS=redis-6.2,valkey-9.1 chooses others.
 test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
-	WANPOOL_LONG=$${WANPOOL_LONG:-0.5} $(BIN)/python -m pytest -q $(SIDE_BY_SIDE)
+	$(PYTEST)
 
-# All server versions, clusters of three primaries and three replicas, the labs, the mutants, and the suite against the built wheel; needs what .ci/run installs, and root.
-test-all: $(VENV)/.ready
-	$(MAKE) bench QUICK=1
+# Everything that .ci/run does not run, part by part; needs root, and the packages that CONTRIBUTING.md names.
+test-all:
+	@QUICK=1 $(PYTHON) tests/support/parts.py $(PARTS)
+
+# A table and a plot of what it costs, as ratios; with QUICK=1 a short form, into build/.
+bench: $(VENV)/.ready
+	$(BIN)/python -m bench $(if $(QUICK),--quick --into build/bench)
+
+versions: $(VENV)/.ready
 	$(PYTHON) tests/support/servers.py
-	WANPOOL_LONG=0.5 WANPOOL_TEST_SERVERS=redis-6.2,redis-7.0,redis-8.2,valkey-8.1,valkey-9.1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE)
-	WANPOOL_LONG=0.5 WANPOOL_TEST_SERVERS=cluster-redis-8.2,cluster-valkey-9.1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not one_server" $(ON_CLUSTERS)
+	WANPOOL_TEST_SERVERS=$(VERSIONS) $(PYTEST) -m per_server $(BY_VERSION)
+
+# Three primaries and three replicas.
+clusters: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+	WANPOOL_TEST_SERVERS=cluster-redis-8.2,cluster-valkey-9.1 $(PYTEST) -m "per_server and not one_server" $(BY_CLUSTER)
+
+model: $(VENV)/.ready
 	$(BIN)/python tests/safety_model.py
+
+failovers: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	WANPOOL_FAILOVERS=50 $(BIN)/python -m pytest -q -s --show-capture=no tests/faults/test_failovers.py
-	$(AS_ROOT) env WANPOOL_LABS=1 $(BIN)/python -m pytest -q tests/labs
+
+# Those that take seconds, and no root; the others, two beside each other.
+labs-short: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+	WANPOOL_LABS=1 $(PYTEST) $(SHORT_LABS)
+
+labs: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+	$(AS_ROOT) env WANPOOL_LABS=1 $(BIN)/python -m pytest -q -n 2 $(filter-out $(SHORT_LABS),$(wildcard tests/labs/test_*.py))
+
+mutants: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	$(BIN)/python tests/mutants/run.py
-	$(BIN)/python tests/support/wheel.py
+
+# The suite on the Pythons that are newer than the oldest which will do, where they are installed.
+pythons:
+	$(PYTHON) tests/support/pythons.py 3.12 3.13
+
+# The two commands of README.md, on a bare Debian.
+bare:
+	$(AS_ROOT) $(PYTHON) tests/support/debian.py "make demo && make test"
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check .
@@ -52,10 +96,6 @@ check: $(VENV)/.ready
 	luacheck -q --no-color build/lua/*.lua
 	@command -v docker-compose >/dev/null || { echo "make check needs docker-compose; install it with: apt-get install docker-compose"; exit 1; }
 	docker-compose -f docker-compose.yml --profile demo --profile sentinel --profile cluster config -q
-
-# A table and a plot of what it costs, as ratios; with QUICK=1 a short form, into build/.
-bench: $(VENV)/.ready
-	$(BIN)/python -m bench $(if $(QUICK),--quick --into build/bench)
 
 # The randomised tests in their long form, and 1,000 failovers (about 75 minutes), from WANPOOL_SEED if it is set.
 faults: $(VENV)/.ready $(SERVERS:%=.servers/%/server)

@@ -7,6 +7,7 @@ import inspect
 import os
 import signal
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, closing
 from pathlib import Path
@@ -18,9 +19,11 @@ from by_hand import age_wan
 from chance import LONG, SEED
 from faces import Loop, maker
 from private_server import SERVERS, Fake, Server, start_server
+from scheduling import scope
 from sentinels import Watch
 from web import Web
 
+import redis_wanpool
 from redis_wanpool import AsyncWanPortPool
 from redis_wanpool.terminal import language
 from redis_wanpool.transport import embedded as embedded_server
@@ -30,15 +33,21 @@ pytest.register_assert_rewrite("invariant")  # so that it shows what is not equa
 from invariant import check_invariant  # noqa: E402
 
 collect_ignore = [] if os.environ.get("WANPOOL_LABS") else ["labs"]  # they need root: see the Makefile
+if os.environ.get("WANPOOL_WHEEL"):
+    assert Path(redis_wanpool.__file__).is_relative_to(sys.prefix), "what is tested is not what was installed"
 os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, whatever their user speaks
-CONNECT = {"test_cli", "test_docs", "test_doctor", "test_doctor_machine", "test_doctor_redis", "test_embedded"}
-CONNECT |= {"test_http", "test_http_edges", "test_interrupts", "test_legacy", "test_operator", "test_sockets"}
-"""tests that connect from their leases' ports, or look at this machine's: they run in one worker, whatever others do"""
 SETTINGS = ("WANPOOL_URL", "WANPOOL_NAMESPACE", "WANPOOL_NETWORK", "WANPOOL_CONFIG", "WANPOOL_SERVER")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(f"random choices: WANPOOL_SEED={SEED} WANPOOL_LONG={LONG:g}")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks what another version of the server may have another answer to: what has a server among its parameters."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    if any(isinstance(value, str) and value in SERVERS for value in values):
+        item.add_marker("per_server")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -48,7 +57,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "ports" if Path(nodeid.partition("::")[0]).stem in CONNECT else nodeid
+            return scope(nodeid)
 
     return Scheduling(config, log)
 
@@ -185,10 +194,10 @@ def backends(request: Any, running: dict[str, Server], tmp_path_factory: pytest.
         found.close()
 
 
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(params=SERVERS[:1])
+def own_server(request: Any, tmp_path: Path) -> Iterator[Server]:
     """A server that the test may stop and kill."""
-    server = Server(SERVERS[0], tmp_path)
+    server = Server(request.param, tmp_path)
     yield server
     server.close()
 

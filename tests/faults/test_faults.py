@@ -88,9 +88,9 @@ class Storm:
             worker.wait()
 
 
-@pytest.fixture
-def durable(tmp_path: Path) -> Iterator[Any]:
-    server = start_server(SERVERS[0], tmp_path, *DURABLE)
+@pytest.fixture(params=SERVERS[:1])
+def durable(request: Any, tmp_path: Path) -> Iterator[Any]:
+    server = start_server(request.param, tmp_path, *DURABLE)
     yield server
     server.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,14 @@ class Mutant:
     tests: str
     chosen: str = ""
     """a selection among the tests, as pytest's -k"""
+
+    def misplaced(self, root: Path) -> str:
+        """ "" if what it changes, and the tests that notice it, are there, or what is wrong."""
+        for path in (self.file, *self.tests.split(" ")):
+            if not (root / path).is_file():
+                return f"there is no {path}"
+        times = (root / self.file).read_text(encoding="utf-8").count(self.old)
+        return "" if times == 1 else f"{self.file} has it {times} times, not once: {self.old!r}"
 
 
 MUTANTS = [

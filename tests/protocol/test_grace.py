@@ -430,8 +430,8 @@ def test_a_killed_server_that_comes_back_keeps_every_lease(forgetful: Forgetful,
 class TestReplicas:
     """A primary takes a new replication id by itself when its first replica comes."""
 
-    @pytest.fixture
-    def replicated(self, tmp_path: Path) -> Iterator[Callable[[], Server]]:
+    @pytest.fixture(params=SERVERS[:1])
+    def replicated(self, request: Any, tmp_path: Path) -> Iterator[Callable[[], Server]]:
         """A primary on a port of its own, and what attaches a replica to it."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -440,11 +440,11 @@ class TestReplicas:
         for folder in folders:
             folder.mkdir()
         options = ("--port", port, "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
-        self.primary = Server(SERVERS[0], folders[0], *options)
+        self.primary = Server(request.param, folders[0], *options)
         made = [self.primary]
 
         def attach() -> Server:
-            made.append(Server(SERVERS[0], folders[1], "--replicaof", "127.0.0.1", port))
+            made.append(Server(request.param, folders[1], "--replicaof", "127.0.0.1", port))
             wait_for(lambda: made[-1].admin.info("replication")["master_link_status"] == "up")
             return made[-1]
 

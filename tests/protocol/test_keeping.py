@@ -239,24 +239,16 @@ class TestUnreachable:
         lease.check()
 
 
-def test_a_restart_of_a_durable_server_loses_no_lease(tmp_path: Any) -> None:
-    from private_server import SERVERS, Server
-
-    server = Server(SERVERS[0], tmp_path)
-    server.stop()
+def test_a_restart_of_a_durable_server_loses_no_lease(own_server: Any) -> None:
     durable = ("--appendonly", "yes", "--appendfsync", "always")
-    server.start(*durable)
-    try:
-        with WanPortPool(server.url, namespace="test") as pool:
-            pool.define_wan(0, "20000-20009")
-            lease = pool.acquire(0)
-            server.stop()
-            server.start(*durable)
-            lease.renew()
-            with pytest.raises(InGrace):
-                pool.acquire(0)
-    finally:
-        server.close()
+    own_server.restart(*durable)
+    with WanPortPool(own_server.url, namespace="test") as pool:
+        pool.define_wan(0, "20000-20009", lease_ttl=10)
+        lease = pool.acquire(0)
+        own_server.restart(*durable)
+        lease.renew()
+        with pytest.raises(InGrace):
+            pool.acquire(0)
 
 
 def test_a_late_duplicate_of_an_acquire_is_given_back(pools: Any, backends: Any) -> None:

@@ -27,9 +27,9 @@ RARELY = 0.01
 UNDER_TEST = ("acquire", "renew", "release", "reject")
 
 
-@pytest.fixture
-def direct(tmp_path: Path) -> Iterator[Server]:
-    server = Server(SERVERS[0], tmp_path)
+@pytest.fixture(params=SERVERS[:1])
+def direct(request: Any, tmp_path: Path) -> Iterator[Server]:
+    server = Server(request.param, tmp_path)
     yield server
     server.close()
 

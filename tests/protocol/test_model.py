@@ -392,9 +392,9 @@ class Wan(RuleBasedStateMachine):
         assert (seen.free, seen.leased, seen.cooling, seen.withheld) == tuple(self.model.settled().counts().values())
 
 
-@pytest.fixture
-def model_server(tmp_path: Path) -> Iterator[Any]:
-    server = start_server(SERVERS[0], tmp_path)
+@pytest.fixture(params=SERVERS[:1])
+def model_server(request: Any, tmp_path: Path) -> Iterator[Any]:
+    server = start_server(request.param, tmp_path)
     yield server
     server.close()
 

@@ -30,9 +30,9 @@ from redis_wanpool.transport.cluster import Cluster, Slots
 WANS = 6
 
 
-@pytest.fixture(scope="module")
-def running_shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
-    shards = Shards(SERVERS[0].removeprefix("cluster-"), tmp_path_factory.mktemp("cluster"))
+@pytest.fixture(scope="module", params=SERVERS[:1])
+def running_shards(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
+    shards = Shards(request.param.removeprefix("cluster-"), tmp_path_factory.mktemp("cluster"))
     yield shards
     shards.close()
 

@@ -27,7 +27,7 @@ from redis_wanpool.protocol import Request
 PREFIX = "wanpool:{test:0}:"
 PATIENCE = 3.0
 """seconds, where too few will confirm"""
-OLD = ("redis-6.2", "redis-7.0")
+OLD = ["redis-6.2"] + [name for name in SERVERS if name == "redis-7.0"]
 WITH_DISKS = [name for name in SERVERS if name not in OLD]
 """those that can tell of disks"""
 AT_ONCE = ("--appendonly", "yes", "--appendfsync", "always")
