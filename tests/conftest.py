@@ -18,7 +18,7 @@ import redis
 import servers
 from faces import Loop, make
 
-from redis_wanpool.model.wan import port_numbers
+from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.protocol.keys import WanKeys, namespace_keys
 from redis_wanpool.protocol.scripts import script
 from redis_wanpool.transport import backend

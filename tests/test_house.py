@@ -14,7 +14,7 @@ import redis_wanpool
 
 PACKAGE = Path(redis_wanpool.__file__).parent
 LOOSE = {"__init__", "__main__", "errors", "settings"}
-CORE = ["system", "model", "sockets", "protocol", "transport", "engine", "sync", "aio"]
+CORE = ["model", "system", "sockets", "protocol", "transport", "engine", "sync", "aio"]
 """The folders that leases need, lowest first; the others are their callers."""
 
 

@@ -16,10 +16,12 @@ from redis_wanpool.engine.engine import Face
 from redis_wanpool.engine.fanout import side_by_side_async
 from redis_wanpool.engine.reaper import HolderSeen
 from redis_wanpool.errors import BackendUnavailable
+from redis_wanpool.model.address import Address
+from redis_wanpool.model.checks import checked_wan
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.model.wan import WanDefinition, checked_wan
+from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.protocol import (
     Answer,
     Ask,
@@ -35,7 +37,8 @@ from redis_wanpool.protocol import (
     Try,
 )
 from redis_wanpool.protocol.steps import T
-from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.sockets import dial as sockets
+from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.lease import AsyncLease, Leasing, Streams
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport import exchange
@@ -157,7 +160,7 @@ class AsyncWanPortPool(Face):
     async def connect(
         self,
         wan: WanChoice,
-        address: sockets.Address,
+        address: Address,
         *,
         wait: float | None = 0.0,
         timeout: float | None = None,
@@ -172,7 +175,7 @@ class AsyncWanPortPool(Face):
         writer.lease = sock.lease  # type: ignore[attr-defined]
         return reader, writer
 
-    async def _connect(self, request: Request, dial: Dial) -> sockets.LeasedSocket:
+    async def _connect(self, request: Request, dial: Dial) -> LeasedSocket:
         return await self._run(self.protocol.connect(request, dial))
 
     async def allocate_port(self, wan_idx: int) -> int:

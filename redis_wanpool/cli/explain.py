@@ -9,11 +9,11 @@ from typing import Any
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli.operate import operators_pool
+from redis_wanpool.model.checks import checked_port
+from redis_wanpool.model.holder import Holder, host_and_pid
 from redis_wanpool.model.views import PortSeen
-from redis_wanpool.model.wan import checked_port
 from redis_wanpool.protocol import Ask, Conversation
 from redis_wanpool.protocol.keys import namespace_keys
-from redis_wanpool.system.identity import Holder, host_and_pid
 from redis_wanpool.terminal.format import moment, one_line, padded, span, until, width
 from redis_wanpool.terminal.language import said
 

@@ -9,7 +9,8 @@ from typing import Any
 from redis_wanpool import WanPortPool, settings
 from redis_wanpool.cli.operate import operators_pool
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.wan import WanDefinition, ports_text
+from redis_wanpool.model.ports import ports_text
+from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.terminal.format import seconds_of
 
 

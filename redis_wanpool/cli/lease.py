@@ -12,8 +12,9 @@ from redis_wanpool.cli.leases import add_filters, pages, wanted
 from redis_wanpool.cli.operate import choose_wans, operators_pool
 from redis_wanpool.engine.engine import CLOSED
 from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.checks import checked_port
 from redis_wanpool.model.lease import OURS, SAID
-from redis_wanpool.model.wan import checked_port, port_numbers, ports_text
+from redis_wanpool.model.ports import port_numbers, ports_text
 from redis_wanpool.terminal.format import counted, iso, one_line, seconds_of
 
 _LEASE_ID = re.compile(r"[!-~]+:\d+:[!-~]+/[A-Za-z0-9_-]+")

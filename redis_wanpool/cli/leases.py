@@ -10,8 +10,8 @@ from typing import Any
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli.operate import choose_wans, operators_pool
+from redis_wanpool.model.checks import milliseconds
 from redis_wanpool.model.views import ListedLease
-from redis_wanpool.model.wan import milliseconds
 from redis_wanpool.protocol import LeasePage
 from redis_wanpool.terminal.format import counted, moment, one_line, padded, seconds_of, until
 from redis_wanpool.terminal.language import said

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.errors import InvalidValue, PortNotInRange, WanNotDefined
-from redis_wanpool.model.wan import port_list, port_numbers, ports_text
+from redis_wanpool.model.ports import port_list, port_numbers, ports_text
 from redis_wanpool.terminal.format import counted, one_line
 from redis_wanpool.terminal.language import said
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from redis_wanpool.cli import DONE, NO
 from redis_wanpool.cli.operate import choose_wans, operators_pool
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.wan import ports_text
+from redis_wanpool.model.ports import ports_text
 from redis_wanpool.routers import Range, Site, Uplink, checked_word, largest_gap, linux, ranges_of, vendors
 
 FORMATS = {

@@ -13,7 +13,7 @@ from redis_wanpool.cli import DONE, NO
 from redis_wanpool.cli.operate import operators_pool
 from redis_wanpool.doctor import wans
 from redis_wanpool.errors import InvalidValue, WanpoolError
-from redis_wanpool.model.wan import port_list, port_numbers, ports_text
+from redis_wanpool.model.ports import port_list, port_numbers, ports_text
 from redis_wanpool.system import time_wait as rest
 from redis_wanpool.terminal.format import counted, padded, width, wrapped
 from redis_wanpool.terminal.language import said

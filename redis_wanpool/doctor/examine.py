@@ -23,7 +23,7 @@ from redis_wanpool.doctor import (
 )
 from redis_wanpool.doctor.server import was_refused
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
-from redis_wanpool.model.wan import port_numbers
+from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.settings import Settings
 from redis_wanpool.sync.pool import WanPortPool
 from redis_wanpool.terminal.language import said

@@ -20,12 +20,13 @@ from redis_wanpool.engine.reaper import HolderSeen, Reaper
 from redis_wanpool.engine.ticker import Background
 from redis_wanpool.engine.wakeups import Wakeups
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, PoolClosed
+from redis_wanpool.model.address import Failure, checked_source
+from redis_wanpool.model.checks import checked_port, checked_seconds, checked_wan
 from redis_wanpool.model.lease import Grant, LeaseState
-from redis_wanpool.model.wan import checked_port, checked_seconds, checked_wan
 from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Fork, Protocol, Step
 from redis_wanpool.protocol.steps import T
-from redis_wanpool.sockets import leased as sockets
-from redis_wanpool.sockets.leased import Failure, LeasedSocket, Tie
+from redis_wanpool.sockets.dial import new_socket
+from redis_wanpool.sockets.leased import LeasedSocket, Tie, hang_up_all
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.identity import boot_clock, this_holder
 from redis_wanpool.system.netsh import kept_ports
@@ -238,7 +239,7 @@ class Face:
 
     def _watch(self) -> float | None:
         for lease in self.protocol.losses():
-            sockets.hang_up_all(lease)
+            hang_up_all(lease)
             try:
                 self._tell_loss(lease)
             except Exception:
@@ -265,7 +266,7 @@ class Face:
 
     def _bound(self, lease: LeaseState, source_address: str | None, close_on_loss: bool) -> LeasedSocket:
         """A socket of a lease; closing it leaves the lease as it is."""
-        sock = sockets.new_socket(lease.port, sockets.checked_source(source_address))
+        sock = new_socket(lease.port, checked_source(source_address))
         return self._tied(sock, lease, close_on_loss, None)
 
     def _connected(self, lease: LeaseState, result: LeasedSocket | Failure, close_on_loss: bool) -> LeasedSocket:
@@ -319,7 +320,7 @@ class Face:
             self._closed = True
             for lease in list(self.protocol.leases.values()):
                 if not lease.detached:
-                    sockets.hang_up_all(lease)
+                    hang_up_all(lease)
             self._losswatch.stop()
             self._reaping.stop()
             self._handovers.stop()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.wan import checked_integer
+from redis_wanpool.model.checks import checked_integer
 
 MOST_REPLICAS = 100
 PATIENCE = 2.0

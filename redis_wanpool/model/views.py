@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redis_wanpool.system.identity import host_and_pid
+from redis_wanpool.model.holder import host_and_pid
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ from redis_wanpool.errors import (
     WanNotDefined,
     WanpoolError,
 )
+from redis_wanpool.model.checks import MOST_PORTS_A_CALL, milliseconds
 from redis_wanpool.model.lease import Grant, LeaseState, margin
+from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.model.request import Request
 from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.model.wan import MOST_PORTS_A_CALL, milliseconds, port_numbers
 from redis_wanpool.protocol.confirming import Confirming
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.session import Ids, is_silence, logger, one_or_all

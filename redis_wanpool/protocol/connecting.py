@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from redis_wanpool.errors import BackendUnavailable, PoolExhausted, PortRejected
+from redis_wanpool.model.address import Dial, Failure
 from redis_wanpool.model.lease import LeaseState
+from redis_wanpool.model.ports import port_list
 from redis_wanpool.model.request import Request
-from redis_wanpool.model.wan import checked_integer, checked_seconds, port_list
 from redis_wanpool.protocol.acquiring import Acquiring
 from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.session import one_or_all
 from redis_wanpool.protocol.steps import Connect, Conversation, Resolve, Try
-from redis_wanpool.sockets.leased import Address, Failure, LeasedSocket, checked_address, checked_source
+from redis_wanpool.sockets.leased import LeasedSocket
 
 FACTOR, MOST = 4, 64
 """how many more ports each attempt takes than the one before, and the most: where the system refuses one port, another
 program has half the range, or the kernel takes its own from it"""
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """Where to, from where, how long, and how often."""
-
-    address: Address
-    timeout: float | None
-    attempts: int = 3
-    source_address: str = ""
-    close_on_loss: bool = False
-
-    @staticmethod
-    def of(
-        address: Address, timeout: float | None, attempts: int, source_address: str | None, close_on_loss: bool
-    ) -> Dial:
-        if timeout is not None:
-            checked_seconds("timeout", timeout)
-        checked_integer("attempts", attempts, 1, 100)
-        source = checked_source(source_address)
-        return Dial(checked_address(address), timeout, attempts, source, bool(close_on_loss))
 
 
 class Connecting(Acquiring, Keeping):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from redis_wanpool.model.checks import checked_ttl, milliseconds
 from redis_wanpool.model.lease import OURS, LeaseState, margin
-from redis_wanpool.model.wan import checked_ttl, milliseconds
 from redis_wanpool.protocol.session import LEASES_A_CALL, Session
 from redis_wanpool.protocol.steps import Answer, Call, Conversation
 

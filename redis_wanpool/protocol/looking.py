@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from redis_wanpool.errors import PortNotInRange
+from redis_wanpool.model.checks import MOST_PORTS_A_CALL, milliseconds
+from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.model.views import PortSeen
-from redis_wanpool.model.wan import MOST_PORTS_A_CALL, milliseconds, port_numbers
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.steps import Ask, Conversation
 from redis_wanpool.protocol.wans import Wans

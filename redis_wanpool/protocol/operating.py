@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from redis_wanpool.errors import WanInUse
-from redis_wanpool.model.wan import MOST_PORTS_A_CALL, checked_ttl, milliseconds, port_list, port_numbers, ports_text
+from redis_wanpool.model.checks import MOST_PORTS_A_CALL, checked_ttl, milliseconds
+from redis_wanpool.model.holder import host_and_pid
+from redis_wanpool.model.ports import port_list, port_numbers, ports_text
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.looking import Looking
 from redis_wanpool.protocol.session import LEASES_A_CALL
 from redis_wanpool.protocol.steps import Ask, Conversation
-from redis_wanpool.system.identity import host_and_pid
 
 
 class Operating(Looking):

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redis_wanpool.errors import WanMismatch, WanNotDefined
+from redis_wanpool.model.holder import Holder
 from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.session import LEASES_A_CALL, logger
 from redis_wanpool.protocol.steps import Ask, Conversation
 from redis_wanpool.protocol.wans import Wans
-from redis_wanpool.system.identity import Holder
 
 HOLDERS_A_CALL = 500
 

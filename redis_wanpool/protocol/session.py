@@ -8,13 +8,13 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from redis_wanpool.errors import BackendUnavailable, InGrace, WanMismatch, WanNotDefined, WanpoolError
+from redis_wanpool.model.checks import milliseconds
 from redis_wanpool.model.durability import Durability
+from redis_wanpool.model.holder import Holder
 from redis_wanpool.model.lease import Grant, LeaseState
-from redis_wanpool.model.wan import milliseconds
 from redis_wanpool.protocol.keys import WanKeys, namespace_keys
 from redis_wanpool.protocol.scripts import script
 from redis_wanpool.protocol.steps import Ask, Call, Conversation, Fork, T
-from redis_wanpool.system.identity import Holder
 
 LEASES_A_CALL = 500
 

@@ -6,11 +6,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from redis_wanpool.model.address import Address
+from redis_wanpool.model.checks import milliseconds
 from redis_wanpool.model.durability import Durability
 from redis_wanpool.model.lease import LeaseState
-from redis_wanpool.model.wan import milliseconds
 from redis_wanpool.protocol.scripts import Script
-from redis_wanpool.sockets.leased import Address
 
 T = TypeVar("T")
 KEYED = ("BLPOP", "HGET", "HGETALL", "HKEYS", "HMGET")

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis_wanpool.errors import InvalidValue, WanMismatch, WanpoolError
+from redis_wanpool.model.checks import MOST_PORTS_A_CALL
 from redis_wanpool.model.views import LeasePage, ListedLease, WanSnapshot
-from redis_wanpool.model.wan import MOST_PORTS_A_CALL, WanDefinition
+from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.requirements import check_server, no_server
 from redis_wanpool.protocol.session import Session

@@ -10,10 +10,11 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from redis_wanpool.errors import WanpoolError
+from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
-from redis_wanpool.sockets import leased as sockets
-from redis_wanpool.sockets.leased import Address, LeasedSocket
+from redis_wanpool.sockets import dial as sockets
+from redis_wanpool.sockets.leased import LeasedSocket, hang_up_all
 from redis_wanpool.system.clock import boottime
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Lease(LeaseState):
             True when this holder ended the lease, now or before; False when it had expired or been revoked.
         """
         pool, how = self._pool, self._pool._how(used, closed)
-        sockets.hang_up_all(self)
+        hang_up_all(self)
         return pool._run(pool.protocol.release_one(self, how), also_closed=True)
 
     def wait_lost(self, timeout: float | None = None) -> bool:
@@ -156,7 +157,7 @@ class AsyncLease(LeaseState):
     async def release(self, *, used: bool = True, closed: str = "fin") -> bool:
         """As `Lease.release`."""
         pool, how = self._pool, self._pool._how(used, closed)
-        sockets.hang_up_all(self)
+        hang_up_all(self)
         return await pool._run(pool.protocol.release_one(self, how), also_closed=True)
 
     async def wait_lost(self, timeout: float | None = None) -> bool:

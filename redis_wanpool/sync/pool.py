@@ -9,13 +9,16 @@ from typing import Any
 from redis_wanpool.engine import lifetime
 from redis_wanpool.engine.engine import Face
 from redis_wanpool.engine.reaper import HolderSeen
+from redis_wanpool.model.address import Address
+from redis_wanpool.model.checks import checked_wan
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.model.wan import WanDefinition, checked_wan
+from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.protocol import Answer, Connect, Conversation, Dial, Request, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
-from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.sockets import dial as sockets
+from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.lease import Lease
 from redis_wanpool.system import signals
 from redis_wanpool.system.clock import boottime
@@ -192,14 +195,14 @@ class WanPortPool(Face):
     def connect(
         self,
         wan: WanChoice,
-        address: sockets.Address,
+        address: Address,
         *,
         wait: float | None = 0.0,
         timeout: float | None = None,
         attempts: int = 3,
         source_address: str | None = None,
         close_on_loss: bool = False,
-    ) -> sockets.LeasedSocket:
+    ) -> LeasedSocket:
         """A TCP connection from a leased port of a WAN; its last close releases the lease, which it has as `.lease`.
 
         That is the last one of the socket, of the files that `makefile` made of it, and of what took over its file

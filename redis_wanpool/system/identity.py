@@ -1,4 +1,4 @@
-"""Who we are: the process that holds leases, and the network that the router sees."""
+"""Which process holds the leases, and which network the router sees."""
 
 from __future__ import annotations
 
@@ -9,53 +9,14 @@ import secrets
 import socket
 import struct
 import sys
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import psutil
 
+from redis_wanpool.model.holder import Holder
+
 _SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h, Linux 5.14
-_NO_PROCESS = "0"
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A pool object of one process; its id begins every lease_id of its leases."""
-
-    id: str
-    host: str
-    boot_id: str
-    pid_namespace: str
-    pid: int
-    started: str
-    program: str
-    reaps: bool
-    """whether it looks after the dead beside it"""
-
-    @property
-    def detached_id(self) -> str:
-        """The holder of this host's leases without a process."""
-        return f"{self.host}:{_NO_PROCESS}:detached"
-
-    def new_lease_id(self, detached: bool = False) -> str:
-        """An id that nobody can guess."""
-        return f"{self.detached_id if detached else self.id}/{secrets.token_urlsafe(12)}"
-
-    @classmethod
-    def parse(cls, id: str, record: str | None) -> Holder | None:
-        """The holder of that id by what `holders` in Redis says of it; None if that does not make sense."""
-        words = (record or "").split(" ")
-        if len(words) != 8 or not words[3].isdecimal():
-            return None
-        host, boot_id, pid_namespace, pid, started, _, program, reaps = words
-        return cls(id, host, boot_id, pid_namespace, int(pid), started, program, reaps == "reaps")
-
-
-def host_and_pid(holder: str) -> tuple[str, int]:
-    """The host name and the pid in a holder's id (0 for a detached lease)."""
-    host, pid, _ = holder.rsplit(":", 2)
-    return host, int(pid)
 
 
 def this_holder(*, reaps: bool = False) -> Holder:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from redis_wanpool.system.identity import Holder, proc_stat
+from redis_wanpool.model.holder import Holder
+from redis_wanpool.system.identity import proc_stat
 
 ALIVE, DEAD, UNKNOWN = "alive", "dead", "unknown"
 

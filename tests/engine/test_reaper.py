@@ -21,9 +21,10 @@ from holds import shifted
 from redis_wanpool import BackendUnavailable, LeaseLost, WanPortPool
 from redis_wanpool.engine import reaper
 from redis_wanpool.engine.reaper import Reaper
+from redis_wanpool.model.holder import Holder
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.system import liveness as verdict
-from redis_wanpool.system.identity import Holder, this_holder
+from redis_wanpool.system.identity import this_holder
 from redis_wanpool.system.liveness import Verdict
 
 HOLDERS = namespace_keys("test")[1]
@@ -36,7 +37,8 @@ sys.stdin.read()
 """
 JUDGE = """
 import json, sys
-from redis_wanpool.system.identity import Holder, this_holder
+from redis_wanpool.model.holder import Holder
+from redis_wanpool.system.identity import this_holder
 from redis_wanpool.system.liveness import verdict
 print(verdict(Holder(*json.loads(sys.argv[1])), this_holder()).word)
 """

@@ -215,7 +215,7 @@ MUTANTS = [
     ),
     Mutant(
         *("connections", "a lost lease leaves its connections", "redis_wanpool/engine/engine.py"),
-        *("            sockets.hang_up_all(lease)\n            try:", "            try:"),
+        *("            hang_up_all(lease)\n            try:", "            try:"),
         *("tests/sockets/test_sockets.py", "TestLoss and pool"),
     ),
     Mutant(
@@ -244,7 +244,7 @@ MUTANTS = [
         *("tests/sockets/test_sockets.py", "half_a_range"),
     ),
     Mutant(
-        *("connections", "an attempt that timed out is forgotten", "redis_wanpool/sockets/leased.py"),
+        *("connections", "an attempt that timed out is forgotten", "redis_wanpool/sockets/dial.py"),
         *("earlier.used or failure.used", "failure.used"),
         *("tests/sockets/test_sockets.py", "nobody_answered"),
     ),

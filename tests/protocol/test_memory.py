@@ -16,7 +16,8 @@ from conftest import SEED, SERVERS, Server, check_invariant, wait_for
 from faces import make
 
 from redis_wanpool import BackendUnavailable, PoolExhausted, PortRejected, UnsafeRedis, WanpoolError
-from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.sockets import dial
+from redis_wanpool.sockets.leased import LeasedSocket
 
 PREFIX = "wanpool:{test:0}:"
 FACES = ("sync", "aio")
@@ -234,12 +235,12 @@ class TestFull:
         kept = pool.acquire(0)
         tried: list[int] = []
 
-        def taken(port: int, source_address: str) -> sockets.LeasedSocket:
+        def taken(port: int, source_address: str) -> LeasedSocket:
             tried.append(port)
             fill(small)
             raise OSError(errno.EADDRINUSE, "somebody listens there")
 
-        monkeypatch.setattr(sockets, "new_socket", taken)
+        monkeypatch.setattr(dial, "new_socket", taken)
         with pytest.raises(PortRejected):
             pool.connect(0, ("127.0.0.1", 9), attempts=1)
         assert len(tried) == 1

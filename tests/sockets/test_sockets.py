@@ -31,7 +31,9 @@ from redis_wanpool import (
     WanPortPool,
 )
 from redis_wanpool.engine import handovers
-from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.model.address import Failure
+from redis_wanpool.sockets import dial, leased
+from redis_wanpool.sockets.dial import bind_failure, connect_failure
 
 RANGE = "24100-24109"
 PREFIX = "wanpool:{test:0}:"
@@ -260,22 +262,22 @@ class TestRefusal:
         with pool.acquire(0) as lease, lease.connect(echo, 5), pytest.raises(OSError) as caught:
             lease.connect(echo, 5)
         assert caught.value.errno == errno.EADDRNOTAVAIL
-        failure = sockets.connect_failure(caught.value)
+        failure = connect_failure(caught.value)
         assert failure.port_at_fault and "EADDRNOTAVAIL at connect" in failure.why
 
     @pytest.mark.parametrize(
         ("number", "at", "at_fault", "used"),
         [
-            (errno.EADDRINUSE, sockets.bind_failure, True, False),
-            (errno.EACCES, sockets.bind_failure, False, False),  # a port below 1024
-            (errno.EADDRNOTAVAIL, sockets.bind_failure, False, False),
-            (errno.EADDRINUSE, sockets.connect_failure, True, False),
-            (errno.EADDRNOTAVAIL, sockets.connect_failure, True, False),
-            (errno.ECONNREFUSED, sockets.connect_failure, False, False),
-            (errno.EPERM, sockets.connect_failure, False, False),  # a local firewall
-            (errno.EHOSTUNREACH, sockets.connect_failure, False, True),
-            (errno.ETIMEDOUT, sockets.connect_failure, False, True),
-            (errno.ECONNRESET, sockets.connect_failure, False, True),
+            (errno.EADDRINUSE, bind_failure, True, False),
+            (errno.EACCES, bind_failure, False, False),  # a port below 1024
+            (errno.EADDRNOTAVAIL, bind_failure, False, False),
+            (errno.EADDRINUSE, connect_failure, True, False),
+            (errno.EADDRNOTAVAIL, connect_failure, True, False),
+            (errno.ECONNREFUSED, connect_failure, False, False),
+            (errno.EPERM, connect_failure, False, False),  # a local firewall
+            (errno.EHOSTUNREACH, connect_failure, False, True),
+            (errno.ETIMEDOUT, connect_failure, False, True),
+            (errno.ECONNRESET, connect_failure, False, True),
         ],
     )
     def test_is_only_what_is_the_ports_fault(self, number: int, at: Any, at_fault: bool, used: bool) -> None:
@@ -283,8 +285,8 @@ class TestRefusal:
         assert (failure.port_at_fault, failure.used, failure.error.errno) == (at_fault, used, number)
 
     def test_on_windows_is_an_excluded_range_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sockets, "_WINDOWS", True)
-        assert sockets.bind_failure(OSError(errno.EACCES, "no")).port_at_fault
+        monkeypatch.setattr(dial, "_WINDOWS", True)
+        assert bind_failure(OSError(errno.EACCES, "no")).port_at_fault
 
     def test_of_too_many_ports_stops_the_network_and_nobody_else(self, server: Any) -> None:
         with (
@@ -353,8 +355,8 @@ class TestRefusal:
 
     def test_after_a_use_cools_as_a_use_does(self, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """A SYN that nobody answered went through the router; then the second address of the host was refused."""
-        failure = sockets.Failure(OSError(errno.EADDRNOTAVAIL, "no"), port_at_fault=True, used=True, why="no")
-        monkeypatch.setattr(sockets, "connect", lambda *_: failure)
+        failure = Failure(OSError(errno.EADDRNOTAVAIL, "no"), port_at_fault=True, used=True, why="no")
+        monkeypatch.setattr(dial, "connect", lambda *_: failure)
         with WanPortPool(server.url, namespace="test", rest=0) as pool:
             pool.define_wan(0, RANGE, cooldown=125)
             with pytest.raises(PortRejected) as caught:
@@ -378,11 +380,11 @@ class TestFailure:
     ) -> None:
         def connect(*_: Any) -> Any:
             own_server.process.send_signal(signal.SIGSTOP)
-            return sockets.Failure(ConnectionRefusedError("as it was"))
+            return Failure(ConnectionRefusedError("as it was"))
 
         with WanPortPool(own_server.url, namespace="test", rest=0, connect_timeout=0.2) as pool:
             pool.define_wan(0, RANGE, cooldown=0)
-            monkeypatch.setattr(sockets, "connect", connect)
+            monkeypatch.setattr(dial, "connect", connect)
             with pytest.raises(ConnectionRefusedError, match="as it was"):
                 pool.connect(0, nobody, timeout=5)
             own_server.process.send_signal(signal.SIGCONT)
@@ -400,7 +402,7 @@ class TestFailure:
             full.bind(("127.0.0.1", 0))
             full.listen(0)
             filler.connect(full.getsockname())
-            monkeypatch.setattr(sockets, "resolve", lambda address: [full.getsockname(), nobody])
+            monkeypatch.setattr(dial, "resolve", lambda address: [full.getsockname(), nobody])
             with pytest.raises(ConnectionRefusedError):
                 pool.connect(0, ("both", 80), timeout=0.2)
         assert pool.snapshot(0).cooling == 1
@@ -466,7 +468,7 @@ class TestHowItEnds:
             (Said(closed, options=0), True, "time_wait"),
             (Said(closed, aborts=True), False, "fin"),
         ):
-            assert sockets.how_it_ends(said, said_end) == expected  # type: ignore[arg-type]
+            assert leased.how_it_ends(said, said_end) == expected  # type: ignore[arg-type]
 
 
 def no_lease(server: Any) -> bool:
@@ -493,7 +495,7 @@ class TestTls:
         self, pool: WanPortPool, echo: Any, server: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sock = pool.connect(0, echo, timeout=5)
-        monkeypatch.setattr(sockets, "_TIMESTAMPS", 0)  # as of a server that has none
+        monkeypatch.setattr(leased, "_TIMESTAMPS", 0)  # as of a server that has none
         socket.close(sock.detach())
         wait_for(lambda: no_lease(server))
         assert ended(server, sock.lease.port) == "time_wait"
@@ -700,7 +702,7 @@ class TestLoss:
             for lease in leases:
                 lease.end("revoked")
             for _ in range(200):
-                sockets.hang_up_all(lost)
+                leased.hang_up_all(lost)
             pool._watch()
             stop.set()
             for each in adding:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from redis_wanpool.model.wan import port_list
+from redis_wanpool.model.ports import port_list
 from redis_wanpool.system.time_wait import tuning_folder
 from redis_wanpool.terminal.language import said
 from redis_wanpool.tuning import (
