@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,7 +124,7 @@ class Acquiring(Wans, Confirming):
             self.in_flight.pop(lease_id, None)
 
     def _new_ids(self, request: Request) -> Ids:
-        ids = Ids(self.holder.new_lease_id(request.detached) for _ in range(request.count))
+        ids = Ids(self.holder.new_lease_id(request.detached, self.new_secret) for _ in range(request.count))
         self.in_flight.update(dict.fromkeys(ids, ids))
         return ids
 
@@ -155,7 +154,9 @@ class Acquiring(Wans, Confirming):
                 self._chances[wan_idx] = now or 0.0, 0.0  # its server does not answer: the others come first
         chances = {wan_idx: self._chances[wan_idx][1] for wan_idx in wans}
         # Efraimidis and Spirakis, weighted random sampling, 2006: the largest random ** (1 / weight) comes first
-        return sorted(chances, key=lambda wan_idx: random.random() ** (1 / max(chances[wan_idx], 1e-9)), reverse=True)
+        return sorted(
+            chances, key=lambda wan_idx: self.chance.random() ** (1 / max(chances[wan_idx], 1e-9)), reverse=True
+        )
 
     def _look_at_chance(self, wan_idx: int) -> Conversation[float]:
         """Sees how likely a WAN is to grant; the local time at which it was asked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 from redis_wanpool.errors import BackendUnavailable, PoolExhausted, PortRejected
 from redis_wanpool.model.address import Dial, Failure
@@ -14,7 +15,9 @@ from redis_wanpool.protocol.acquiring import Acquiring
 from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.session import one_or_all
 from redis_wanpool.protocol.steps import Connect, Conversation, Resolve, Try
-from redis_wanpool.sockets.leased import LeasedSocket
+
+if TYPE_CHECKING:
+    from redis_wanpool.sockets.leased import LeasedSocket
 
 FACTOR, MOST = 4, 64
 """how many more ports each attempt takes than the one before, and the most: where the system refuses one port, another
@@ -56,8 +59,8 @@ class Connecting(Acquiring, Keeping):
                     connected = yield Connect(
                         good, tuple(resolved.reply), dial.timeout, dial.source_address, dial.close_on_loss
                     )
-                    if isinstance(connected.reply, LeasedSocket):
-                        return connected.reply
+                    if not isinstance(connected.reply, Failure):
+                        return cast("LeasedSocket", connected.reply)
                     failure, seen = connected.reply, connected.sent
                     if not failure.port_at_fault:
                         with suppress(BackendUnavailable):  # upkeep goes on trying; what failed here matters more

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
 from typing import Any
 from weakref import WeakValueDictionary
 
 from redis_wanpool.errors import BackendUnavailable, InGrace, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.model.checks import milliseconds
 from redis_wanpool.model.durability import Durability
-from redis_wanpool.model.holder import Holder
+from redis_wanpool.model.holder import Holder, random_secret
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol.keys import WanKeys, namespace_keys
 from redis_wanpool.protocol.scripts import script
@@ -43,6 +44,8 @@ class Session:
         is_sharded: bool = False,
         kept: Sequence[tuple[int, int]] = (),
         durability: Durability | None = None,
+        chance: Random | None = None,
+        new_secret: Callable[[], str] = random_secret,
     ) -> None:
         self.namespace = namespace
         self.holder = holder
@@ -60,6 +63,10 @@ class Session:
         """ranges of ports, first and last, that this system lets no program use"""
         self.durability = durability
         """what must have confirmed a grant before it counts; None: nothing else"""
+        self.chance = chance or Random()
+        """makes all random choices, so that a simulator can repeat them"""
+        self.new_secret = new_secret
+        """makes what nobody can guess of a lease_id"""
         self.leases: dict[str, LeaseState] = {}
         self.fresh: WeakValueDictionary[str, LeaseState] = WeakValueDictionary()
         """granted, and on their way to the caller: gone with the stack of a call that is interrupted"""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Sequence
 
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
@@ -92,7 +91,7 @@ class Upkeep(Keeping):
         due = [lease.renew_at - now for lease in leases]
         if self.suspects or self.doubts or self.abandoned:
             due.append(5.0)
-        return max(0.02, min(due, default=3600.0) * random.uniform(0.8, 1.0))
+        return max(0.02, min(due, default=3600.0) * self.chance.uniform(0.8, 1.0))
 
     def _failed(self, what: str, error: WanpoolError) -> bool:
         if not self._outage:

@@ -38,7 +38,7 @@ class Wans(Session):
         wan_idx, fields = wanted.wan_idx, wanted.fields()
         if wanted.on_failover == "grace" and self.is_fake:
             raise InvalidValue('on_failover "grace" needs a Redis: the in-process stand-in (fake://) has no failover')
-        proposal = self.holder.new_lease_id().rpartition("/")[2]
+        proposal = self.new_secret()
         claim = [str(wan_idx), wanted.ports, proposal]
         answer = yield self.call_namespace("claim", *claim, "claimed")
         word, *facts = answer.reply

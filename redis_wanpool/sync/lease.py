@@ -30,7 +30,7 @@ class Lease(LeaseState):
     """The right to one port until `expires_at`; a context manager that gives it back."""
 
     def __init__(self, pool: WanPortPool, grant: Grant) -> None:
-        super().__init__(grant)
+        super().__init__(grant, boottime)
         self._pool = pool
 
     def __enter__(self) -> Lease:
@@ -132,7 +132,7 @@ class AsyncLease(LeaseState):
     """The right to one port until `expires_at`; an async context manager that gives it back."""
 
     def __init__(self, pool: AsyncWanPortPool, grant: Grant) -> None:
-        super().__init__(grant)
+        super().__init__(grant, boottime)
         self._pool = pool
         self._loop = asyncio.get_running_loop()
 
