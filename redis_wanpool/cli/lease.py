@@ -10,10 +10,9 @@ from redis_wanpool import ANY
 from redis_wanpool.cli import DONE, NO
 from redis_wanpool.cli.leases import add_filters, pages, wanted
 from redis_wanpool.cli.operate import choose_wans, operators_pool
-from redis_wanpool.engine.engine import CLOSED
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.checks import checked_port
-from redis_wanpool.model.lease import OURS, SAID
+from redis_wanpool.model.endings import CLOSED, OURS, SAID, end_reason
 from redis_wanpool.model.ports import port_numbers, ports_text
 from redis_wanpool.terminal.format import counted, iso, one_line, seconds_of
 
@@ -113,7 +112,7 @@ def renew(options: argparse.Namespace) -> int:
 
 def release(options: argparse.Namespace) -> int:
     port, lease_id = _checked(options)
-    how = "unused" if options.unused else "released" if options.closed == "fin" else options.closed
+    how = end_reason(not options.unused, options.closed)
     with operators_pool(options) as pool:
         wan_idx = pool._run(pool.protocol.wan_of(port))
         told = pool._run(pool.protocol.release_by_id(wan_idx, port, lease_id, how))

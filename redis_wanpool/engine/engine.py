@@ -22,6 +22,7 @@ from redis_wanpool.engine.wakeups import Wakeups
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, PoolClosed
 from redis_wanpool.model.address import Failure, checked_source
 from redis_wanpool.model.checks import checked_port, checked_seconds, checked_wan
+from redis_wanpool.model.endings import end_reason
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Fork, Protocol, Step
 from redis_wanpool.protocol.steps import T
@@ -36,7 +37,6 @@ from redis_wanpool.transport.backend import Backend, given_client
 logger = logging.getLogger("redis_wanpool")
 
 NOT_HELD = "port %d of WAN %d (namespace %r) is not held by this pool object (%s) but by %s; nothing was released"
-CLOSED = ("fin", "drained", "reset", "time_wait")
 
 
 class Face:
@@ -148,9 +148,7 @@ class Face:
 
     @staticmethod
     def _how(used: bool, closed: str) -> str:
-        if closed not in CLOSED:
-            raise InvalidValue(f"closed {closed!r}: must be one of {', '.join(CLOSED)}")
-        return "unused" if not used else "released" if closed == "fin" else closed
+        return end_reason(used, closed)
 
     def _held(self, wan_idx: int, port: int) -> LeaseState | None:
         """Our lease of that port."""

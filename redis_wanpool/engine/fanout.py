@@ -10,7 +10,7 @@ from typing import Any
 
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.protocol import Conversation
-from redis_wanpool.protocol.session import is_silence
+from redis_wanpool.protocol.refusals import is_silence
 from redis_wanpool.system import signals
 
 Branch = tuple[str, Conversation[Any]]

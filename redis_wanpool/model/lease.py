@@ -8,9 +8,7 @@ from typing import Any
 from weakref import WeakSet
 
 from redis_wanpool.errors import LeaseLost
-
-OURS = frozenset({"released", "drained", "reset", "time_wait", "unused"})
-"""How a lease ends when its own holder gave it back."""
+from redis_wanpool.model.endings import OURS, SAID
 
 
 def margin(ttl: float) -> float:
@@ -138,14 +136,3 @@ def members(connections: WeakSet[Any] | None) -> list[Any]:
             return list(connections or ())
         except RuntimeError:  # it changed size during the iteration
             continue
-
-
-SAID = {
-    "expired": "the lease expired",
-    "unreachable": "Redis could not be reached in time to renew the lease",
-    "revoked": "an operator revoked the lease",
-    "reaped": "the lease was taken back because its process seemed dead",
-    "rejected": "the port was given back as refused by the operating system",
-    "forked": "the lease belongs to the parent process",
-    **dict.fromkeys(OURS, "the lease was released"),
-}

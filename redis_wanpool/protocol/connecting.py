@@ -13,7 +13,7 @@ from redis_wanpool.model.ports import port_list
 from redis_wanpool.model.request import Request
 from redis_wanpool.protocol.acquiring import Acquiring
 from redis_wanpool.protocol.keeping import Keeping
-from redis_wanpool.protocol.session import one_or_all
+from redis_wanpool.protocol.refusals import at, one_or_all
 from redis_wanpool.protocol.steps import Connect, Conversation, Resolve, Try
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Connecting(Acquiring, Keeping):
         ports = tuple(lease.port for lease in refused)
         wans = tuple({lease.wan_idx for lease in refused})
         raise PortRejected(
-            f"the system refused {len(ports)} ports of {self.at(wans)}, {port_list(ports)}: "
+            f"the system refused {len(ports)} ports of {at(self.namespace, wans)}, {port_list(ports)}: "
             f"{failure.error}; nobody gets them for a while, unless there are too many of them. See what else uses "
             "them (ss -tanp), and keep the kernel out of the WAN's range (net.ipv4.ip_local_reserved_ports)",
             wan_idx=one_or_all(wans),

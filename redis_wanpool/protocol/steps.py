@@ -27,7 +27,9 @@ class Call:
     timed: bool = True
     """whether it wants to know the caller's boot clock and its time (see lua/lib/wan.lua)"""
     durability: Durability | None = None
-    """what must confirm that it granted, asked for on the same connection: what another one wrote is not waited for"""
+    """what must confirm that it granted, asked on the same connection: WAIT counts only its writes"""
+    wan_idx: int | None = None
+    """the WAN whose script it is; None: a script of the namespace"""
 
     def timed_args(self, clock: str, boottime: float) -> tuple[str | int, ...]:
         """The arguments as the script gets them; `clock` names the boot clock, or is "" for none."""

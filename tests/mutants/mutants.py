@@ -81,7 +81,7 @@ MUTANTS = [
         *("tests/protocol/test_lost_replies.py", "went_on_before"),
     ),
     Mutant(
-        *("exactly once", "a call without an answer is forgotten", "redis_wanpool/protocol/acquiring.py"),
+        *("exactly once", "a call without an answer is forgotten", "redis_wanpool/protocol/ledger.py"),
         *(
             '        self.doubts.update({(wan_idx, lease_id): ("", "unused")',
             '        dict({(wan_idx, lease_id): ("", "unused")',
@@ -90,7 +90,7 @@ MUTANTS = [
     ),
     Mutant(
         *("exactly once", "a late duplicate keeps its port", "redis_wanpool/protocol/upkeep.py"),
-        *("if answer.reply[2] != self._held_here(wan_idx):", "if False:"),
+        *("if answer.reply[2] != self.ledger.count_on(wan_idx):", "if False:"),
         *("tests/protocol/test_keeping.py", "late_duplicate"),
     ),
     Mutant(
@@ -424,7 +424,7 @@ MUTANTS = [
     ),
     Mutant(
         *("grace", "holders re-assert at their next tick", "redis_wanpool/protocol/acquiring.py"),
-        *("            self.noticed_grace(wan_idx, reply[2])\n", ""),
+        *("self.ledger.noticed_grace(wan_idx, answer.reply[2])", "pass"),
         *("tests/protocol/test_grace.py", "at_once"),
     ),
     Mutant(
@@ -519,12 +519,12 @@ MUTANTS = [
     ),
     Mutant(
         *("asyncio", "a cancelled acquire leaves its place in the queue", "redis_wanpool/protocol/acquiring.py"),
-        *("self.abandoned.update((wan_idx, ids[0]) for wan_idx in (queued if done else asked))", "pass"),
+        *("self._ledger.abandoned.update((wan_idx, self.ticket) for wan_idx in places)", "pass"),
         *("tests/protocol/test_queue.py", "cancel"),
     ),
     Mutant(
         *("asyncio", "a cancelled acquire keeps its port", "redis_wanpool/protocol/acquiring.py"),
-        *("            if not done:\n                self._give_up(asked, ids)\n", ""),
+        *("        if not self.is_settled:\n            self._ledger.give_up(self._asked, self.ids)\n", ""),
         *("tests/protocol/test_queue.py", "cancel"),
     ),
     Mutant(
@@ -566,7 +566,7 @@ MUTANTS = [
         *("tests/transport/test_cluster.py", "same_time"),
     ),
     Mutant(
-        *("cluster", "a silent shard is asked for each of its WANs", "redis_wanpool/protocol/session.py"),
+        *("cluster", "a silent shard is asked for each of its WANs", "redis_wanpool/protocol/refusals.py"),
         *("isinstance(error, BackendUnavailable) and not error.answered", "False"),
         *("tests/transport/test_cluster.py", "asked_no_more"),
     ),

@@ -186,7 +186,7 @@ class TestTooFew:
             act()
         assert (caught.value.confirmed, caught.value.wanted) == (confirmed, wanted)
         assert leased(group) == 0 and pool.snapshot(0).free == 10, "at once, and free for everybody"
-        assert not pool.protocol.doubts and not pool.protocol.in_flight and not pool.protocol.leases
+        assert not pool.protocol.doubts and not pool.protocol.ledger.in_flight and not pool.protocol.leases
         return str(caught.value)
 
     def test_the_grant_is_taken_back(self, new_pool: Any, group: Group) -> None:
