@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
-
-# Up to the last @: whoever forgot to percent-encode a password has "/", "#" or spaces in it.
-_CREDENTIALS = re.compile(r"(?<=://)(?!/).*@", re.DOTALL)
-_QUERY = re.compile(r"([?&][^=&\s]*(?:pass|secret|key|token)[^=&\s]*=)[^&]*", re.IGNORECASE)
-
-
-def public_url(text: object) -> str:
-    """`text` without the credentials of the URLs in it, fit for a log or an error."""
-    return _QUERY.sub(r"\1***", _CREDENTIALS.sub("***@", str(text)))
 
 
 class WanpoolError(Exception):

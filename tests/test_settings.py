@@ -25,13 +25,13 @@ from redis_wanpool import (
     WanPortPool,
     settings,
 )
-from redis_wanpool.errors import public_url
 from redis_wanpool.model.holder import host_and_pid
 from redis_wanpool.model.ports import ports_text
 from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.protocol import scripts
 from redis_wanpool.protocol.requirements import check_server
 from redis_wanpool.system import identity
+from redis_wanpool.transport.url import public_url
 
 PASSWORDS = [
     "redis://user:sesame@127.0.0.1:1/0",

@@ -11,7 +11,7 @@ from redis_wanpool import __version__, errors
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanpoolError
 from redis_wanpool.terminal.format import one_line
 from redis_wanpool.terminal.language import chinese, speak_anywhere
-from redis_wanpool.transport.backend import has_password
+from redis_wanpool.transport.url import has_password
 from redis_wanpool.tuning import NotElevated
 
 DONE, NO, USAGE, UNREACHABLE, NOT_ELEVATED = 0, 1, 2, 3, 77

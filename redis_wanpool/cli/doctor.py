@@ -18,11 +18,12 @@ from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redi
 from redis_wanpool.doctor.probe import Line, look
 from redis_wanpool.doctor.router import judge
 from redis_wanpool.doctor.wans import WanFacts
-from redis_wanpool.errors import BackendUnavailable, InvalidValue, UnsafeRedis, WanpoolError, public_url
+from redis_wanpool.errors import BackendUnavailable, InvalidValue, UnsafeRedis, WanpoolError
 from redis_wanpool.model.checks import checked_integer, checked_port
 from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.sockets.dial import resolve
 from redis_wanpool.terminal.language import said
+from redis_wanpool.transport.url import public_url
 
 COUNT = 5
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 
 from redis_wanpool.doctor import FAIL, OK, Finding
@@ -11,6 +10,7 @@ from redis_wanpool.doctor.server import Asking
 from redis_wanpool.protocol.keys import WanKeys
 from redis_wanpool.sync.pool import WanPortPool
 from redis_wanpool.terminal.language import said
+from redis_wanpool.transport.translate import is_denial
 
 WORDS = {
     **dict.fromkeys(("INFO", "TIME"), 0),
@@ -38,7 +38,6 @@ for _, text in ipairs(ARGV) do
 end
 return denied
 """
-_DENIED = re.compile(r"permission|can't run this command|can't access at least one")
 
 
 def look(pool: WanPortPool, unseen: Sequence[tuple[str, str]], wan_idx: int | None) -> tuple[str, ...]:
@@ -58,11 +57,6 @@ def look(pool: WanPortPool, unseen: Sequence[tuple[str, str]], wan_idx: int | No
             ask(*(("WAITAOF", "0", "0", "1") if wish.fsync else ("WAIT", "0", "1")))
         denied += [name for name, why in ask.unseen.items() if is_denial(why)]
     return tuple(dict.fromkeys(denied))
-
-
-def is_denial(text: str) -> bool:
-    """Whether that is how a server says that a user may not do something."""
-    return _DENIED.search(text) is not None
 
 
 def judge(denied: tuple[str, ...], *, is_whole: bool) -> Iterator[Finding]:

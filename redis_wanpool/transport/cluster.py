@@ -21,9 +21,10 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.retry import Retry
 
+from redis_wanpool.model.address import Address
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport.strict import strict
-from redis_wanpool.transport.url import Address, Several
+from redis_wanpool.transport.url import Several
 
 T = TypeVar("T")
 SCHEMES = ("redis+cluster", "rediss+cluster")

@@ -13,8 +13,9 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from redis_wanpool.model.address import Address
 from redis_wanpool.transport.strict import strict
-from redis_wanpool.transport.url import Address, Several
+from redis_wanpool.transport.url import Several
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
 PORT = 26379

@@ -434,7 +434,7 @@ MUTANTS = [
     ),
     Mutant(
         *("doctor", "eviction of any key is fine", "redis_wanpool/doctor/fitness.py"),
-        *('policy.startswith("allkeys-")', 'policy.startswith("nokeys-")'),
+        *("if evicts_any_key(policy):", "if False:"),
         *("tests/doctor/test_doctor_redis.py", "evict or judged"),
     ),
     Mutant(
@@ -443,8 +443,8 @@ MUTANTS = [
         *("tests/doctor/test_doctor_redis.py", "replica or judged"),
     ),
     Mutant(
-        *("doctor", "a user who may not is not found out", "redis_wanpool/doctor/permission.py"),
-        *("return _DENIED.search(text) is not None", "return False"),
+        *("doctor", "a user who may not is not found out", "redis_wanpool/transport/translate.py"),
+        *("return _UNNAMED in text or bool(_NAMED.search(text) or _KEY.search(text))", "return False"),
         *("tests/doctor/test_doctor_redis.py", "may_not"),
     ),
     Mutant(
