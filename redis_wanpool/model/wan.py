@@ -16,6 +16,9 @@ from redis_wanpool.model.checks import (
 )
 from redis_wanpool.model.ports import ports_text
 
+COOLDOWN = 125.0
+"""seconds: Linux routers remember TIME_WAIT for 120 (nf_conntrack_tcp_timeout_time_wait), and a little more"""
+
 
 @dataclass(frozen=True, slots=True)
 class WanDefinition:
@@ -31,7 +34,7 @@ class WanDefinition:
     name: str
     max_per_network: int
     on_failover: str | None
-    """"grace" or "continue"; None: what is usual for the server where it is made"""
+    """"grace" or "continue"; None: the default for the server where it is made"""
     failover_margin: float
 
     @classmethod
@@ -42,7 +45,7 @@ class WanDefinition:
         *,
         lease_ttl: Any = 60.0,
         max_ttl: Any = None,
-        cooldown: Any = 125.0,
+        cooldown: Any = COOLDOWN,
         quarantine: Any = 65.0,
         weight: Any = 1,
         name: Any = "",
@@ -68,7 +71,7 @@ class WanDefinition:
         )
 
     def fields(self) -> dict[str, str]:
-        """The definition as it stands in Redis."""
+        """The definition as Redis has it."""
         return {
             "lease_ttl_ms": str(milliseconds(self.lease_ttl)),
             "max_ttl_ms": str(milliseconds(self.max_ttl)),

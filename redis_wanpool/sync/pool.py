@@ -14,7 +14,7 @@ from redis_wanpool.model.checks import checked_wan
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.model.wan import WanDefinition
+from redis_wanpool.model.wan import COOLDOWN, WanDefinition
 from redis_wanpool.protocol import Answer, Connect, Conversation, Dial, Request, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets import dial as sockets
@@ -83,7 +83,7 @@ class WanPortPool(Face):
         *,
         lease_ttl: float = 60.0,
         max_ttl: float | None = None,
-        cooldown: float = 125.0,
+        cooldown: float = COOLDOWN,
         quarantine: float = 65.0,
         weight: int = 1,
         name: str = "",

@@ -164,7 +164,7 @@ class Backend:
     def patience(client: Any) -> float | None:
         """Seconds that a client waits for an answer; None: without limit."""
         if isinstance(client, cluster.Client):
-            return client.patience
+            return client.timeout
         seconds: float | None = client.connection_pool.connection_kwargs.get("socket_timeout")
         return seconds
 
@@ -182,7 +182,7 @@ class Backend:
         """Whether a step that failed like this is performed once more: the only place where anything is sent again.
 
         Yes after a broken connection, as a restarted server leaves it: all scripts are idempotent on lease_id. No after
-        a timeout: the patience is used up.
+        a timeout: the time is used up.
 
         Raises:
             BackendUnavailable: the embedded server hangs, or does not start again.

@@ -115,7 +115,7 @@ class _Nodes:
     def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any], make: Callable[..., Any]) -> None:
         self.cluster = cluster
         self.slots = slots
-        self.patience: float = options["socket_timeout"]
+        self.timeout: float = options["socket_timeout"]
         self._options = {**cluster.options, **options}
         self._make = make
         self._clients: dict[Address, Any] = {}
@@ -134,7 +134,7 @@ class _Nodes:
 
     def _following(self, keys: Sequence[str]) -> Steps[Any]:
         """A request to the node that has these keys, and after a redirection to the next."""
-        until = boottime() + self.patience
+        until = boottime() + self.timeout
         node: Address | None = None
         while True:
             try:

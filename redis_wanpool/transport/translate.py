@@ -17,6 +17,7 @@ from redis_wanpool.transport.url import public_url
 _NAMED = re.compile(r"no permissions to run the '([^']+)'")
 _UNNAMED = "can't run this command"  # by scripts of Redis 6.2 and 7.0
 _KEY = re.compile(r"permissions to access|can't access at least one of the keys")
+_TOLD = "does not let this user"
 _PLACE = re.compile(r"\b(?:f_)?([0-9a-f]{40})\b.*?@user_script:(\d+)")
 
 
@@ -55,9 +56,7 @@ def translated(error: Exception, keys: Sequence[str], *, name: str, timeout: flo
         )
     if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
         if may_not := denied(error, keys):
-            return BackendUnavailable(
-                f"Redis ({name}) does not let this user {may_not}; see what it should, with: wanpool acl"
-            )
+            return BackendUnavailable(f"Redis ({name}) {_TOLD} {may_not}; see what it should, with: wanpool acl")
         return BackendUnavailable(f"Redis ({name}) refused: {public_url(error)}")
     wrapped = error.__cause__ if type(error) is redis.ConnectionError else None  # by redis.asyncio
     if isinstance(wrapped or error, redis.exceptions.AuthenticationError):
@@ -72,8 +71,8 @@ def translated(error: Exception, keys: Sequence[str], *, name: str, timeout: flo
 
 
 def is_denial(text: str) -> bool:
-    """Whether a server says with this that a user may not do something."""
-    return _UNNAMED in text or bool(_NAMED.search(text) or _KEY.search(text))
+    """Whether a server, or an error of ours, says with this that a user may not do something."""
+    return _UNNAMED in text or _TOLD in text or bool(_NAMED.search(text) or _KEY.search(text))
 
 
 def denied(error: Exception, keys: Sequence[str]) -> str | None:

@@ -444,7 +444,7 @@ MUTANTS = [
     ),
     Mutant(
         *("doctor", "a user who may not is not found out", "redis_wanpool/transport/translate.py"),
-        *("return _UNNAMED in text or bool(_NAMED.search(text) or _KEY.search(text))", "return False"),
+        *("return _UNNAMED in text or _TOLD in text or bool(_NAMED.search(text) or _KEY.search(text))", "return False"),
         *("tests/doctor/test_doctor_redis.py", "may_not"),
     ),
     Mutant(
