@@ -36,7 +36,7 @@ class WanMismatch(WanpoolError):
 
     wan_idx: int
     differences: dict[str, tuple[str, str]]
-    """name -> (what was asked for, what stands)"""
+    """name -> (what was asked for, what Redis has)"""
 
 
 class WanDraining(WanpoolError):
@@ -53,11 +53,11 @@ class WanInUse(WanpoolError):
 
 
 class PoolExhausted(WanpoolError):
-    """No port is to be had now."""
+    """No port is available now."""
 
     wan_idx: int | tuple[int, ...]
     free_in: float | None
-    """seconds until a port is free by itself, without a release; None if nobody can tell"""
+    """seconds until a port is free without a release; None if nobody can tell"""
 
 
 class PortNotInRange(WanpoolError):
@@ -74,11 +74,11 @@ class PortUnavailable(WanpoolError):
     state: str
     """leased, cooling or withheld"""
     free_in: float | None
-    """seconds until it is free by itself; None if nobody can tell"""
+    """seconds until it is free without a release; None if nobody can tell"""
 
 
 class PortRejected(WanpoolError):
-    """The operating system refused every port that was tried, or so many of late that there are no more for a while."""
+    """The operating system refused every port that was tried, or so many recently that no more come for a while."""
 
     wan_idx: int | tuple[int, ...]
     ports: tuple[int, ...]
@@ -115,7 +115,7 @@ class BackendUnavailable(WanpoolError):
     """Redis does not answer, or answers that it cannot do it, or too few servers confirmed a grant."""
 
     answered: bool = True
-    """whether it did: then others who ask it for something else may be served"""
+    """whether it answered: then other requests may be served"""
     confirmed: int | None = None
-    """how many servers did, of those that min_replicas and fsync want; None where it is not about that"""
+    """how many of the servers that min_replicas and fsync ask for confirmed; None in other cases"""
     wanted: int | None = None

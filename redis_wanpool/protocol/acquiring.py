@@ -201,14 +201,14 @@ class Acquiring(Confirming):
 
     def _ask_for(self, wan_idx: int, request: Request, ids: Ids, queue_timeout: float) -> Conversation[Answer]:
         ttl_ms = self.ttl_ms if request.ttl is None else milliseconds(request.ttl)
-        who = self.holder
+        holder = self.holder
         avoid = (*request.avoid, *(yield from self._of_no_use(wan_idx)))
         arguments: list[str | int] = [
-            who.detached_id if request.detached else who.id,
+            holder.detached_id if request.detached else holder.id,
             self.network,
             self.rest_ms,
-            who.host,
-            0 if request.detached else who.pid,
+            holder.host,
+            0 if request.detached else holder.pid,
             request.label,
             "" if ttl_ms is None else ttl_ms,
             milliseconds(queue_timeout) if queue_timeout > 0 and request.port is None else "",

@@ -45,16 +45,16 @@ class Confirming(Session):
         assert wish is not None
         confirmed = answer.confirmed or 0
         if wish.fsync:
-            who = f"{confirmed} of {wish.wanted} servers (primary and {wish.replicas} replicas) have the grant on disk"
+            told = f"{confirmed} of {wish.wanted} servers (primary and {wish.replicas} replicas) have the grant on disk"
             cure = (
                 "See that the replicas run and keep up (INFO replication), and that all have appendonly yes with "
                 "appendfsync always, or everysec and a connect_timeout of 3 s; or ask for less: min_replicas, fsync"
             )
         else:
-            who = f"{confirmed} of {wish.wanted} replicas confirmed the grant"
+            told = f"{confirmed} of {wish.wanted} replicas confirmed the grant"
             cure = "See that they run and keep up (INFO replication), or ask for fewer: min_replicas"
         return BackendUnavailable(
-            f"{at(self.namespace, [wan_idx])}: {who} in time, so that it was taken back. {cure}",
+            f"{at(self.namespace, [wan_idx])}: {told} in time, so that it was taken back. {cure}",
             confirmed=confirmed,
             wanted=wish.wanted,
         )

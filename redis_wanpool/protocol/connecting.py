@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from redis_wanpool.sockets.leased import LeasedSocket
 
 FACTOR, MOST = 4, 64
-"""how many more ports each attempt takes than the one before, and the most: where the system refuses one port, another
-program has half the range, or the kernel takes its own from it"""
+"""each attempt takes this many times the ports of the one before, up to the most: where the system refuses one port, it
+often refuses half the range (another program has it, or the kernel takes its own ports from it)"""
 
 
 class Connecting(Acquiring, Keeping):
@@ -31,7 +31,7 @@ class Connecting(Acquiring, Keeping):
         """A socket connected from a leased port; a port that the system refuses goes into quarantine.
 
         Raises:
-            PortRejected: the system refused every port at each attempt, or too many of late.
+            PortRejected: the system refused every port at each attempt, or too many recently.
             OSError: the name has no address, or the connection failed, and not because of the port.
         """
         resolved = yield Resolve(dial.address)
@@ -47,15 +47,15 @@ class Connecting(Acquiring, Keeping):
                     raise
                 too_many = error if isinstance(error, PortRejected) else None
                 break
-            how, words = "unused", {}
+            end_reason, words = "unused", {}
             try:
                 self.keep(leases)
                 rejected, failure, seen = yield from self._refused_among(leases, dial.source_address)
                 good = next((lease for lease in leases if lease not in rejected), None)
-                yield from self.release([lease for lease in leases if lease not in (good, *rejected)], how)
+                yield from self.release([lease for lease in leases if lease not in (good, *rejected)], end_reason)
                 words = yield from self.release(rejected, "rejected", failure.why)
                 if good is not None:
-                    how = "released"
+                    end_reason = "released"
                     connected = yield Connect(
                         good, tuple(resolved.reply), dial.timeout, dial.source_address, dial.close_on_loss
                     )
@@ -66,19 +66,19 @@ class Connecting(Acquiring, Keeping):
                         with suppress(BackendUnavailable):  # upkeep goes on trying; what failed here matters more
                             yield from self.release([good], "released" if failure.used else "unused")
                         raise failure.error
-                    how = "rejected after use" if failure.used else "rejected"
-                    words |= yield from self.release([good], how, failure.why)
+                    end_reason = "rejected after use" if failure.used else "rejected"
+                    words |= yield from self.release([good], end_reason, failure.why)
                     rejected.append(good)
             except BaseException:
                 for lease in leases:
                     if lease.lease_id in self.leases:
-                        self.leave_to_upkeep(lease, how)
+                        self.leave_to_upkeep(lease, end_reason)
                 raise
             refused += rejected
             if request.wait is not None:
                 request = replace(request, wait=max(0.0, resolved.sent + wait - seen))
             if words and "rejected" not in words.values():
-                break  # so many of late that no more go into quarantine
+                break  # so many recently that no more go into quarantine
         ports = tuple(lease.port for lease in refused)
         wans = tuple({lease.wan_idx for lease in refused})
         raise PortRejected(
@@ -93,7 +93,7 @@ class Connecting(Acquiring, Keeping):
     def _refused_among(
         self, leases: list[LeaseState], source_address: str
     ) -> Conversation[tuple[list[LeaseState], Failure, float]]:
-        """Of several leases those whose ports the system refuses, up to the first that it does not; its last word."""
+        """Of several leases those before the first whose port the system accepts; the last refusal, and its time."""
         rejected: list[LeaseState] = []
         failure, seen = Failure(OSError()), 0.0
         for lease in leases if len(leases) > 1 else ():

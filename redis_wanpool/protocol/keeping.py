@@ -109,7 +109,7 @@ class Keeping(Session):
     def renewal(self, wan_idx: int, leases: Sequence[LeaseState], ttl: float | None = None) -> Call:
         """The call that renews these leases of one WAN and one kind."""
         detached = bool(leases) and leases[0].detached
-        who = self.holder
+        holder = self.holder
         fields: list[str | int] = []
         for lease in leases:
             ttl_ms = milliseconds(lease.ttl if ttl is None else ttl)
@@ -117,11 +117,11 @@ class Keeping(Session):
         return self.call(
             "renew",
             wan_idx,
-            who.detached_id if detached else who.id,
+            holder.detached_id if detached else holder.id,
             self.network,
             self.rest_ms,
-            who.host,
-            0 if detached else who.pid,
+            holder.host,
+            0 if detached else holder.pid,
             *fields,
         )
 

@@ -32,8 +32,8 @@ class Reaping(Looking, Keeping):
 
     def neighbours(self, after: str, count: int) -> Conversation[list[Holder]]:
         """The holders of this PID namespace whose ids come after `after`, ascending, `count` at most."""
-        who = self.holder
-        answer = yield self.call_namespace("neighbours", who.boot_id, who.pid_namespace, after, count)
+        holder = self.holder
+        answer = yield self.call_namespace("neighbours", holder.boot_id, holder.pid_namespace, after, count)
         ids, records = answer.reply[1::2], answer.reply[2::2]
         return [found for found in map(Holder.parse, ids, records) if found is not None]
 
@@ -44,7 +44,7 @@ class Reaping(Looking, Keeping):
         found: list[Holder] = []
         for page in pages(ids, HOLDERS_A_CALL):
             records = (yield Ask(("HMGET", key, *page))).reply
-            found += [who for who in map(Holder.parse, page, records) if who is not None]
+            found += [holder for holder in map(Holder.parse, page, records) if holder is not None]
         return found
 
     def leases_of(self, holder: str) -> Conversation[list[HeldLease]]:
@@ -61,7 +61,7 @@ class Reaping(Looking, Keeping):
             return []
         return [HeldLease(wan_idx, port, lease_id, expires_at) for port, lease_id, expires_at in held]
 
-    def reap(self, who: Holder, leases: Sequence[HeldLease]) -> Conversation[dict[int, tuple[int, ...]]]:
+    def reap(self, holder: Holder, leases: Sequence[HeldLease]) -> Conversation[dict[int, tuple[int, ...]]]:
         """Ends the leases that nobody renewed since they were seen, and forgets the holder.
 
         A holder is not forgotten if one of its leases was renewed: it lives.
@@ -76,7 +76,7 @@ class Reaping(Looking, Keeping):
             [(wan_idx, self._reap_there(wan_idx, of_wan[wan_idx])) for wan_idx in sorted(of_wan)]
         )
         if not any("live" in row.values() for row in rows):
-            yield self.call_namespace("unregister", who.id, who.boot_id, who.pid_namespace)
+            yield self.call_namespace("unregister", holder.id, holder.boot_id, holder.pid_namespace)
         ended = {
             wan_idx: tuple(sorted(port for port, word in row.items() if word == "reaped"))
             for wan_idx, row in zip(sorted(of_wan), rows, strict=True)

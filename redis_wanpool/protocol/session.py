@@ -122,17 +122,17 @@ class Session:
 
     def introduce(self) -> Conversation[None]:
         """Registers this holder in Redis, as alive now."""
-        who = self.holder
+        holder = self.holder
         yield self.call_namespace(
             "register",
-            who.id,
-            who.host,
-            who.boot_id,
-            who.pid_namespace,
-            who.pid,
-            who.started,
-            who.program,
-            "reaps" if who.reaps else "-",
+            holder.id,
+            holder.host,
+            holder.boot_id,
+            holder.pid_namespace,
+            holder.pid,
+            holder.started,
+            holder.program,
+            "reaps" if holder.reaps else "-",
         )
         self.registered = True
 

@@ -25,7 +25,7 @@ class Call:
     keys: tuple[str, ...]
     args: tuple[str | int, ...]
     timed: bool = True
-    """whether it wants to know the caller's boot clock and its time (see lua/lib/wan.lua)"""
+    """whether the script takes the caller's boot clock and its time (see lua/lib/wan.lua)"""
     durability: Durability | None = None
     """what must confirm that it granted, asked on the same connection: WAIT counts only its writes"""
     wan_idx: int | None = None
@@ -46,7 +46,7 @@ class Ask:
     None of one of several that does not answer"""
 
     at: str = ""
-    """the one server of several that is asked, by its name; "" for who has the keys"""
+    """the one server of several that is asked, by its name; "": the one that has the keys"""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Sleep so long, or until `ticket` is called in one of these WANs."""
+    """Sleep for these seconds, or until `ticket` is called in one of these WANs."""
 
     seconds: float
     ticket: str

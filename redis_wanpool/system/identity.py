@@ -45,7 +45,7 @@ def _boot_id() -> str:
 
 @cache
 def _machine_and_boot() -> str:
-    """Whose pids these are. Without a boot id by the kernel it is the machine: start times tell its boots apart."""
+    """The scope of pids: a boot, or where the kernel has no boot id, a machine: start times tell its boots apart."""
     if sys.platform.startswith("linux"):
         return _boot_id()
     return "machine-" + hashlib.sha256(machine_id().encode()).hexdigest()[:12]
@@ -65,12 +65,12 @@ def _namespace_of(what: str) -> str:
 
 
 def _pid_namespace() -> str:
-    """Who says the same here sees the same pids, and start times by the same clock (time_namespaces(7) shift them)."""
+    """Processes with the same value see the same pids, and start times by the same clock (see time_namespaces(7))."""
     return f"{_namespace_of('pid')}+{_namespace_of('time')}"
 
 
 def proc_stat(pid: int | str) -> list[str]:
-    """What Linux says of a process, from field 3 of proc(5) on: what comes before may hold any letters."""
+    """The fields of /proc/PID/stat from the third on (see proc(5)); the second may hold any letters."""
     stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     return stat[stat.rindex(")") + 2 :].split()
 
@@ -110,7 +110,7 @@ def _default_route_address() -> str:
 
 
 def machine_id() -> str:
-    """What tells this machine from others, and lasts; without a machine id it is that of a network card."""
+    """An id of this machine that lasts; without a machine id it is that of a network card."""
     if sys.platform == "win32":
         import winreg
 

@@ -1,7 +1,7 @@
 """A cluster: which node has which keys, and requests that follow them when they move or their node fails.
 
-redis-py has clients for clusters. They send a request again after a timeout, on another connection; but who waits for
-replicas (WAIT) needs the one that wrote, and what is sent again is for the faces to decide. So the routing is here.
+redis-py has clients for clusters. They send a request again after a timeout, on another connection. But waiting for
+replicas (WAIT) needs the connection that wrote, and the faces decide what is sent again. So the routing is here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SCHEMES = ("redis+cluster", "rediss+cluster")
 PORT = 6379
 LIKE = "redis+cluster://user:password@10.0.0.2:6379,10.0.0.3:6379"
 PAUSE = 0.05
-"""seconds before a cluster is asked again that cannot say yet who has the keys"""
+"""seconds before a cluster that cannot yet say where the keys are is asked again"""
 NOT_NOW = (redis.exceptions.AskError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
 """answers of a cluster that executed nothing: the keys are moving, or have no primary. A script needs all keys of its
 WAN in one place, so there is no following a slot (ASK) before it has moved as a whole."""
@@ -66,7 +66,7 @@ class Slots:
     def __init__(self, seeds: Sequence[Address]) -> None:
         self._seeds = tuple(seeds)
         self._ranges: tuple[list[int], list[Address]] = [], []
-        """the first slots, ascending, and who has them and those that follow"""
+        """the first slot of each range, ascending, and the nodes that have the ranges"""
         self._moved: dict[int, Address] = {}
         self._silent: Address | None = None
         self.is_stale = True
@@ -157,7 +157,7 @@ class _Nodes:
                 yield None, ()
 
     def _place(self, keys: Sequence[str]) -> Address:
-        """Who has these keys; anybody if there are none."""
+        """The node that has these keys; any node if there are none."""
         owner = self.slots.owner(key_slot(keys[0].encode())) if keys else next(iter(self.slots.primaries), None)
         if owner is None:
             raise redis.exceptions.ClusterDownError("CLUSTERDOWN Hash slot not served")
@@ -179,7 +179,7 @@ class _Nodes:
         return found
 
     def _looking(self) -> Steps[None]:
-        """Asks who has which slot."""
+        """Asks which node has which slot."""
         why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node knows of a slot")
         for node in self.slots.to_ask():
             try:
@@ -187,7 +187,7 @@ class _Nodes:
             except (redis.RedisError, OSError) as error:
                 why = error
                 continue
-            if reply:  # who was taken out of the cluster knows of no slot
+            if reply:  # a node that was taken out of the cluster knows of no slot
                 return self.slots.learn(reply, node)
         raise why
 

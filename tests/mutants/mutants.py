@@ -300,12 +300,12 @@ MUTANTS = [
     ),
     Mutant(
         *("reaping", "a pid is a process", "redis_wanpool/system/liveness.py"),
-        *('DEAD, f"process {who.pid} is another one by now: its', 'ALIVE, f"process {who.pid} is'),
+        *('DEAD, f"process {holder.pid} is another one by now: its', 'ALIVE, f"process {holder.pid} is'),
         *("tests/engine/test_reaper.py", "verdict"),
     ),
     Mutant(
         *("reaping", "another machine's processes are judged", "redis_wanpool/system/liveness.py"),
-        *("if (who.host, who.boot_id) != (here.host, here.boot_id):", "if False:"),
+        *("if (holder.host, holder.boot_id) != (here.host, here.boot_id):", "if False:"),
         *("tests/engine/test_reaper.py", "verdict or says"),
     ),
     Mutant(
