@@ -263,7 +263,7 @@ class AsyncWanPortPool(Face):
         try:
             return await self._talk_async(step)
         except BackendUnavailable as error:
-            if self._closed or not await asyncio.to_thread(self._backend.worth_another_try, error):
+            if self._closed or not await asyncio.to_thread(self._backend.should_retry, error):
                 raise
             self.protocol.renew_soon()
             return replace(await self._talk_async(step), repeated=True)

@@ -207,7 +207,7 @@ class Face:
         try:
             return self._talk(step)
         except BackendUnavailable as error:
-            if self._closed or not self._backend.worth_another_try(error):
+            if self._closed or not self._backend.should_retry(error):
                 raise
             self.protocol.renew_soon()  # whoever answers now may have forgotten them
             return replace(self._talk(step), repeated=True)

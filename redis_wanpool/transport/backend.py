@@ -178,7 +178,7 @@ class Backend:
             "protocol": 2,  # with 3, redis-py 8 asks for more at each connect, for which users would need rights
         }
 
-    def worth_another_try(self, error: BackendUnavailable) -> bool:
+    def should_retry(self, error: BackendUnavailable) -> bool:
         """Whether a step that failed like this is performed once more: the only place where anything is sent again.
 
         Yes after a broken connection, as a restarted server leaves it: all scripts are idempotent on lease_id. No after
