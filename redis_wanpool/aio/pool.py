@@ -251,7 +251,7 @@ class AsyncWanPortPool(Face):
         if isinstance(step, Sleep):
             return await self._sleep(step)
         if isinstance(step, Fork):
-            return Answer(await side_by_side_async(step.branches, self._backend.home, self._lead), boottime())
+            return Answer(await side_by_side_async(step.branches, self._backend.node_of, self._lead), boottime())
         if isinstance(step, Resolve):
             return Answer(await sockets.resolve_async(step.address), boottime())
         if isinstance(step, Try):

@@ -201,7 +201,7 @@ class Face:
 
     def _perform(self, step: Step) -> Answer:
         if isinstance(step, Fork):
-            return Answer(side_by_side(step.branches, self._backend.home, self._run_blocking), boottime())
+            return Answer(side_by_side(step.branches, self._backend.node_of, self._run_blocking), boottime())
         if not isinstance(step, (Call, Ask)):
             raise TypeError(f"{step} is for a caller, not for the background")
         try:

@@ -97,8 +97,8 @@ class Backend:
     def _slots(self) -> cluster.Slots:
         return cluster.Slots(cluster.Cluster.parse(self.url).seeds)
 
-    def home(self, key: str) -> object:
-        """Where a key is, as far as is known: what has one home is asked for one after another."""
+    def node_of(self, key: str) -> object:
+        """The node that has a key, as far as is known: what is on one node is asked for one after another."""
         return self._slots.owner(key_slot(key.encode())) if self.is_cluster else None
 
     @property
