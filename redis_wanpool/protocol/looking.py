@@ -121,7 +121,7 @@ class Looking(Session):
         """What Redis says of itself that an operator wants to know."""
         if not look:
             return {}
-        infos = [info for _, info in (yield Ask(("INFO",), everywhere=True)).reply if info is not None]
+        infos = [info for _, info in (yield Ask(("INFO",), on_all_primaries=True)).reply if info is not None]
 
         def facts(of: Callable[[dict[str, Any]], str]) -> str:
             return ", ".join(dict.fromkeys(map(of, infos)))  # the same of all shards, if all is well

@@ -41,7 +41,7 @@ class Ask:
     """Run a Redis command that changes nothing."""
 
     words: tuple[str, ...]
-    everywhere: bool = False
+    on_all_primaries: bool = False
     """whether each primary is asked: the reply is a list of pairs then, of the server's name and what it replied, or
     None of one of several that does not answer"""
 

@@ -20,7 +20,7 @@ class Wans(Session):
     def prepare(self, wans: Sequence[WanDefinition], *, look: bool, allow_eviction: bool) -> Conversation[None]:
         """Before the first use: refuses a Redis that cannot keep the promises, and defines the configured WANs."""
         if look:
-            for _, info in (yield Ask(("INFO",), everywhere=True)).reply:
+            for _, info in (yield Ask(("INFO",), on_all_primaries=True)).reply:
                 if info is not None:
                     check_server(info, allow_eviction, self.durability)
         else:

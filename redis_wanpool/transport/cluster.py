@@ -128,7 +128,7 @@ class _Nodes:
         return self._clients[node]
 
     def named(self, name: str) -> Any:
-        """The client of the node that `everywhere` calls so."""
+        """The client of the node that `on_all_primaries` calls so."""
         host, _, port = name.rpartition(":")
         return self.at((host, int(port)))
 
@@ -163,7 +163,7 @@ class _Nodes:
             raise redis.exceptions.ClusterDownError("CLUSTERDOWN Hash slot not served")
         return owner
 
-    def _everywhere(self) -> Steps[list[list[Any]]]:
+    def _on_all_primaries(self) -> Steps[list[list[Any]]]:
         """A request to each primary: pairs of its name and what came of it, None if it does not answer."""
         yield from self._looking()
         found, why = [], None
@@ -206,9 +206,9 @@ class Client(_Nodes):
         result: T = self._lead(self._following(keys), request)
         return result
 
-    def everywhere(self, request: Callable[[Any], Any]) -> list[list[Any]]:
+    def on_all_primaries(self, request: Callable[[Any], Any]) -> list[list[Any]]:
         """What comes of a request at each primary: pairs of its name and that, None if it does not answer."""
-        return self._lead(self._everywhere(), request)
+        return self._lead(self._on_all_primaries(), request)
 
     @staticmethod
     def _lead(steps: Steps[T], request: Callable[[Any], Any]) -> T:
@@ -250,8 +250,8 @@ class AsyncClient(_Nodes):
         result: T = await self._lead(self._following(keys), request)
         return result
 
-    async def everywhere(self, request: Callable[[Any], Awaitable[Any]]) -> list[list[Any]]:
-        return await self._lead(self._everywhere(), request)
+    async def on_all_primaries(self, request: Callable[[Any], Awaitable[Any]]) -> list[list[Any]]:
+        return await self._lead(self._on_all_primaries(), request)
 
     @staticmethod
     async def _lead(steps: Steps[T], request: Callable[[Any], Awaitable[Any]]) -> T:
