@@ -27,7 +27,7 @@ from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Fork, Protocol, Step
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets.dial import new_socket
-from redis_wanpool.sockets.leased import LeasedSocket, Tie, hang_up_all
+from redis_wanpool.sockets.leased import LeasedSocket, Tie, shut_down_all
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.identity import boot_clock, this_holder
 from redis_wanpool.system.netsh import kept_ports
@@ -109,7 +109,7 @@ class Face:
         self._handovers = Handovers()
         self._dropped: deque[tuple[LeaseState, str]] = deque()
         self._wakeups = Wakeups(
-            self._blocking_client, lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.holder), self._hang_up
+            self._blocking_client, lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.holder), self._disconnect
         )
 
     def __repr__(self) -> str:
@@ -237,7 +237,7 @@ class Face:
 
     def _watch(self) -> float | None:
         for lease in self.protocol.losses():
-            hang_up_all(lease)
+            shut_down_all(lease)
             try:
                 self._tell_loss(lease)
             except Exception:
@@ -318,7 +318,7 @@ class Face:
             self._closed = True
             for lease in list(self.protocol.leases.values()):
                 if not lease.detached:
-                    hang_up_all(lease)
+                    shut_down_all(lease)
             self._losswatch.stop()
             self._reaping.stop()
             self._handovers.stop()
@@ -339,10 +339,10 @@ class Face:
     def _give_back(self) -> None:
         if self.protocol.has_work() or self.protocol.registered:
             self._run_blocking(self.protocol.give_back())
-        self._hang_up()
+        self._disconnect()
 
-    def _hang_up(self) -> None:  # not those in use: they are of calls that the pool's end met
-        self._backend.hang_up(self._client)
+    def _disconnect(self) -> None:  # not those in use: they are of calls that the pool's end met
+        self._backend.disconnect(self._client)
 
     def _begin_anew(self) -> None:
         """In a forked child: the parent's leases are not ours, nor are its threads, locks and connections."""

@@ -39,7 +39,7 @@ class Tie:
         if self.close_on_loss:
             self.lease.close_when_lost(connection)
             if self.lease.lost:
-                hang_up(connection)
+                shut_down(connection)
 
     def ended(self, connection: object, closed: str, *, at_once: bool = False) -> None:
         """One has closed it: if it was the last, the port is given back."""
@@ -134,13 +134,13 @@ def how_it_ends(sock: socket.socket, said_end: bool) -> str:
     return "drained" if state == _CLOSED else "fin"
 
 
-def hang_up(connection: Any) -> None:
+def shut_down(connection: Any) -> None:
     """Ends a connection whose lease is lost, under its user's hands: reading finds the end, writing fails."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def hang_up_all(lease: LeaseState) -> None:
+def shut_down_all(lease: LeaseState) -> None:
     """The same of all that end with the lease."""
     for connection in members(lease.closed_when_lost):
-        hang_up(connection)
+        shut_down(connection)

@@ -14,7 +14,7 @@ from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
 from redis_wanpool.sockets import dial as sockets
-from redis_wanpool.sockets.leased import LeasedSocket, hang_up_all
+from redis_wanpool.sockets.leased import LeasedSocket, shut_down_all
 from redis_wanpool.system.clock import boottime
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Lease(LeaseState):
             True when this holder ended the lease, now or before; False when it had expired or been revoked.
         """
         pool, how = self._pool, self._pool._how(used, closed)
-        hang_up_all(self)
+        shut_down_all(self)
         return pool._run(pool.protocol.release_one(self, how), also_closed=True)
 
     def wait_lost(self, timeout: float | None = None) -> bool:
@@ -157,7 +157,7 @@ class AsyncLease(LeaseState):
     async def release(self, *, used: bool = True, closed: str = "fin") -> bool:
         """As `Lease.release`."""
         pool, how = self._pool, self._pool._how(used, closed)
-        hang_up_all(self)
+        shut_down_all(self)
         return await pool._run(pool.protocol.release_one(self, how), also_closed=True)
 
     async def wait_lost(self, timeout: float | None = None) -> bool:

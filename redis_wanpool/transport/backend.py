@@ -154,7 +154,7 @@ class Backend:
         """A client of each server behind a blocking client."""
         return client.primaries() if isinstance(client, cluster.Client) else [client]
 
-    def hang_up(self, client: Any) -> None:
+    def disconnect(self, client: Any) -> None:
         """Closes the connections of a blocking client that nobody uses just now, unless it is the user's own."""
         if client is not None and client is not self._given:
             pool = client if isinstance(client, cluster.Client) else client.connection_pool

@@ -100,7 +100,7 @@ MUTANTS = [
     ),
     Mutant(
         *("comeback", "a clean end gives nothing back", "redis_wanpool/engine/engine.py"),
-        *("self._run_blocking(self.protocol.give_back())\n        self._hang", "pass\n        self._hang"),
+        *("self._run_blocking(self.protocol.give_back())\n        self._disc", "pass\n        self._disc"),
         *("tests/protocol/test_protocol.py tests/engine/test_life.py", "clos or exit"),
     ),
     Mutant(
@@ -215,7 +215,7 @@ MUTANTS = [
     ),
     Mutant(
         *("connections", "a lost lease leaves its connections", "redis_wanpool/engine/engine.py"),
-        *("            hang_up_all(lease)\n            try:", "            try:"),
+        *("            shut_down_all(lease)\n            try:", "            try:"),
         *("tests/sockets/test_sockets.py", "TestLoss and pool"),
     ),
     Mutant(

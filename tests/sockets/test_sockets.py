@@ -702,7 +702,7 @@ class TestLoss:
             for lease in leases:
                 lease.end("revoked")
             for _ in range(200):
-                leased.hang_up_all(lost)
+                leased.shut_down_all(lost)
             pool._watch()
             stop.set()
             for each in adding:
