@@ -29,7 +29,7 @@ from redis_wanpool.protocol import (
     Connect,
     Conversation,
     Dial,
-    Fork,
+    Parallel,
     Request,
     Resolve,
     Sleep,
@@ -250,7 +250,7 @@ class AsyncWanPortPool(Face):
     async def _answer(self, step: Step) -> Answer:
         if isinstance(step, Sleep):
             return await self._sleep(step)
-        if isinstance(step, Fork):
+        if isinstance(step, Parallel):
             return Answer(await side_by_side_async(step.branches, self._backend.node_of, self._lead), boottime())
         if isinstance(step, Resolve):
             return Answer(await sockets.resolve_async(step.address), boottime())

@@ -24,7 +24,7 @@ from redis_wanpool.model.address import Failure, checked_source
 from redis_wanpool.model.checks import checked_port, checked_seconds, checked_wan
 from redis_wanpool.model.endings import end_reason
 from redis_wanpool.model.lease import Grant, LeaseState
-from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Fork, Protocol, Step
+from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Parallel, Protocol, Step
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets.dial import new_socket
 from redis_wanpool.sockets.leased import LeasedSocket, Tie, shut_down_all
@@ -200,7 +200,7 @@ class Face:
             conversation.close()
 
     def _perform(self, step: Step) -> Answer:
-        if isinstance(step, Fork):
+        if isinstance(step, Parallel):
             return Answer(side_by_side(step.branches, self._backend.node_of, self._run_blocking), boottime())
         if not isinstance(step, (Call, Ask)):
             raise TypeError(f"{step} is for a caller, not for the background")

@@ -11,7 +11,7 @@ from redis_wanpool.model.views import LeasePage
 from redis_wanpool.protocol.connecting import Connecting
 from redis_wanpool.protocol.operating import Operating
 from redis_wanpool.protocol.reaping import HeldLease, Reaping
-from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Fork, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Parallel, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.upkeep import Upkeep
 
 __all__ = [
@@ -22,9 +22,9 @@ __all__ = [
     "Connect",
     "Conversation",
     "Dial",
-    "Fork",
     "HeldLease",
     "LeasePage",
+    "Parallel",
     "Protocol",
     "Request",
     "Resolve",

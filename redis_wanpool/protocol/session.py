@@ -16,7 +16,7 @@ from redis_wanpool.protocol.keys import WanKeys, namespace_keys
 from redis_wanpool.protocol.ledger import Ledger
 from redis_wanpool.protocol.refusals import data_is_gone, is_silence, not_defined, unexpected
 from redis_wanpool.protocol.scripts import script
-from redis_wanpool.protocol.steps import Answer, Ask, Call, Conversation, Fork, T
+from redis_wanpool.protocol.steps import Answer, Ask, Call, Conversation, Parallel, T
 
 logger = logging.getLogger("redis_wanpool")
 
@@ -94,8 +94,8 @@ class Session:
     def side_by_side(self, branches: Sequence[tuple[int, Conversation[T]]]) -> Conversation[list[T | WanpoolError]]:
         """What comes of each WAN's conversation, or its error; on several servers all are led at once."""
         if self.is_sharded and len(branches) > 1:
-            forked = Fork(tuple((self.wan_keys(wan_idx).declared[0], what) for wan_idx, what in branches))
-            results: list[T | WanpoolError] = (yield forked).reply
+            together = Parallel(tuple((self.wan_keys(wan_idx).declared[0], what) for wan_idx, what in branches))
+            results: list[T | WanpoolError] = (yield together).reply
             return results
         results = []
         for number, (_, conversation) in enumerate(branches, start=1):

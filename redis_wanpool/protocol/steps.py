@@ -70,7 +70,7 @@ class Answer:
 
     Of a Call or Ask: Redis's reply, and the local time before it was sent. Of a Sleep: in how many seconds a port
     will be there, if a call cut it short, or None, and the local time at its end. Of a Resolve: the addresses.
-    Of a Try: a Failure or None. Of a Connect: a socket or a Failure. Of a Fork: a list of what each conversation came
+    Of a Try: a Failure or None. Of a Connect: a socket or a Failure. Of a Parallel: a list of what each conversation came
     to, or its error.
     """
 
@@ -109,12 +109,12 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
-class Fork:
+class Parallel:
     """Lead several conversations, each about one WAN, side by side where their keys are on different servers."""
 
     branches: tuple[tuple[str, Conversation[Any]], ...]
     """a key of the WAN, and the conversation"""
 
 
-Step = Call | Ask | Sleep | Resolve | Try | Connect | Fork
+Step = Call | Ask | Sleep | Resolve | Try | Connect | Parallel
 Conversation = Generator[Step, Answer, T]
