@@ -64,7 +64,7 @@ class Wakeups:
     def _run(self, wan_idx: int) -> None:
         signals.deaf()
         client = self._client()
-        timeout = Backend.patience(client)
+        timeout = Backend.client_timeout(client)
         slice_ = self.SLICE if timeout is None else min(self.SLICE, timeout / 2)
         while not self._closed.is_set():
             with self._lock:

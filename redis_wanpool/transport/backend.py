@@ -161,7 +161,7 @@ class Backend:
             pool.disconnect(inuse_connections=False)
 
     @staticmethod
-    def patience(client: Any) -> float | None:
+    def client_timeout(client: Any) -> float | None:
         """Seconds that a client waits for an answer; None: without limit."""
         if isinstance(client, cluster.Client):
             return client.timeout
