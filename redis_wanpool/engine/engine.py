@@ -103,7 +103,7 @@ class Face:
             is_sharded=not self._backend.given and self._backend.is_cluster,
         )
         self._heartbeat = Background("wanpool-heartbeat", self._beat)
-        self._losswatch = Background("wanpool-losswatch", self._watch)
+        self._loss_watch = Background("wanpool-loss-watch", self._watch)
         self._reaper = Reaper(self.protocol, self._run_blocking)
         self._reaping = Background("wanpool-reaper", self._reaper.tick)
         self._handovers = Handovers()
@@ -232,7 +232,7 @@ class Face:
         if not self.protocol.has_work():
             return None
         pause = self._run_blocking(self.protocol.beat(boottime()))
-        self._losswatch.due(boottime())  # the renewals may have told of a revoked lease
+        self._loss_watch.due(boottime())  # the renewals may have told of a revoked lease
         return pause
 
     def _watch(self) -> float | None:
@@ -249,12 +249,12 @@ class Face:
     def _watch_soon(self, lease: LeaseState) -> None:
         """After a renewal by hand, which may have found that the lease is lost."""
         if lease.lost:
-            self._losswatch.due(boottime())
+            self._loss_watch.due(boottime())
 
     def _leased(self, leases: Sequence[LeaseState]) -> list[Any]:
         """The new leases, as `_make_lease` made them, kept from now on."""
         self._heartbeat.due(min(lease.renew_at for lease in leases))
-        self._losswatch.due(min(lease.deadline for lease in leases))
+        self._loss_watch.due(min(lease.deadline for lease in leases))
         self.protocol.keep(leases)  # last, for who is interrupted before has no lease
         if self._closed:
             self._clear_up_soon()
@@ -319,7 +319,7 @@ class Face:
             for lease in list(self.protocol.leases.values()):
                 if not lease.detached:
                     shut_down_all(lease)
-            self._losswatch.stop()
+            self._loss_watch.stop()
             self._reaping.stop()
             self._handovers.stop()
             self._heartbeat.stop(self._give_back)
@@ -332,7 +332,7 @@ class Face:
         """Gives everything back, however long it takes."""
         self._begin_to_close()
         self._wakeups.close()
-        self._losswatch.join(self._backend.timeout)
+        self._loss_watch.join(self._backend.timeout)
         if not self._heartbeat.join():
             self._give_back()
 

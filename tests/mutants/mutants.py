@@ -336,8 +336,8 @@ MUTANTS = [
     Mutant(
         *("life", "a handler takes a lock of the thread that it interrupts", "redis_wanpool/engine/engine.py"),
         *(
-            "            self._losswatch.stop()\n",
-            "            self._wakeups.close()\n            self._losswatch.stop()\n",
+            "            self._loss_watch.stop()\n",
+            "            self._wakeups.close()\n            self._loss_watch.stop()\n",
         ),
         *("tests/engine/test_life.py", "locks_held"),
     ),

@@ -113,7 +113,7 @@ def test_a_loss_is_told_to_all_who_wait_on_several_loops(server: Any) -> None:
             for lease in list(pool.protocol.leases.values()):
                 run_script(server.admin, "revoke", lease.port, lease.lease_id)
                 lease.end("revoked")
-            pool._losswatch.due(boottime())
+            pool._loss_watch.due(boottime())
             for each in told:
                 each.result()
         asyncio.run(pool.close())
