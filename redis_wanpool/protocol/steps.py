@@ -70,8 +70,8 @@ class Answer:
 
     Of a Call or Ask: Redis's reply, and the local time before it was sent. Of a Sleep: in how many seconds a port
     will be there, if a call cut it short, or None, and the local time at its end. Of a Resolve: the addresses.
-    Of a Try: a Failure or None. Of a Connect: a socket or a Failure. Of a Parallel: a list of what each conversation came
-    to, or its error.
+    Of a Try: a Failure or None. Of a Connect: a socket or a Failure. Of a Parallel: a list of what each conversation
+    came to, or its error.
     """
 
     reply: Any

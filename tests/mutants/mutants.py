@@ -280,7 +280,10 @@ MUTANTS = [
     ),
     Mutant(
         *("fork", "a child has its parent's leases", "redis_wanpool/engine/engine.py"),
-        *('lease.end("forked")\n        life.of_the_parent.append(dict(self.__dict__))\n        self._begin()', "pass"),
+        *(
+            'lease.end("forked")\n        lifetime.of_the_parent.append(dict(self.__dict__))\n        self._begin()',
+            "pass",
+        ),
         *("tests/engine/test_life.py", "fork"),
     ),
     Mutant(
@@ -330,7 +333,7 @@ MUTANTS = [
     ),
     Mutant(
         *("life", "a forked child ends its parent's connections", "redis_wanpool/engine/engine.py"),
-        *("        life.of_the_parent.append(dict(self.__dict__))\n", ""),
+        *("        lifetime.of_the_parent.append(dict(self.__dict__))\n", ""),
         *("tests/engine/test_life.py", "connections"),
     ),
     Mutant(
