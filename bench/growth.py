@@ -70,13 +70,13 @@ def _ports(server: Server, pool: WanPortPool, count: int) -> None:
 
 
 def _holders(server: Server, pool: WanPortPool, count: int) -> None:
-    own = pool.protocol.holder
+    own = pool._engine.protocol.holder
     for number in range(count):
-        pool.protocol.holder = replace(own, id=f"{own.id}{number:06}")
-        pool.protocol.registered = False
+        pool._engine.protocol.holder = replace(own, id=f"{own.id}{number:06}")
+        pool._engine.protocol.registered = False
         talk.acquire(server.client, pool, 0, 1, ttl=3600)
-        pool.protocol.leases.clear()
-    pool.protocol.holder, pool.protocol.registered = own, False
+        pool._engine.protocol.leases.clear()
+    pool._engine.protocol.holder, pool._engine.protocol.registered = own, False
 
 
 def _leases(server: Server, pool: WanPortPool, count: int) -> None:
@@ -121,9 +121,9 @@ def _looks(holders: int, size: Size) -> Iterator[Row]:
         for _ in range(min(ROUNDS, size.rounds)):
             for count, (server, pool) in sites.items():
                 costs.setdefault(("look", count), []).append(
-                    _each_us(server, partial(pool.protocol.neighbours, "", 32))
+                    _each_us(server, partial(pool._engine.protocol.neighbours, "", 32))
                 )
-                costs.setdefault(("word", count), []).append(_each_us(server, pool.protocol.introduce))
+                costs.setdefault(("word", count), []).append(_each_us(server, pool._engine.protocol.introduce))
     for name, what in (("look", "a look at the processes beside"), ("word", "a word that a process lives")):
         yield Row.of(PART, f"{what}, {holders:,} there", "us", costs[name, holders], "one there", costs[name, 1])
 
@@ -146,8 +146,8 @@ def _beat(small: tuple[Server, WanPortPool], large: tuple[Server, WanPortPool], 
 
 
 def _renewal_us(server: Server, pool: WanPortPool) -> float:
-    for lease in pool.protocol.leases.values():
+    for lease in pool._engine.protocol.leases.values():
         lease.renew_at = 0.0
     server.begin_statistics()
-    talk.lead(server.client, [pool.protocol.beat(boottime())], busy=False)
-    return server.script_us() / len(pool.protocol.leases)
+    talk.lead(server.client, [pool._engine.protocol.beat(boottime())], busy=False)
+    return server.script_us() / len(pool._engine.protocol.leases)

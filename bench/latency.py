@@ -12,7 +12,7 @@ from bench.results import Row, Size
 from bench.servers import Server, private_server
 from bench.spread import quantile
 from redis_wanpool import PoolExhausted, WanPortPool
-from redis_wanpool.model.wan import MOST_PORTS_A_CALL
+from redis_wanpool.model.checks import MOST_PORTS_A_CALL
 
 PART = "Round trip of one acquire"
 BARE = "a bare EVALSHA of `return 1`"

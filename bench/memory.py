@@ -24,7 +24,7 @@ def measure(size: Size) -> Iterator[Row]:
         yield _row("free, never leased", _used(server) - empty, size)
         leases = talk.acquire(server.client, pool, 0, size.ports // 1_000, busy=False, count=1_000)
         yield _row("leased", _used(server) - empty, size)
-        talk.lead(server.client, [pool.protocol.release(leases)], busy=False)
+        talk.lead(server.client, [pool._engine.protocol.release(leases)], busy=False)
         yield _row("free, leased before", _used(server) - empty, size)
 
 

@@ -37,13 +37,13 @@ def measure(size: Size) -> Iterator[Row]:
 def _lease_fields(server: Server, pool: WanPortPool) -> dict[str, str]:
     """A lease as people see it, so that the unsafe pair writes no less."""
     with pool.acquire(0) as lease:
-        fields: dict[str, str] = server.client.hgetall(pool.protocol.wan_keys(0).lease(lease.port))
+        fields: dict[str, str] = server.client.hgetall(pool._engine.protocol.wan_keys(0).lease(lease.port))
         return fields
 
 
 def _pairs(server: Server, pool: WanPortPool, unsafe: Unsafe, size: Size, named: str) -> Iterator[Row]:
     first = talk.acquire(server.client, pool, 0, size.pairs)
-    mine = {lease.port for lease in first} if pool.protocol.rest_ms else set()
+    mine = {lease.port for lease in first} if pool._engine.protocol.rest_ms else set()
     talk.release(server.client, pool, first)
     for busy in (False, True):
 
@@ -100,7 +100,7 @@ def _batches(server: Server, pool: WanPortPool, size: Size) -> Row:
 
 
 def _release_together(server: Server, pool: WanPortPool, leases: list[LeaseState]) -> None:
-    talk.lead(server.client, [pool.protocol.release(leases)], busy=False)
+    talk.lead(server.client, [pool._engine.protocol.release(leases)], busy=False)
 
 
 def _renewals(server: Server, pool: WanPortPool, unsafe: Unsafe, size: Size) -> Iterator[Row]:
@@ -111,7 +111,7 @@ def _renewals(server: Server, pool: WanPortPool, unsafe: Unsafe, size: Size) -> 
     def beat() -> None:
         for lease in leases:
             lease.renew_at = 0.0
-        talk.lead(server.client, [pool.protocol.beat(boottime())], busy=False)
+        talk.lead(server.client, [pool._engine.protocol.beat(boottime())], busy=False)
 
     for _ in range(size.rounds):
         our_ms.append(_cost(server, beat) / 1_000)

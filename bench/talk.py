@@ -55,12 +55,12 @@ def acquire(
     client: Any, pool: WanPortPool, wan_idx: int, times: int, *, busy: bool = True, **request: Any
 ) -> list[LeaseState]:
     """So many leases by so many calls, unknown to the pool's threads."""
-    asked = [pool.protocol.acquire(Request.of(wan_idx, **request)) for _ in range(times)]
+    asked = [pool._engine.protocol.acquire(Request.of(wan_idx, **request)) for _ in range(times)]
     leases = [lease for some in lead(client, asked, busy=busy) for lease in some]
-    pool.protocol.keep(leases)
+    pool._engine.protocol.keep(leases)
     return leases
 
 
 def release(client: Any, pool: WanPortPool, leases: Sequence[LeaseState], *, busy: bool = True) -> None:
     """Gives leases back, each by a call of its own."""
-    lead(client, [pool.protocol.release_one(lease, "released") for lease in leases], busy=busy)
+    lead(client, [pool._engine.protocol.release_one(lease, "released") for lease in leases], busy=busy)

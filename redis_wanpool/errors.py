@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
-
-# Up to the last @: whoever forgot to percent-encode a password has "/", "#" or spaces in it.
-_CREDENTIALS = re.compile(r"(?<=://)(?!/).*@", re.DOTALL)
-_QUERY = re.compile(r"([?&][^=&\s]*(?:pass|secret|key|token)[^=&\s]*=)[^&]*", re.IGNORECASE)
-
-
-def public_url(text: object) -> str:
-    """`text` without the credentials of the URLs in it, fit for a log or an error."""
-    return _QUERY.sub(r"\1***", _CREDENTIALS.sub("***@", str(text)))
 
 
 class WanpoolError(Exception):
@@ -46,7 +36,7 @@ class WanMismatch(WanpoolError):
 
     wan_idx: int
     differences: dict[str, tuple[str, str]]
-    """name -> (what was asked for, what stands)"""
+    """name -> (what was asked for, what Redis has)"""
 
 
 class WanDraining(WanpoolError):
@@ -63,11 +53,11 @@ class WanInUse(WanpoolError):
 
 
 class PoolExhausted(WanpoolError):
-    """No port is to be had now."""
+    """No port is available now."""
 
     wan_idx: int | tuple[int, ...]
     free_in: float | None
-    """seconds until a port is free by itself, without a release; None if nobody can tell"""
+    """seconds until a port is free without a release; None if nobody can tell"""
 
 
 class PortNotInRange(WanpoolError):
@@ -84,11 +74,11 @@ class PortUnavailable(WanpoolError):
     state: str
     """leased, cooling or withheld"""
     free_in: float | None
-    """seconds until it is free by itself; None if nobody can tell"""
+    """seconds until it is free without a release; None if nobody can tell"""
 
 
 class PortRejected(WanpoolError):
-    """The operating system refused every port that was tried, or so many of late that there are no more for a while."""
+    """The operating system refused every port that was tried, or so many recently that no more come for a while."""
 
     wan_idx: int | tuple[int, ...]
     ports: tuple[int, ...]
@@ -125,7 +115,7 @@ class BackendUnavailable(WanpoolError):
     """Redis does not answer, or answers that it cannot do it, or too few servers confirmed a grant."""
 
     answered: bool = True
-    """whether it did: then others who ask it for something else may be served"""
+    """whether it answered: then other requests may be served"""
     confirmed: int | None = None
-    """how many servers did, of those that min_replicas and fsync want; None where it is not about that"""
+    """how many of the servers that min_replicas and fsync ask for confirmed; None in other cases"""
     wanted: int | None = None

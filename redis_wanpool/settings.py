@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.durability import Durability, checked_fsync, checked_min_replicas
-from redis_wanpool.model.wan import (
-    WanDefinition,
+from redis_wanpool.model.checks import (
     checked_namespace,
     checked_network,
     checked_on_failover,
     checked_seconds,
     checked_ttl,
 )
+from redis_wanpool.model.durability import Durability, checked_fsync, checked_min_replicas
+from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.system.identity import this_network
 from redis_wanpool.system.time_wait import default_rest
-from redis_wanpool.transport.backend import checked_url, has_password
+from redis_wanpool.transport.backend import checked_url
+from redis_wanpool.transport.url import has_password
 
 FILE = "wanpool.toml"
 _TOP = {"url", "namespace", "network", "rest", "lease_ttl", "min_replicas", "fsync", "on_failover", "wan"}

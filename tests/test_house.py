@@ -96,7 +96,7 @@ def test_only_programs_import_the_whole_package(module: str) -> None:
     assert "redis_wanpool" not in imports(module)
 
 
-@pytest.mark.parametrize("module", [name for name in modules() if room(name) == "protocol"])
+@pytest.mark.parametrize("module", [name for name in modules() if room(name) in {"model", "protocol"}])
 def test_the_protocol_does_no_io_and_reads_no_clock(module: str) -> None:
     forbidden = {"redis", "socket", "threading", "asyncio", "time", "datetime", "os", "subprocess", "select", "ssl"}
     assert not {name.split(".")[0] for name in reached(module)} & forbidden

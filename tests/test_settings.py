@@ -24,11 +24,13 @@ from redis_wanpool import (
     WanPortPool,
     settings,
 )
-from redis_wanpool.errors import public_url
-from redis_wanpool.model.wan import WanDefinition, ports_text
+from redis_wanpool.model.holder import host_and_pid
+from redis_wanpool.model.ports import ports_text
+from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.protocol import scripts
 from redis_wanpool.protocol.requirements import check_server
 from redis_wanpool.system import identity
+from redis_wanpool.transport.url import public_url
 
 PASSWORDS = [
     "redis://user:sesame@127.0.0.1:1/0",
@@ -277,9 +279,9 @@ class TestIdentity:
     def test_each_pool_object_is_a_holder(self) -> None:
         one, two = identity.this_holder(), identity.this_holder()
         assert one.id != two.id
-        assert identity.host_and_pid(one.id) == (one.host, one.pid)
+        assert host_and_pid(one.id) == (one.host, one.pid)
         assert one.new_lease_id().startswith(one.id + "/")
-        assert identity.host_and_pid(one.detached_id) == (one.host, 0)
+        assert host_and_pid(one.detached_id) == (one.host, 0)
 
     def test_processes_of_one_network_namespace_are_one_network(self) -> None:
         told = subprocess.run(

@@ -95,7 +95,7 @@ def operating() -> None:
         for one in operator.status(looks_ahead=[60]).values():
             pace: float | None = None if isinstance(one, WanpoolError) else one.pace
             print(pace)
-        place: str = operator.explain(20000).place
+        place: str = operator.explain(20000).state
         for lease in operator.leases(0, within=60):
             who = operator.holder_of(lease)
             print(lease.port, lease.holder, who and who.program)

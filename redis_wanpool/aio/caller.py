@@ -16,10 +16,12 @@ from redis_wanpool.engine import lifetime
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.fanout import side_by_side_async
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
-from redis_wanpool.model.lease import LeaseState, release_word
-from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Fork, Resolve, Sleep, Step, Try
+from redis_wanpool.model.endings import end_reason
+from redis_wanpool.model.lease import LeaseState
+from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Parallel, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
-from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.sockets import dial
+from redis_wanpool.sockets.leased import shut_down_all
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport import exchange
 
@@ -68,8 +70,8 @@ class AsyncCaller:
 
     async def release(self, lease: LeaseState, *, used: bool, closed: str) -> bool:
         """Gives a port back; False if the lease had ended by another's word or by time."""
-        word = release_word(used, closed)
-        sockets.hang_up_all(lease)
+        word = end_reason(used, closed)
+        shut_down_all(lease)
         return await self.run(self.engine.protocol.release_one(lease, word), also_closed=True)
 
     async def give_back(self, lease: LeaseState) -> None:
@@ -110,25 +112,25 @@ class AsyncCaller:
         engine = self.engine
         if isinstance(step, Sleep):
             return await self._sleep(step)
-        if isinstance(step, Fork):
-            return Answer(await side_by_side_async(step.branches, engine.backend.home, self._lead), boottime())
+        if isinstance(step, Parallel):
+            return Answer(await side_by_side_async(step.branches, engine.backend.node_of, self._lead), boottime())
         if isinstance(step, Resolve):
-            return Answer(await sockets.resolve_async(step.address), boottime())
+            return Answer(await dial.resolve_async(step.address), boottime())
         if isinstance(step, Try):
-            return Answer(sockets.try_port(step.lease.port, step.source_address), boottime())
+            return Answer(dial.try_port(step.lease.port, step.source_address), boottime())
         if isinstance(step, Connect):
             return await self._connect(step)
         try:
             return await self._talk(step)
         except BackendUnavailable as error:
-            if engine.closed or not await asyncio.to_thread(engine.backend.worth_another_try, error):
+            if engine.closed or not await asyncio.to_thread(engine.backend.should_retry, error):
                 raise
             engine.performer.before_repeat()
             return replace(await self._talk(step), repeated=True)
 
     async def _connect(self, step: Connect) -> Answer:
         (lease,) = self.engine.leased([step.lease])
-        result = await sockets.connect_async(lease.port, step.targets, step.timeout, step.source_address)
+        result = await dial.connect_async(lease.port, step.targets, step.timeout, step.source_address)
         let_go = partial(self.engine.heartbeat.let_go, lease)
         return Answer(self.engine.ties.joined(step, result, let_go), boottime())
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from redis_wanpool.aio.caller import AsyncCaller
 from redis_wanpool.aio.loops import on_loop, settle
+from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
-from redis_wanpool.sockets import leased as sockets
-from redis_wanpool.sockets.leased import Address, LeasedSocket
+from redis_wanpool.sockets import dial
+from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.system.clock import boottime
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -22,7 +23,7 @@ class AsyncLease(LeaseState):
     """The right to one port until `expires_at`; an async context manager that gives it back."""
 
     def __init__(self, caller: AsyncCaller, grant: Grant) -> None:
-        super().__init__(grant)
+        super().__init__(grant, boottime)
         self._caller = caller
         self.loop = asyncio.get_running_loop()
         """on which `on_lost` is called"""
@@ -77,9 +78,9 @@ class AsyncLease(LeaseState):
     ) -> Streams:
         """As `Lease.connect`; the streams of the connection."""
         self.check()
-        dial = Dial.of(address, timeout, 1, source_address, close_on_loss)
-        targets = await sockets.resolve_async(dial.address)
-        result = await sockets.connect_async(self.port, targets, timeout, dial.source_address)
+        wanted = Dial.of(address, timeout, 1, source_address, close_on_loss)
+        targets = await dial.resolve_async(wanted.address)
+        result = await dial.connect_async(self.port, targets, timeout, wanted.source_address)
         return await asyncio.open_connection(sock=self._caller.engine.ties.connected(self, result, close_on_loss))
 
 

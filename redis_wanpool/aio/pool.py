@@ -12,13 +12,15 @@ from redis_wanpool.aio.lease import AsyncLease, Leasing, Streams
 from redis_wanpool.aio.loops import on_loop
 from redis_wanpool.engine.pool_object import PoolObject
 from redis_wanpool.engine.reaper import HolderSeen
+from redis_wanpool.model.address import Address
+from redis_wanpool.model.checks import checked_wan
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.model.wan import WanDefinition, checked_wan
+from redis_wanpool.model.wan import COOLDOWN, WanDefinition
 from redis_wanpool.protocol import Conversation, Dial, Request
 from redis_wanpool.protocol.steps import T
-from redis_wanpool.sockets.leased import Address, LeasedSocket
+from redis_wanpool.sockets.leased import LeasedSocket
 
 logger = logging.getLogger("redis_wanpool")
 
@@ -54,7 +56,7 @@ class AsyncWanPortPool(PoolObject):
         *,
         lease_ttl: float = 60.0,
         max_ttl: float | None = None,
-        cooldown: float = 125.0,
+        cooldown: float = COOLDOWN,
         quarantine: float = 65.0,
         weight: int = 1,
         name: str = "",

@@ -15,7 +15,8 @@ from redis_wanpool import settings as config
 from redis_wanpool.cli.init import definition
 from redis_wanpool.cli.verb import add_verb, print_json
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.wan import WanDefinition, port_numbers
+from redis_wanpool.model.ports import port_numbers
+from redis_wanpool.model.wan import WanDefinition
 
 SHIM = '''\
 """WAN ports under their old names; the ports are leases of redis-wanpool."""

@@ -19,10 +19,12 @@ from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redi
 from redis_wanpool.doctor.probe import Line, look
 from redis_wanpool.doctor.router import judge
 from redis_wanpool.doctor.wans import WanFacts
-from redis_wanpool.errors import BackendUnavailable, InvalidValue, UnsafeRedis, WanpoolError, public_url
-from redis_wanpool.model.wan import checked_integer, checked_port, port_numbers
-from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.errors import BackendUnavailable, InvalidValue, UnsafeRedis, WanpoolError
+from redis_wanpool.model.checks import checked_integer, checked_port
+from redis_wanpool.model.ports import port_numbers
+from redis_wanpool.sockets.dial import resolve
 from redis_wanpool.terminal.language import said
+from redis_wanpool.transport.url import public_url
 
 COUNT = 5
 
@@ -119,7 +121,7 @@ def _target(text: str) -> tuple[str, int]:
     if not sign or not host or not port.isdecimal():
         raise InvalidValue(f"--echo {text!r}: write it like --echo 203.0.113.9:{PORT}")
     try:
-        return sockets.resolve((host, checked_port(int(port))))[0]
+        return resolve((host, checked_port(int(port))))[0]
     except OSError as error:
         raise WanpoolError(f"--echo {text}: {error.strerror}; the endpoint needs an IPv4 address") from None
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from redis_wanpool import Operator
 from redis_wanpool.cli.verb import add_verb, operator_of, print_json
+from redis_wanpool.model.checks import checked_port
+from redis_wanpool.model.holder import Holder, host_and_pid
 from redis_wanpool.model.views import PortSeen
-from redis_wanpool.model.wan import checked_port
-from redis_wanpool.system.identity import Holder, host_and_pid
 from redis_wanpool.terminal.format import moment, one_line, padded, span, until, width
 from redis_wanpool.terminal.language import said
 
@@ -54,19 +54,19 @@ class Verdict:
 
 def judge(seen: PortSeen, cooldown_ms: int, *, in_grace: bool = False) -> Verdict:
     """The state of a port: free, leased, cooling, quarantined or withheld. In a grace no lease expires."""
-    if seen.place == "leased" and (seen.due_ms > seen.now_ms or in_grace):
+    if seen.state == "leased" and (seen.due_ms > seen.now_ms or in_grace):
         return Verdict("leased")
     free = "" if seen.becomes == "removed" else "free"
-    if seen.place == "leased":  # it expired, and nobody has settled that yet
+    if seen.state == "leased":  # it expired, and nobody has settled that yet
         rested_ms = seen.due_ms + seen.rest_ms
         free_ms = max(seen.due_ms + max(cooldown_ms, seen.rest_ms), seen.free_ms)
         if seen.becomes == "withheld":
             return Verdict("withheld", seen.due_ms)
         return Verdict("cooling" if free_ms > seen.now_ms else free, seen.due_ms, rested_ms, free_ms)
-    if seen.place == "cooling" and seen.due_ms > seen.now_ms:
+    if seen.state == "cooling" and seen.due_ms > seen.now_ms:
         state = "quarantined" if seen.ended == "rejected" else "cooling"
         return Verdict(state, None, seen.rested_ms if seen.rested_ms >= 0 else None, seen.due_ms)
-    return Verdict(free if seen.place == "cooling" else seen.place)
+    return Verdict(free if seen.state == "cooling" else seen.state)
 
 
 def to_become(seen: PortSeen, verdict: Verdict) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from redis_wanpool import settings
 from redis_wanpool.cli.verb import add_verb, operator_of, print_json
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.wan import WanDefinition, ports_text
+from redis_wanpool.model.ports import ports_text
+from redis_wanpool.model.wan import COOLDOWN, WanDefinition
 from redis_wanpool.terminal.format import seconds_of
 
 
@@ -26,7 +27,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "  wanpool init --show > wanpool.toml                  # what Redis holds",
     )
     parser.add_argument("--wan", action="append", default=[], metavar="K=PORTS", help="a WAN and its ports; repeat it")
-    parser.add_argument("--cooldown", metavar="SPAN", help="before another network has a port (125s)")
+    parser.add_argument("--cooldown", metavar="SPAN", help=f"before another network has a port ({COOLDOWN:g}s)")
     parser.add_argument("--lease-ttl", metavar="SPAN", help="a lease without renewal (60s)")
     parser.add_argument("--max-ttl", metavar="SPAN", help="the longest lease (default: lease ttl)")
     parser.add_argument(
@@ -117,7 +118,7 @@ def settings_of(config: dict[str, str]) -> dict[str, Any]:
     }
     if values["max_ttl"] == values["lease_ttl"]:
         del values["max_ttl"]
-    usual = {"name": "", "lease_ttl": 60, "cooldown": 125, "quarantine": 65, "weight": 1, "max_per_network": None}
+    usual = {"name": "", "lease_ttl": 60, "cooldown": COOLDOWN, "quarantine": 65, "weight": 1, "max_per_network": None}
     usual |= {"on_failover": "grace", "failover_margin": 10}
     return {name: value for name, value in values.items() if name not in usual or value != usual[name]}
 

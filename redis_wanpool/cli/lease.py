@@ -8,8 +8,9 @@ from redis_wanpool import ANY
 from redis_wanpool.cli.leases import add_filters, wanted
 from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of, print_json
 from redis_wanpool.errors import InvalidValue, LeaseLost
-from redis_wanpool.model.lease import CLOSED, OURS, SAID
-from redis_wanpool.model.wan import checked_lease_id, port_numbers, ports_text
+from redis_wanpool.model.checks import checked_lease_id
+from redis_wanpool.model.endings import CLOSED, OURS, SAID
+from redis_wanpool.model.ports import port_numbers, ports_text
 from redis_wanpool.terminal.format import counted, iso, one_line, seconds_of
 
 

@@ -29,7 +29,7 @@ from redis_wanpool.cli.verb import DONE, NO, NOT_ELEVATED, UNREACHABLE, USAGE, C
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanpoolError
 from redis_wanpool.terminal.format import one_line
 from redis_wanpool.terminal.language import chinese, speak_anywhere
-from redis_wanpool.transport.backend import has_password
+from redis_wanpool.transport.url import has_password
 from redis_wanpool.tuning import NotElevated
 
 

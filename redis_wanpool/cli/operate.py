@@ -6,7 +6,7 @@ import argparse
 
 from redis_wanpool.cli.verb import add_verb, choose_wans, operator_of, print_json
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.wan import port_list, ports_text
+from redis_wanpool.model.ports import port_list, ports_text
 from redis_wanpool.terminal.format import counted, one_line
 from redis_wanpool.terminal.language import said
 

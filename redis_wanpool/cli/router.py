@@ -9,7 +9,7 @@ from pathlib import Path
 
 from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of, print_json
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.wan import ports_text
+from redis_wanpool.model.ports import ports_text
 from redis_wanpool.routers import Range, Site, Uplink, checked_word, largest_gap, linux, ranges_of, vendors
 
 FORMATS = {

@@ -11,7 +11,7 @@ from redis_wanpool import settings as config
 from redis_wanpool.cli.verb import DONE, NO, add_verb, operator_of, print_json
 from redis_wanpool.doctor import wans
 from redis_wanpool.errors import InvalidValue, WanpoolError
-from redis_wanpool.model.wan import port_list, port_numbers, ports_text
+from redis_wanpool.model.ports import port_list, port_numbers, ports_text
 from redis_wanpool.system import time_wait as rest
 from redis_wanpool.terminal.format import counted, padded, width, wrapped
 from redis_wanpool.terminal.language import said

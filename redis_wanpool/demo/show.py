@@ -292,4 +292,4 @@ def _remove(namespace: str, backend: Backend) -> None:
         for pattern in (f"wanpool:{{{namespace}}}:*", f"wanpool:{{{namespace}:*}}:*"):
             for key in shard.scan_iter(match=pattern, count=1000):
                 shard.delete(key)
-    backend.hang_up(client)
+    backend.disconnect(client)

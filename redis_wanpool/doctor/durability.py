@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.server import ServerFacts
 from redis_wanpool.model.views import WanSnapshot
+from redis_wanpool.protocol.requirements import is_replica
 from redis_wanpool.terminal.language import said
 
 
 def judge(facts: ServerFacts) -> Iterator[Finding]:
-    if facts.role != "slave":
+    if not is_replica(facts.role):
         yield from _persistence(facts)
         yield from _replicas(facts)
 

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Callable
 
 from redis_wanpool.errors import InvalidValue, WanpoolError
-from redis_wanpool.model.wan import checked_integer
-from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.model.checks import checked_integer
+from redis_wanpool.sockets.dial import resolve
 from redis_wanpool.system.clock import boottime
 
 PORT = 7801
@@ -36,7 +36,7 @@ class Echo:
     def __init__(self, bind: str, port: int) -> None:
         checked_integer("port", port, 0, 65_535)
         try:
-            where = sockets.resolve((bind, port))[0]
+            where = resolve((bind, port))[0]
         except OSError as error:
             raise InvalidValue(f"bind {bind!r}: {error.strerror}; give an IPv4 address of this machine") from None
         try:

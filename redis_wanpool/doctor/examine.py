@@ -23,11 +23,12 @@ from redis_wanpool.doctor import (
 )
 from redis_wanpool.doctor.server import was_refused
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
-from redis_wanpool.model.wan import port_numbers
+from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.settings import Settings
 from redis_wanpool.sync.operator import Operator
 from redis_wanpool.system.identity import this_holder
 from redis_wanpool.terminal.language import said
+from redis_wanpool.transport.translate import is_denial
 
 DEFAULT_TTL = 60.0
 LONGEST = 240
@@ -68,7 +69,7 @@ def no_redis(error: WanpoolError, findings: Sequence[Finding] = ()) -> Examined:
             "see that Redis runs, and that WANPOOL_URL, or url in wanpool.toml, leads there with the right password",
             "检查 Redis 是否在运行，以及 WANPOOL_URL 或 wanpool.toml 中的 url 和密码是否正确",
         )
-    elif permission.is_denial(str(error)):
+    elif is_denial(str(error)):
         cure = said(
             "permit this user the commands and keys of the namespace: ACL SETUSER",
             "用 ACL SETUSER 授予该命名空间所需的命令和键",

@@ -8,7 +8,7 @@ from statistics import median
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.server import ServerFacts
 from redis_wanpool.model.lease import margin
-from redis_wanpool.protocol.requirements import OLDEST
+from redis_wanpool.protocol.requirements import evicts_any_key, is_replica, is_too_old
 from redis_wanpool.terminal.language import said
 
 _REDIS = {
@@ -46,7 +46,7 @@ def _version(facts: ServerFacts) -> Iterator[Finding]:
         return
     name = f"{'Valkey' if facts.is_valkey else 'Redis'} {'.'.join(map(str, facts.version))}"
     fixed = FIXED[facts.is_valkey].get((facts.version[0], facts.version[1]), (0, 0, 0))
-    if facts.version < OLDEST:
+    if is_too_old(facts.version):
         means = said(
             "the scripts need 6.2 or newer: programs are refused (UnsafeRedis)",
             "脚本需要 6.2 或更新版本：程序会被拒绝（UnsafeRedis）",
@@ -67,7 +67,7 @@ def _version(facts: ServerFacts) -> Iterator[Finding]:
 
 
 def _role(facts: ServerFacts) -> Iterator[Finding]:
-    if facts.role == "slave":
+    if is_replica(facts.role):
         yield Finding(
             FAIL,
             "replica",
@@ -86,7 +86,7 @@ def _eviction(facts: ServerFacts) -> Iterator[Finding]:
     if policy is None:
         return
     seen = f"maxmemory-policy {policy}"
-    if policy.startswith("allkeys-"):
+    if evicts_any_key(policy):
         means = said(
             "it may evict any key, and so forget who holds a port and grant it twice: programs are refused "
             "(UnsafeRedis) unless they insist",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
-from redis_wanpool.model.wan import port_list
+from redis_wanpool.model.ports import port_list
 from redis_wanpool.terminal.language import said
 from redis_wanpool.tuning.linux.settings import FILE, RANGE, RESERVED, TIMESTAMPS, UNPRIVILEGED
 from redis_wanpool.tuning.linux.sysctl import at_once, listed_ports

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 
 from redis_wanpool.doctor import FAIL, OK, Finding
@@ -12,6 +11,7 @@ from redis_wanpool.model.durability import Durability
 from redis_wanpool.protocol.keys import WanKeys
 from redis_wanpool.sync.operator import Operator
 from redis_wanpool.terminal.language import said
+from redis_wanpool.transport.translate import is_denial
 
 WORDS = {
     **dict.fromkeys(("INFO", "TIME"), 0),
@@ -39,7 +39,6 @@ for _, text in ipairs(ARGV) do
 end
 return denied
 """
-_DENIED = re.compile(r"permission|can't run this command|can't access at least one")
 
 
 def look(
@@ -61,11 +60,6 @@ def look(
             ask(*(("WAITAOF", "0", "0", "1") if durability.fsync else ("WAIT", "0", "1")))
         denied += [name for name, why in ask.unseen.items() if is_denial(why)]
     return tuple(dict.fromkeys(denied))
-
-
-def is_denial(text: str) -> bool:
-    """Whether that is how a server says that a user may not do something."""
-    return _DENIED.search(text) is not None
 
 
 def judge(denied: tuple[str, ...], *, is_whole: bool) -> Iterator[Finding]:

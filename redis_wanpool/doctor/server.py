@@ -17,8 +17,8 @@ import redis
 from redis_wanpool.errors import BackendUnavailable
 from redis_wanpool.sync.operator import Operator
 from redis_wanpool.system.clock import boottime
-from redis_wanpool.transport.backend import has_password
 from redis_wanpool.transport.strict import NotPrimary
+from redis_wanpool.transport.url import has_password
 
 ROUND_TRIPS = 20
 _TIME = "return redis.call('TIME')"

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanMismatch, WanNotDefined, WanpoolError
+from redis_wanpool.model.ports import port_list, port_numbers, ports_text
 from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.model.wan import WanDefinition, port_list, port_numbers, ports_text
+from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.sync.operator import Operator
 from redis_wanpool.terminal.language import said

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
-from redis_wanpool.model.wan import port_list, port_ranges
+from redis_wanpool.model.ports import port_list, port_ranges
 from redis_wanpool.system.netsh import Excluded, run
 from redis_wanpool.terminal.language import said
 from redis_wanpool.tuning import Item, Unreadable, Value

@@ -15,11 +15,11 @@ from redis_wanpool.engine.ticker import Ticker
 from redis_wanpool.engine.ties import Ties
 from redis_wanpool.engine.wakeups import Wakeups
 from redis_wanpool.errors import PoolClosed
+from redis_wanpool.model.checks import checked_port, checked_wan
 from redis_wanpool.model.lease import Grant, LeaseState
-from redis_wanpool.model.wan import checked_port, checked_wan
 from redis_wanpool.protocol import Conversation, Protocol
 from redis_wanpool.settings import Settings
-from redis_wanpool.sockets.leased import hang_up_all
+from redis_wanpool.sockets.leased import shut_down_all
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.identity import this_holder
 from redis_wanpool.system.netsh import kept_ports
@@ -146,7 +146,7 @@ class Engine:
             self.performer.tries_again = False
             for lease in list(self.protocol.leases.values()):
                 if not lease.detached:
-                    hang_up_all(lease)
+                    shut_down_all(lease)
             self.loss_watch.stop()
             self._reaping.stop()
             self.ties.stop()

@@ -10,18 +10,18 @@ from typing import Any
 
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.protocol import Conversation
-from redis_wanpool.protocol.session import is_silence
+from redis_wanpool.protocol.refusals import is_silence
 from redis_wanpool.system import signals
 
 Branch = tuple[str, Conversation[Any]]
 """a key, and a conversation about what stands there"""
-Home = Callable[[str], object]
-"""Where a key is."""
+NodeOf = Callable[[str], object]
+"""Tells the node of a key."""
 _OPEN = object()
 """what a conversation came to that was not led yet"""
 
 
-def side_by_side(branches: Sequence[Branch], home: Home, lead: Callable[[Conversation[Any]], Any]) -> list[Any]:
+def side_by_side(branches: Sequence[Branch], node_of: NodeOf, lead: Callable[[Conversation[Any]], Any]) -> list[Any]:
     """What each conversation comes to, or its error. One that a server does not answer is the last that it is asked."""
     results: list[Any] = [_OPEN] * len(branches)
 
@@ -39,7 +39,7 @@ def side_by_side(branches: Sequence[Branch], home: Home, lead: Callable[[Convers
         signals.deaf()
         lead_all(numbers)
 
-    first, *others = _grouped(branches, home)
+    first, *others = _grouped(branches, node_of)
     threads = [threading.Thread(target=in_background, args=(numbers,), daemon=True) for numbers in others]
     left = []
     for thread, numbers in zip(threads, others, strict=True):
@@ -56,7 +56,7 @@ def side_by_side(branches: Sequence[Branch], home: Home, lead: Callable[[Convers
 
 
 async def side_by_side_async(
-    branches: Sequence[Branch], home: Home, lead: Callable[[Conversation[Any]], Awaitable[Any]]
+    branches: Sequence[Branch], node_of: NodeOf, lead: Callable[[Conversation[Any]], Awaitable[Any]]
 ) -> list[Any]:
     """The same for asyncio."""
     results: list[Any] = [_OPEN] * len(branches)
@@ -71,15 +71,15 @@ async def side_by_side_async(
                     return _fill(results, numbers, error)
         return None
 
-    await asyncio.gather(*map(lead_all, _grouped(branches, home)))
+    await asyncio.gather(*map(lead_all, _grouped(branches, node_of)))
     return _checked(results)
 
 
-def _grouped(branches: Sequence[Branch], home: Home) -> list[list[int]]:
-    """The numbers of the branches, by home."""
+def _grouped(branches: Sequence[Branch], node_of: NodeOf) -> list[list[int]]:
+    """The numbers of the branches, by node."""
     groups: dict[object, list[int]] = {}
     for number, (key, _) in enumerate(branches):
-        groups.setdefault(home(key), []).append(number)
+        groups.setdefault(node_of(key), []).append(number)
     return list(groups.values())
 
 

@@ -9,7 +9,8 @@ from contextlib import suppress
 
 from redis_wanpool.engine.performer import Performer
 from redis_wanpool.engine.ticker import Ticker
-from redis_wanpool.model.lease import LeaseState, release_word
+from redis_wanpool.model.endings import end_reason
+from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Protocol
 from redis_wanpool.system.clock import boottime
 
@@ -41,7 +42,7 @@ class Heartbeat:
         while self._dropped:
             lease, closed = self._dropped.popleft()
             if lease.ended is None:
-                self._protocol.leave_to_upkeep(lease, release_word(True, closed))
+                self._protocol.leave_to_upkeep(lease, end_reason(True, closed))
         for lease in list(self._protocol.leases.values()):
             if lease.connections is not None and not lease.is_connected():
                 self._protocol.leave_to_upkeep(lease, "released")

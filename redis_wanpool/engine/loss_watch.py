@@ -8,7 +8,7 @@ from collections.abc import Callable
 from redis_wanpool.engine.ticker import Ticker
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Protocol
-from redis_wanpool.sockets import leased
+from redis_wanpool.sockets.leased import shut_down_all
 from redis_wanpool.system.clock import boottime
 
 logger = logging.getLogger("redis_wanpool")
@@ -40,7 +40,7 @@ class LossWatch:
     def watch(self) -> float | None:
         """One look; tells how many seconds the next may be away, None if there is no lease."""
         for lease in self._protocol.losses():
-            leased.hang_up_all(lease)
+            shut_down_all(lease)
             try:
                 for listener in self.listeners.copy():
                     listener()

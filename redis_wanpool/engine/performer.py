@@ -10,7 +10,7 @@ import redis.exceptions
 
 from redis_wanpool.engine.fanout import side_by_side
 from redis_wanpool.errors import BackendUnavailable
-from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Fork, Step
+from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Parallel, Step
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.identity import boot_clock
@@ -64,14 +64,14 @@ class Performer:
         Raises:
             BackendUnavailable: Redis does not answer, or refuses.
         """
-        if isinstance(step, Fork):
-            return Answer(side_by_side(step.branches, self.backend.home, self.run), boottime())
+        if isinstance(step, Parallel):
+            return Answer(side_by_side(step.branches, self.backend.node_of, self.run), boottime())
         if not isinstance(step, (Call, Ask)):
             raise TypeError(f"{step} is for a caller, not for the background")
         try:
             return self.talk(step)
         except BackendUnavailable as error:
-            if not self.tries_again or not self.backend.worth_another_try(error):
+            if not self.tries_again or not self.backend.should_retry(error):
                 raise
             self.before_repeat()
             return replace(self.talk(step), repeated=True)
@@ -86,4 +86,4 @@ class Performer:
 
     def disconnect(self) -> None:
         """Closes the connections that nobody uses just now: the others belong to calls that the end met."""
-        self.backend.hang_up(self._client)
+        self.backend.disconnect(self._client)

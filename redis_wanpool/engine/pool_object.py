@@ -7,9 +7,8 @@ from typing import Any
 
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.checks import checked_seconds
 from redis_wanpool.model.lease import Grant, LeaseState
-from redis_wanpool.model.wan import checked_seconds
-from redis_wanpool.protocol import Protocol
 from redis_wanpool.settings import Settings, settings
 from redis_wanpool.transport.backend import Backend, given_client
 
@@ -98,10 +97,6 @@ class PoolObject:
     def url(self) -> str:
         """Where the pool's Redis is, without a password."""
         return self._engine.backend.name
-
-    @property
-    def protocol(self) -> Protocol:
-        return self._engine.protocol
 
     def _make_lease(self, grant: Grant) -> LeaseState:
         raise NotImplementedError

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redis_wanpool.errors import WanpoolError
+from redis_wanpool.model.holder import Holder
 from redis_wanpool.protocol import HeldLease, Protocol
 from redis_wanpool.system.clock import boottime
-from redis_wanpool.system.identity import Holder
 from redis_wanpool.system.liveness import ALIVE, DEAD, Verdict, verdict
 
 logger = logging.getLogger("redis_wanpool")

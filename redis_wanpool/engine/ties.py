@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from redis_wanpool.engine.handovers import Handovers
 from redis_wanpool.engine.heartbeat import Heartbeat
+from redis_wanpool.model.address import Failure, checked_source
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Connect
-from redis_wanpool.sockets.leased import Failure, LeasedSocket, Tie, checked_source, new_socket
+from redis_wanpool.sockets.dial import new_socket
+from redis_wanpool.sockets.leased import LeasedSocket, Tie
 
 
 class Ties:

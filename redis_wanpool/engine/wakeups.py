@@ -22,10 +22,12 @@ class Wakeups:
     SLICE = 1.0
     UNHEARD = 1_000
 
-    def __init__(self, client: Callable[[], Any], list_name: Callable[[int], str], hang_up: Callable[[], None]) -> None:
+    def __init__(
+        self, client: Callable[[], Any], list_name: Callable[[int], str], disconnect: Callable[[], None]
+    ) -> None:
         self._client = client
         self._list_name = list_name
-        self._hang_up = hang_up
+        self._disconnect = disconnect
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[tuple[int, ...], Heard]] = {}
         self._unheard: dict[str, float] = {}
@@ -62,7 +64,7 @@ class Wakeups:
     def _run(self, wan_idx: int) -> None:
         signals.deaf()
         client = self._client()
-        timeout = Backend.patience(client)
+        timeout = Backend.client_timeout(client)
         slice_ = self.SLICE if timeout is None else min(self.SLICE, timeout / 2)
         while not self._closed.is_set():
             with self._lock:
@@ -79,7 +81,7 @@ class Wakeups:
                 call = popped[1].decode() if isinstance(popped[1], bytes) else popped[1]
                 ticket, _, ms = call.rpartition(" ")
                 self._hand_over(ticket, int(ms) / 1000)
-        self._hang_up()  # the pool's end did not wait for this one
+        self._disconnect()  # the pool's end did not wait for this one
 
     def _hand_over(self, ticket: str, seconds: float) -> None:
         with self._lock:

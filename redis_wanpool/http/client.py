@@ -7,8 +7,9 @@ import socket
 from typing import Any
 
 from redis_wanpool.http.line import Line, Wans, connect
+from redis_wanpool.model.address import Address
 from redis_wanpool.model.request import WanChoice
-from redis_wanpool.sockets.leased import Address, LeasedSocket
+from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.pool import WanPortPool
 
 

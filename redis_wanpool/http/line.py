@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from redis_wanpool.aio.pool import AsyncWanPortPool, connected_socket
+from redis_wanpool.model.address import Address, checked_source
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import Dial, Request
-from redis_wanpool.sockets.leased import Address, LeasedSocket, checked_source
+from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.pool import WanPortPool
 
 PoolT = TypeVar("PoolT", WanPortPool, AsyncWanPortPool)

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.wan import checked_integer
+from redis_wanpool.model.checks import checked_integer
 
 MOST_REPLICAS = 100
-PATIENCE = 2.0
-"""seconds, on a connection of a client that would wait for ever"""
+DEFAULT_TIMEOUT = 2.0
+"""seconds, on a connection without a timeout"""
 EARLIER = 0.25
-"""seconds before a connection's patience ends, at which Redis is to say how many there were: it does so at its next
-tick, 100 ms later at most (hz 10)"""
+"""seconds before a connection's timeout, at which Redis is to say how many confirmed: it does so at its next tick, 100
+ms later at most (hz 10)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Durability:
-    """So many replicas; with `fsync` on their disks, and on that of the primary."""
+    """This many replicas; with `fsync` on their disks and on the primary's."""
 
     replicas: int
     fsync: bool
@@ -30,17 +30,17 @@ class Durability:
 
     @property
     def wanted(self) -> int:
-        """How many servers must have it."""
+        """How many servers must confirm."""
         return self.replicas + self.fsync
 
-    def command(self, patience: float | None) -> tuple[str | int, ...]:
-        """What waits for them, on a connection that waits so many seconds for an answer; it must write before."""
-        patience = patience or PATIENCE
-        within_ms = max(1, int(1000 * max(patience - EARLIER, patience / 2)))  # 0 would be without a limit
+    def command(self, timeout: float | None) -> tuple[str | int, ...]:
+        """The command that waits for them, on the connection that wrote, which has this timeout in seconds."""
+        timeout = timeout or DEFAULT_TIMEOUT
+        within_ms = max(1, int(1000 * max(timeout - EARLIER, timeout / 2)))  # 0 would be without a limit
         return ("WAITAOF", 1, self.replicas, within_ms) if self.fsync else ("WAIT", self.replicas, within_ms)
 
     def confirmed(self, reply: Any) -> int:
-        """How many of them have it."""
+        """How many of them confirmed, by the reply to `command`."""
         primary, replicas = reply if self.fsync else (0, reply)
         return int(primary) + min(int(replicas), self.replicas)
 

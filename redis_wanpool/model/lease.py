@@ -1,30 +1,14 @@
-"""A lease as its holder sees it: pure state, judged by a local clock; the faces add what talks to Redis."""
+"""A lease as its holder sees it: pure state, judged by a clock that the caller gives; the faces talk to Redis."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
-from redis_wanpool.errors import InvalidValue, LeaseLost
-from redis_wanpool.system.clock import boottime
-
-OURS = frozenset({"released", "drained", "reset", "time_wait", "unused"})
-"""How a lease ends when its own holder gave it back."""
-
-CLOSED = ("fin", "drained", "reset", "time_wait")
-"""How a connection may have ended, as `Lease.release` is told."""
-
-
-def release_word(used: bool, closed: str) -> str:
-    """How a lease ends that its holder gives back.
-
-    Raises:
-        InvalidValue: a connection cannot end so.
-    """
-    if closed not in CLOSED:
-        raise InvalidValue(f"closed {closed!r}: must be one of {', '.join(CLOSED)}")
-    return "unused" if not used else "released" if closed == "fin" else closed
+from redis_wanpool.errors import LeaseLost
+from redis_wanpool.model.endings import OURS, SAID
 
 
 def margin(ttl: float) -> float:
@@ -50,9 +34,14 @@ class Grant:
 
 
 class LeaseState:
-    """The right to one port until `expires_at`."""
+    """The right to one port until `expires_at`.
 
-    def __init__(self, grant: Grant) -> None:
+    Args:
+        now: a local clock that counts suspend, in seconds; the deadlines are by it.
+    """
+
+    def __init__(self, grant: Grant, now: Callable[[], float]) -> None:
+        self._now = now
         self.port = grant.port
         self.wan_idx = grant.wan_idx
         self.lease_id = grant.lease_id
@@ -68,19 +57,19 @@ class LeaseState:
         self.ended: str | None = None
         self.unreachable = False
         self.asked_to_end: str | None = None
-        """how a release was asked for that has no answer"""
+        """how an unanswered release wants the lease to end"""
         self.closed_when_lost: WeakSet[Any] | None = None
         """the connections that end with the lease"""
         self.connections: WeakSet[Any] | None = None
-        """who has the connection open with whose end the lease ends; None: it has a life of its own"""
+        """the open copies of the connection that the lease ends with; None: no connection ends the lease"""
 
     def __repr__(self) -> str:
         state = self.ended or f"{self.remaining():.1f} s left"
         return f"<lease of port {self.port} of WAN {self.wan_idx}, namespace {self.namespace!r}, {state}>"
 
     def remaining(self) -> float:
-        """Seconds for which the port is surely ours, by a local clock that counts suspend; 0 when it is not."""
-        return 0.0 if self.ended else max(0.0, self.deadline - boottime())
+        """Seconds for which the port is surely ours, by the local clock; 0 when it is not."""
+        return 0.0 if self.ended else max(0.0, self.deadline - self._now())
 
     @property
     def lost(self) -> bool:
@@ -90,7 +79,7 @@ class LeaseState:
     @property
     def reason(self) -> str | None:
         """How the lease ended, or None while it stands."""
-        if self.ended is None and boottime() >= self.deadline:
+        if self.ended is None and self._now() >= self.deadline:
             return "unreachable" if self.unreachable else "expired"
         return self.ended
 
@@ -106,7 +95,8 @@ class LeaseState:
 
     def loss(self, reason: str) -> LeaseLost:
         """The error that says that the lease ended, and how."""
-        ago = f" {boottime() - self.deadline:.1f} s ago" if reason == "expired" and boottime() > self.deadline else ""
+        late = self._now() - self.deadline
+        ago = f" {late:.1f} s ago" if reason == "expired" and late > 0 else ""
         return LeaseLost(
             f"port {self.port} of WAN {self.wan_idx} (namespace {self.namespace!r}): {SAID[reason]}{ago}; "
             "stop using it, and acquire another",
@@ -129,7 +119,7 @@ class LeaseState:
         self.closed_when_lost.add(connection)
 
     def is_connected(self) -> bool:
-        """Whether anybody has the connection open with whose end the lease ends."""
+        """Whether the connection that the lease ends with is still open anywhere."""
         return any(connection.fileno() >= 0 for connection in members(self.connections))
 
     def extend(self, expires_at: float, deadline: float) -> None:
@@ -140,20 +130,9 @@ class LeaseState:
 
 
 def members(connections: WeakSet[Any] | None) -> list[Any]:
-    """Those that are there now, whatever other threads do meanwhile."""
+    """The connections at this moment, even while other threads change the set."""
     while True:
         try:
             return list(connections or ())
-        except RuntimeError:  # it changed its size under the iteration
+        except RuntimeError:  # it changed size during the iteration
             continue
-
-
-SAID = {
-    "expired": "the lease expired",
-    "unreachable": "Redis could not be reached in time to renew the lease",
-    "revoked": "an operator revoked the lease",
-    "reaped": "the lease was taken back because its process seemed dead",
-    "rejected": "the port was given back as refused by the operating system",
-    "forked": "the lease belongs to the parent process",
-    **dict.fromkeys(OURS, "the lease was released"),
-}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.wan import (
+from redis_wanpool.model.checks import (
     MOST_PORTS_A_CALL,
     checked_integer,
     checked_port,

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redis_wanpool.system.identity import host_and_pid
+from redis_wanpool.model.holder import host_and_pid
 
 
 @dataclass(frozen=True, slots=True)
 class ListedLease:
-    """A live lease as anybody may see it; its lease_id proves holding, so it is kept from prints."""
+    """A live lease as others see it; its lease_id proves holding, so `repr` leaves it out."""
 
     port: int
     holder: str
@@ -21,11 +21,11 @@ class ListedLease:
     lease_id: str
     label: str = ""
     acquired_at: str = ""
-    """as people read it; "" if nobody asked for it, or the server has evicted it"""
+    """as text for people; "" if it was not asked for, or the server has evicted it"""
     expires_at_ms: int = 0
-    """by the server's clock, as all that people read"""
+    """by the server's clock, like all times for people"""
     seen_at_ms: int = 0
-    """when it was seen, likewise"""
+    """when it was seen, by the server's clock"""
 
     def __repr__(self) -> str:
         return f"<lease of port {self.port} by {self.holder}>"
@@ -66,34 +66,34 @@ class LeasePage:
 
     @property
     def end(self) -> tuple[int, int]:
-        """The expiry and the port with which it ends."""
+        """The expiry and the port of its last lease."""
         return self.leases[-1].expires_ms, self.leases[-1].port
 
 
 @dataclass(frozen=True, slots=True)
 class PortSeen:
-    """All that is known of a port at one moment. Times are the WAN's, in ms; the server's clock is `ahead_ms` ahead."""
+    """All that is known of a port at one moment; times are the WAN's, in ms; the server's clock is `ahead_ms` ahead."""
 
     wan_idx: int
     port: int
     now_ms: int
     ahead_ms: int
-    place: str
+    state: str
     """free, leased, cooling, withheld, or "" if it does not belong to the WAN; as settled last"""
     due_ms: int
-    """when its lease ends, if nobody renews it, or its cooling; -1 if it is neither"""
+    """when its lease ends unless it is renewed, or its cooling; -1 if it is neither leased nor cooling"""
     rested_ms: int
-    """when the network that had it last may have it; -1 if it is not cooling for that"""
+    """when the network that had it last may have it again; -1 if it is not cooling for that"""
     becomes: str
     """withheld or removed, when its lease or its cooling is over"""
     lease_id: str
-    """of who got it last"""
+    """of the last lease; "" if there never was one"""
     fence: int
     network: str
     ended: str
-    """how that ended, or live; "" if nobody ever had it"""
+    """how the last lease ended, or "live"; "" if there never was one"""
     free_ms: int
-    """until when it cools for all others, at least"""
+    """until when it cools for other networks, at least"""
     rest_ms: int
     lease: dict[str, str]
     quarantine: dict[str, str]
@@ -105,14 +105,14 @@ class PortSeen:
     @classmethod
     def parse(cls, wan_idx: int, port: int, reply: list[Any]) -> PortSeen:
         """Reads the reply of lua/explain.lua."""
-        _, now_ms, ahead_ms, place, due_ms, rested_ms, becomes, grant, lease, quarantine = reply
+        _, now_ms, ahead_ms, state, due_ms, rested_ms, becomes, grant, lease, quarantine = reply
         lease_id, fence, network, rest_ms, free_ms, ended = grant.split(" ") if grant else ("", "0", "", "0", "0", "")
         return cls(
             wan_idx,
             port,
             now_ms,
             ahead_ms,
-            place,
+            state,
             due_ms,
             rested_ms,
             becomes,
@@ -145,7 +145,7 @@ class WanSnapshot:
     config: dict[str, str]
     now_ms: int
     grace_ms: int
-    """for so long, in ms, nothing new is granted, after a failover or restart; 0: there is no grace"""
+    """ms for which nothing new is granted after a failover or restart; 0: there is no grace"""
     leases: tuple[ListedLease, ...]
 
     @property
@@ -154,7 +154,7 @@ class WanSnapshot:
 
     @property
     def pace(self) -> float:
-        """Grants a second of late: over 10 s or more."""
+        """Recent grants a second, over 10 s or more."""
         before_ms, before, last_ms, last = map(int, self.config.get("pace", "0 0 0 0").split(" "))
         since_ms, count = (before_ms, before) if before_ms else (last_ms, last)
         return (int(self.config.get("granted", 0)) - count) / max(1.0, (self.now_ms - since_ms) / 1000)

@@ -5,12 +5,13 @@ so that a lease's local deadline counts from before the request. All scripts are
 answer is not known leaves its ids in `doubts`, and upkeep gives back whatever came of them.
 """
 
+from redis_wanpool.model.address import Dial
 from redis_wanpool.model.request import ANY, Request
 from redis_wanpool.model.views import LeasePage
-from redis_wanpool.protocol.connecting import Connecting, Dial
+from redis_wanpool.protocol.connecting import Connecting
 from redis_wanpool.protocol.operating import Operating
 from redis_wanpool.protocol.reaping import HeldLease, Reaping
-from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Fork, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Parallel, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.upkeep import Upkeep
 
 __all__ = [
@@ -21,9 +22,9 @@ __all__ = [
     "Connect",
     "Conversation",
     "Dial",
-    "Fork",
     "HeldLease",
     "LeasePage",
+    "Parallel",
     "Protocol",
     "Request",
     "Resolve",

@@ -2,131 +2,160 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from redis_wanpool.errors import (
-    BackendUnavailable,
-    InvalidValue,
-    PoolExhausted,
-    PortNotInRange,
-    PortRejected,
-    PortUnavailable,
-    WanDraining,
-    WanNotDefined,
-    WanpoolError,
-)
+from redis_wanpool.errors import BackendUnavailable, WanpoolError
+from redis_wanpool.model.checks import MOST_PORTS_A_CALL, milliseconds
 from redis_wanpool.model.lease import Grant, LeaseState, margin
+from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.model.request import Request
 from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.model.wan import MOST_PORTS_A_CALL, milliseconds, port_numbers
 from redis_wanpool.protocol.confirming import Confirming
 from redis_wanpool.protocol.keys import namespace_keys
-from redis_wanpool.protocol.session import Ids, is_silence, logger, one_or_all
+from redis_wanpool.protocol.ledger import Ids, Ledger
+from redis_wanpool.protocol.refusals import Refusals, is_silence
+from redis_wanpool.protocol.session import logger
 from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
-from redis_wanpool.protocol.wans import Wans
 
 CHANCES_LAST = 1.0
-"""seconds for which what was seen of several WANs is good enough to choose among them"""
+"""seconds for which a look at several WANs is good enough to choose among them"""
 
 SETTLE_FIRST, SETTLE_MORE = 8, 128
-"""how many due ports an acquire settles besides its own: few, so that it keeps its pace; and when it found nothing"""
+"""how many due ports an acquire settles besides its own: few, to be quick; and more when it found nothing"""
 
 
-@dataclass(slots=True)
-class Refusals:
-    """What the WANs said that would not grant."""
+class Attempt:
+    """One acquire under way: its ids, the WANs that were asked for them, and how long it may still wait."""
 
-    draining: list[int] = field(default_factory=list)
-    free_in: dict[int, float | None] = field(default_factory=dict)
-    back: list[float] = field(default_factory=list)
-    caps: dict[int, int] = field(default_factory=dict)
-    rejecting: dict[int, float] = field(default_factory=dict)
-    """seconds for which this network gets no free port of a WAN, for its systems refused so many"""
-    grace: dict[int, float] = field(default_factory=dict)
-    """seconds for which a WAN grants nothing, for it may have forgotten grants"""
-    port_is: str = ""
+    def __init__(self, request: Request, longest_pause: float, ledger: Ledger, new_ids: Callable[[], Ids]) -> None:
+        self.request = request
+        self.wait = request.wait
+        """seconds; None: without limit"""
+        self._until: float | None = None
+        self._longest_pause = longest_pause
+        self._ledger = ledger
+        self._new_ids = new_ids
+        self._asked: set[int] = set()
+        """the WANs in which these ids may have got ports, or a place in the queue"""
+        self._queued: set[int] = set()
+        """those in which they have a place, by what was answered"""
+        self.is_settled = False
+        """whether Redis holds nothing for these ids but what the caller gets, and places in queues"""
+        self.ids = self._begin()
+
+    def _begin(self) -> Ids:
+        ids = self._new_ids()
+        self._ledger.asks(ids)
+        return ids
+
+    def begin_again(self) -> None:
+        """Gives up what was granted, and goes on with other ids."""
+        self._ledger.give_up(self._asked, self.ids)
+        self.ids = self._begin()
+
+    @property
+    def ticket(self) -> str:
+        """The id that stands for the attempt in queues."""
+        return self.ids[0]
+
+    @property
+    def queue_timeout(self) -> float:
+        """Seconds for which a place in a queue is kept."""
+        return self._longest_pause if self.wait is None else min(self.wait, self._longest_pause)
+
+    def asks(self, wan_idx: int) -> None:
+        """The WAN is about to be asked."""
+        self._asked.add(wan_idx)
+
+    def was_answered(self, sent: float) -> None:
+        """The wait counts from the first request on."""
+        if self._until is None and self.wait is not None:
+            self._until = sent + self.wait
+
+    def has_place(self, wan_idx: int, has: bool) -> None:
+        """Whether the attempt has a place in the WAN's queue now."""
+        (self._queued.add if has else self._queued.discard)(wan_idx)
+
+    def has_waited(self, now: float) -> None:
+        """A pause is over."""
+        self.wait = None if self._until is None else max(0.0, self._until - now)
+
+    def end(self) -> None:
+        """Leaves to upkeep whatever may be left of the attempt."""
+        if not self.is_settled:
+            self._ledger.give_up(self._asked, self.ids)
+        places = self._queued if self.is_settled else self._asked
+        self._ledger.abandoned.update((wan_idx, self.ticket) for wan_idx in places)
+        self._ledger.answered(self.ids)
 
 
-class Acquiring(Wans, Confirming):
+class Acquiring(Confirming):
     """The part of the conversation that leases ports."""
 
     LONGEST_PAUSE = 5.0
     """seconds after which a waiter asks again though nothing called it: calls are hints, and may be lost"""
 
     def acquire(self, request: Request) -> Conversation[list[LeaseState]]:
-        """Leases ports of one of the wanted WANs, waiting as long as the request allows; nobody keeps them yet."""
-        ids = self._new_ids(request)
-        asked: set[int] = set()
-        queued: set[int] = set()
-        done = False
+        """Leases ports of one of the wanted WANs, waiting as long as the request allows; they are not kept yet."""
+        attempt = Attempt(request, self.LONGEST_PAUSE, self.ledger, lambda: self._new_ids(request))
         try:
-            until: float | None = None
-            wait = request.wait
             while True:
-                wans = yield from self._order(request)
-                refusals = Refusals()
-                for wan_idx in wans:
-                    asked.add(wan_idx)
-                    patience = self.LONGEST_PAUSE if wait is None else min(wait, self.LONGEST_PAUSE)
-                    answer = yield from self._ask_for(wan_idx, request, ids, patience)
-                    if until is None and wait is not None:
-                        until = answer.sent + wait
-                    if answer.reply[0] == "GRANTED" and self.is_short(answer):
-                        queued.discard(wan_idx)
-                        done = yield from self.take_back(wan_idx, ids, answer)
-                        raise self.short(wan_idx, answer)
-                    if answer.reply[0] == "GRANTED":
-                        leases = self._granted(wan_idx, request, ids, answer)
-                        queued.discard(wan_idx)
-                        if len(leases) >= request.least:
-                            done = True
-                            return leases
-                        self._give_up(asked, ids)
-                        ids = self._new_ids(request)
-                        refusals.back.append(0.01)
-                        break
-                    yield from self._note_refusal(wan_idx, request, answer.reply, refusals)
-                    if wan_idx in refusals.free_in:  # a WAN that drains leaves the places as they are
-                        (queued.add if patience > 0 else queued.discard)(wan_idx)
-                if not refusals.back or (wait is not None and wait <= 0 and (refusals.free_in or refusals.grace)):
-                    done = True
-                    raise self._exhausted(request, refusals)
-                heard = () if request.port is not None else tuple(refusals.free_in)
-                wait = yield from self._pause(min(refusals.back), ids[0], heard, until)
+                ttl = request.ttl or (self.ttl_ms or 0) / 1000
+                refusals = Refusals(self.namespace, request, ttl, self.LONGEST_PAUSE)
+                for wan_idx in (yield from self._order(request)):
+                    leases = yield from self._try(wan_idx, attempt, refusals)
+                    if leases is None:
+                        continue
+                    if len(leases) >= request.least:
+                        attempt.is_settled = True
+                        return leases
+                    attempt.begin_again()
+                    refusals.retry_in.append(0.01)
+                    break
+                may_wait = attempt.wait is None or attempt.wait > 0 or not (refusals.free_in or refusals.grace)
+                if not (refusals.retry_in and may_wait):
+                    attempt.is_settled = True
+                    raise refusals.error()
+                yield from self._pause(attempt, refusals)
         except WanpoolError as error:
-            done = done or not isinstance(error, BackendUnavailable)
+            attempt.is_settled = attempt.is_settled or not isinstance(error, BackendUnavailable)
             raise
         finally:
-            if not done:
-                self._give_up(asked, ids)
-            self.abandoned.update((wan_idx, ids[0]) for wan_idx in (queued if done else asked))
-            self._answered(ids)
+            attempt.end()
 
-    def _pause(
-        self, seconds: float, ticket: str, wans: tuple[int, ...], until: float | None
-    ) -> Conversation[float | None]:
-        """Sleeps until a port may be free, or a call came; tells how long one may wait yet."""
-        answer = yield Sleep(seconds, ticket, wans)
+    def _try(self, wan_idx: int, attempt: Attempt, refusals: Refusals) -> Conversation[list[LeaseState] | None]:
+        """What one WAN grants; None if it refuses."""
+        queue_timeout = attempt.queue_timeout
+        attempt.asks(wan_idx)
+        answer = yield from self._ask_for(wan_idx, attempt.request, attempt.ids, queue_timeout)
+        attempt.was_answered(answer.sent)
+        if answer.reply[0] != "GRANTED":
+            if answer.reply[0] == "GRACE":
+                self.ledger.noticed_grace(wan_idx, answer.reply[2])
+            if not refusals.note(wan_idx, answer.reply):
+                raise (yield from self.refused(wan_idx, answer.reply))
+            if wan_idx in refusals.free_in:  # a WAN that drains leaves the places as they are
+                attempt.has_place(wan_idx, queue_timeout > 0)
+            return None
+        if self.is_short(answer):
+            attempt.has_place(wan_idx, False)
+            attempt.is_settled = yield from self.take_back(wan_idx, attempt.ids, answer)
+            raise self.short(wan_idx, answer)
+        leases = self._granted(wan_idx, attempt.request, attempt.ids, answer)
+        attempt.has_place(wan_idx, False)
+        return leases
+
+    def _pause(self, attempt: Attempt, refusals: Refusals) -> Conversation[None]:
+        """Sleeps until a port may be free, or a WAN calls."""
+        seconds = min(refusals.retry_in)
+        wans = () if attempt.request.port is not None else tuple(refusals.free_in)
+        answer = yield Sleep(seconds, attempt.ticket, wans)
         if answer.reply:  # called ahead of time
-            answer = yield Sleep(min(answer.reply, seconds), ticket, wans)
-        return None if until is None else max(0.0, until - answer.sent)
-
-    def _give_up(self, asked: set[int], ids: Ids) -> None:
-        """Leaves it to upkeep to give back whatever came, or may yet come, of these ids."""
-        self.doubts.update({(wan_idx, lease_id): ("", "unused") for wan_idx in asked for lease_id in ids})
-        self._answered(ids)
-
-    def _answered(self, ids: Ids) -> None:
-        for lease_id in ids:
-            self.in_flight.pop(lease_id, None)
+            answer = yield Sleep(min(answer.reply, seconds), attempt.ticket, wans)
+        attempt.has_waited(answer.sent)
 
     def _new_ids(self, request: Request) -> Ids:
-        ids = Ids(self.holder.new_lease_id(request.detached) for _ in range(request.count))
-        self.in_flight.update(dict.fromkeys(ids, ids))
-        return ids
+        return Ids(self.holder.new_lease_id(request.detached, self.new_secret) for _ in range(request.count))
 
     def _order(self, request: Request) -> Conversation[Sequence[int]]:
         """The WANs to try, best first."""
@@ -154,13 +183,13 @@ class Acquiring(Wans, Confirming):
                 self._chances[wan_idx] = now or 0.0, 0.0  # its server does not answer: the others come first
         chances = {wan_idx: self._chances[wan_idx][1] for wan_idx in wans}
         # Efraimidis and Spirakis, weighted random sampling, 2006: the largest random ** (1 / weight) comes first
-        return sorted(chances, key=lambda wan_idx: random.random() ** (1 / max(chances[wan_idx], 1e-9)), reverse=True)
+        return sorted(
+            chances, key=lambda wan_idx: self.random.random() ** (1 / max(chances[wan_idx], 1e-9)), reverse=True
+        )
 
     def _look_at_chance(self, wan_idx: int) -> Conversation[float]:
         """Sees how likely a WAN is to grant; the local time at which it was asked."""
-        answer = yield self.call("snapshot", wan_idx, self.network, 0)
-        if answer.reply[0] != "SNAPSHOT":
-            raise (yield from self.refused(wan_idx, answer.reply))
+        answer = yield from self.expect(self.call("snapshot", wan_idx, self.network, 0), "SNAPSHOT")
         self._chances[wan_idx] = answer.sent, self._chance(wan_idx, answer)
         return answer.sent
 
@@ -170,19 +199,19 @@ class Acquiring(Wans, Confirming):
             return 0.0
         return seen.weight * (seen.free + seen.rested) / seen.total
 
-    def _ask_for(self, wan_idx: int, request: Request, ids: Ids, patience: float) -> Conversation[Answer]:
+    def _ask_for(self, wan_idx: int, request: Request, ids: Ids, queue_timeout: float) -> Conversation[Answer]:
         ttl_ms = self.ttl_ms if request.ttl is None else milliseconds(request.ttl)
-        who = self.holder
+        holder = self.holder
         avoid = (*request.avoid, *(yield from self._of_no_use(wan_idx)))
         arguments: list[str | int] = [
-            who.detached_id if request.detached else who.id,
+            holder.detached_id if request.detached else holder.id,
             self.network,
             self.rest_ms,
-            who.host,
-            0 if request.detached else who.pid,
+            holder.host,
+            0 if request.detached else holder.pid,
             request.label,
             "" if ttl_ms is None else ttl_ms,
-            milliseconds(patience) if patience > 0 and request.port is None else "",
+            milliseconds(queue_timeout) if queue_timeout > 0 and request.port is None else "",
             "" if request.port is None else request.port,
             ",".join(map(str, avoid)),
             request.least,
@@ -245,96 +274,5 @@ class Acquiring(Wans, Confirming):
             self._of_no_use_in.pop(wan_idx, None)  # the WAN has other ports than before
         for lease in leases:
             lease.renew_at = answer.sent + ttl / 3
-            self.fresh[lease.lease_id] = lease
+            self.ledger.granted(lease)
         return leases
-
-    def _note_refusal(
-        self, wan_idx: int, request: Request, reply: Sequence[Any], refusals: Refusals
-    ) -> Conversation[None]:
-        word = reply[0]
-        at = f"WAN {wan_idx} (namespace {self.namespace!r})"
-        if word == "DRAINING":
-            refusals.draining.append(wan_idx)
-        elif word in ("EXHAUSTED", "CAPPED"):
-            refusals.free_in[wan_idx] = None if reply[1] < 0 else reply[1] / 1000
-            refusals.back.append(max(reply[2], 10) / 1000)
-            if word == "CAPPED":
-                refusals.caps[wan_idx] = reply[3]
-        elif word == "REJECTING":
-            refusals.rejecting[wan_idx] = refusals.free_in[wan_idx] = reply[1] / 1000
-            refusals.back.append(max(reply[2], 10) / 1000)
-        elif word == "UNAVAILABLE":
-            free_in = None if reply[2] < 0 else reply[2] / 1000
-            refusals.free_in[wan_idx] = free_in
-            refusals.port_is = reply[1]
-            refusals.back.append(min(0.25, max(0.01, free_in or 0.25)))
-        elif word == "GRACE":
-            refusals.grace[wan_idx] = reply[1] / 1000
-            refusals.back.append(min(self.LONGEST_PAUSE, max(reply[1], 10) / 1000))
-            self.noticed_grace(wan_idx, reply[2])
-        elif word == "NOT_IN_RANGE":
-            raise PortNotInRange(
-                f"port {request.port} does not belong to {at}; see its ports with: wanpool init --show",
-                port=request.port,
-                wan_idx=wan_idx,
-            )
-        elif word == "TTL":
-            raise InvalidValue(
-                f"ttl {request.ttl or (self.ttl_ms or 0) / 1000:g} s is more than the max_ttl of {at}, "
-                f"{reply[1] / 1000:g} s; ask for less, or define the WAN with a longer max_ttl"
-            )
-        else:
-            raise (yield from self.refused(wan_idx, reply))
-
-    def _exhausted(self, request: Request, refusals: Refusals) -> WanpoolError:
-        tried = [*refusals.free_in, *refusals.grace, *refusals.draining]
-        if not tried:
-            return WanNotDefined(
-                f"namespace {self.namespace!r} has no WAN; define one, for example with: "
-                "wanpool init --wan 0=20000-21999",
-                wan_idx=None,
-                namespace=self.namespace,
-            )
-        at = self.at(tried)
-        if refusals.grace and not refusals.free_in:
-            return self.in_grace(refusals.grace)
-        if not refusals.free_in:
-            return WanDraining(
-                f"{at}: draining, nothing new is granted; use another WAN, or end the drain with: "
-                f"wanpool open {tried[0]}",
-                wan_idx=tried[0],
-            )
-        known = [seconds for seconds in refusals.free_in.values() if seconds is not None]
-        known += refusals.grace.values()
-        free_in = min(known, default=None)
-        if refusals.port_is:
-            when = "" if free_in is None else f"; it is free by itself in {free_in:.1f} s at the latest"
-            return PortUnavailable(
-                f"port {request.port} of {at} is {refusals.port_is}{when}. Wait (wait=seconds), or take any port",
-                port=request.port,
-                state=refusals.port_is,
-                free_in=free_in,
-            )
-        barred = sorted(refusals.rejecting)
-        if barred and len(barred) == len(refusals.free_in):
-            return PortRejected(
-                f"{self.at(barred)}: the systems of this network refused so many of its ports of late that it gets no "
-                f"free one for {free_in:.0f} s; see what else uses the WAN's ports there (ss -tanp), and keep the "
-                "kernel out of them (net.ipv4.ip_local_reserved_ports)",
-                wan_idx=one_or_all(barred),
-                ports=(),
-                free_in=free_in,
-            )
-        need = "no port is free" if request.count == 1 else f"fewer than {request.least} ports are free"
-        if refusals.grace:
-            need += f" (WAN {', '.join(map(str, sorted(refusals.grace)))} in grace after a failover or restart)"
-        if barred:
-            need += f" (of WAN {', '.join(map(str, barred))} none for this network, whose systems refused too many)"
-        if refusals.caps:
-            need = f"this network holds as many ports as it may ({max(refusals.caps.values())}, max_per_network)"
-        when = "" if free_in is None else f"; the next one is free in {free_in:.1f} s at the latest"
-        return PoolExhausted(
-            f"{at}: {need}{when}. Wait (wait=seconds), release sooner, or give the WAN more ports",
-            wan_idx=one_or_all(tried),
-            free_in=free_in,
-        )

@@ -6,53 +6,55 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from redis_wanpool.errors import BackendUnavailable
-from redis_wanpool.protocol.session import LEASES_A_CALL, Session
+from redis_wanpool.protocol.bounded import pages
+from redis_wanpool.protocol.refusals import at
+from redis_wanpool.protocol.session import Session
 from redis_wanpool.protocol.steps import Answer, Call, Conversation
 
 
 class Confirming(Session):
-    """The part of the conversation that is about what must have confirmed a grant.
+    """The part of the conversation that has grants confirmed.
 
-    Renewals and releases wait for nobody. What a failover forgets of them does no harm: a grace follows, in which no
-    lease ends and each holder re-asserts its own. Nobody does that for a forgotten grant whose holder has died, so that
-    its port would not cool, nor for a detached lease. So grants alone wait.
+    Only grants wait. Renewals and releases need not: a failover that forgets some is followed by a grace, in which no
+    lease ends and each holder re-asserts its own. But nobody re-asserts a detached lease, nor a grant whose holder has
+    died, whose port would not cool.
     """
 
     def to_be_confirmed(self, call: Call) -> Call:
-        """The call, which grants, with what has to confirm it."""
+        """This acquire, with what must confirm its grant."""
         return call if self.durability is None else replace(call, durability=self.durability)
 
     def is_short(self, answer: Answer) -> bool:
-        """Whether fewer than wanted confirmed what was granted."""
+        """Whether too few confirmed the grant."""
         return self.durability is not None and (answer.confirmed or 0) < self.durability.wanted
 
     def take_back(self, wan_idx: int, ids: Sequence[str], answer: Answer) -> Conversation[bool]:
-        """Gives back what was granted so; False if it is left to upkeep."""
+        """Gives such a grant back; False if that is left to upkeep."""
         granted = [pair for pair in zip(answer.reply[6::2], ids, strict=True) if pair[0]]
         try:
-            for first in range(0, len(granted), LEASES_A_CALL):
-                pairs = [item for pair in granted[first : first + LEASES_A_CALL] for item in pair]
+            for page in pages(granted):
+                pairs = [item for pair in page for item in pair]
                 yield self.call("release", wan_idx, "unused", *pairs)
         except BackendUnavailable:
             return False
         return not answer.repeated
 
     def short(self, wan_idx: int, answer: Answer) -> BackendUnavailable:
-        """The error for it."""
+        """The error for such a grant."""
         wish = self.durability
         assert wish is not None
         confirmed = answer.confirmed or 0
         if wish.fsync:
-            who = f"{confirmed} of {wish.wanted} servers (primary and {wish.replicas} replicas) have the grant on disk"
+            told = f"{confirmed} of {wish.wanted} servers (primary and {wish.replicas} replicas) have the grant on disk"
             cure = (
                 "See that the replicas run and keep up (INFO replication), and that all have appendonly yes with "
                 "appendfsync always, or everysec and a connect_timeout of 3 s; or ask for less: min_replicas, fsync"
             )
         else:
-            who = f"{confirmed} of {wish.wanted} replicas confirmed the grant"
+            told = f"{confirmed} of {wish.wanted} replicas confirmed the grant"
             cure = "See that they run and keep up (INFO replication), or ask for fewer: min_replicas"
         return BackendUnavailable(
-            f"{self.at([wan_idx])}: {who} in time, so that it was taken back. {cure}",
+            f"{at(self.namespace, [wan_idx])}: {told} in time, so that it was taken back. {cure}",
             confirmed=confirmed,
             wanted=wish.wanted,
         )

@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 from redis_wanpool.errors import BackendUnavailable, PoolExhausted, PortRejected
+from redis_wanpool.model.address import Dial, Failure
 from redis_wanpool.model.lease import LeaseState
+from redis_wanpool.model.ports import port_list
 from redis_wanpool.model.request import Request
-from redis_wanpool.model.wan import checked_integer, checked_seconds, port_list
 from redis_wanpool.protocol.acquiring import Acquiring
 from redis_wanpool.protocol.keeping import Keeping
-from redis_wanpool.protocol.session import one_or_all
+from redis_wanpool.protocol.refusals import at, one_or_all
 from redis_wanpool.protocol.steps import Connect, Conversation, Resolve, Try
-from redis_wanpool.sockets.leased import Address, Failure, LeasedSocket, checked_address, checked_source
+
+if TYPE_CHECKING:
+    from redis_wanpool.sockets.leased import LeasedSocket
 
 FACTOR, MOST = 4, 64
-"""how many more ports each attempt takes than the one before, and the most: where the system refuses one port, another
-program has half the range, or the kernel takes its own from it"""
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """Where to, from where, how long, and how often."""
-
-    address: Address
-    timeout: float | None
-    attempts: int = 3
-    source_address: str = ""
-    close_on_loss: bool = False
-
-    @staticmethod
-    def of(
-        address: Address, timeout: float | None, attempts: int, source_address: str | None, close_on_loss: bool
-    ) -> Dial:
-        if timeout is not None:
-            checked_seconds("timeout", timeout)
-        checked_integer("attempts", attempts, 1, 100)
-        source = checked_source(source_address)
-        return Dial(checked_address(address), timeout, attempts, source, bool(close_on_loss))
+"""each attempt takes this many times the ports of the one before, up to the most: where the system refuses one port, it
+often refuses half the range (another program has it, or the kernel takes its own ports from it)"""
 
 
 class Connecting(Acquiring, Keeping):
@@ -48,7 +31,7 @@ class Connecting(Acquiring, Keeping):
         """A socket connected from a leased port; a port that the system refuses goes into quarantine.
 
         Raises:
-            PortRejected: the system refused every port at each attempt, or too many of late.
+            PortRejected: the system refused every port at each attempt, or too many recently.
             OSError: the name has no address, or the connection failed, and not because of the port.
         """
         resolved = yield Resolve(dial.address)
@@ -64,42 +47,42 @@ class Connecting(Acquiring, Keeping):
                     raise
                 too_many = error if isinstance(error, PortRejected) else None
                 break
-            how, words = "unused", {}
+            end_reason, words = "unused", {}
             try:
                 self.keep(leases)
                 rejected, failure, seen = yield from self._refused_among(leases, dial.source_address)
                 good = next((lease for lease in leases if lease not in rejected), None)
-                yield from self.release([lease for lease in leases if lease not in (good, *rejected)], how)
+                yield from self.release([lease for lease in leases if lease not in (good, *rejected)], end_reason)
                 words = yield from self.release(rejected, "rejected", failure.why)
                 if good is not None:
-                    how = "released"
+                    end_reason = "released"
                     connected = yield Connect(
                         good, tuple(resolved.reply), dial.timeout, dial.source_address, dial.close_on_loss
                     )
-                    if isinstance(connected.reply, LeasedSocket):
-                        return connected.reply
+                    if not isinstance(connected.reply, Failure):
+                        return cast("LeasedSocket", connected.reply)
                     failure, seen = connected.reply, connected.sent
                     if not failure.port_at_fault:
                         with suppress(BackendUnavailable):  # upkeep goes on trying; what failed here matters more
                             yield from self.release([good], "released" if failure.used else "unused")
                         raise failure.error
-                    how = "rejected after use" if failure.used else "rejected"
-                    words |= yield from self.release([good], how, failure.why)
+                    end_reason = "rejected after use" if failure.used else "rejected"
+                    words |= yield from self.release([good], end_reason, failure.why)
                     rejected.append(good)
             except BaseException:
                 for lease in leases:
                     if lease.lease_id in self.leases:
-                        self.leave_to_upkeep(lease, how)
+                        self.leave_to_upkeep(lease, end_reason)
                 raise
             refused += rejected
             if request.wait is not None:
                 request = replace(request, wait=max(0.0, resolved.sent + wait - seen))
             if words and "rejected" not in words.values():
-                break  # so many of late that no more go into quarantine
+                break  # so many recently that no more go into quarantine
         ports = tuple(lease.port for lease in refused)
         wans = tuple({lease.wan_idx for lease in refused})
         raise PortRejected(
-            f"the system refused {len(ports)} ports of {self.at(wans)}, {port_list(ports)}: "
+            f"the system refused {len(ports)} ports of {at(self.namespace, wans)}, {port_list(ports)}: "
             f"{failure.error}; nobody gets them for a while, unless there are too many of them. See what else uses "
             "them (ss -tanp), and keep the kernel out of the WAN's range (net.ipv4.ip_local_reserved_ports)",
             wan_idx=one_or_all(wans),
@@ -110,7 +93,7 @@ class Connecting(Acquiring, Keeping):
     def _refused_among(
         self, leases: list[LeaseState], source_address: str
     ) -> Conversation[tuple[list[LeaseState], Failure, float]]:
-        """Of several leases those whose ports the system refuses, up to the first that it does not; its last word."""
+        """Of several leases those before the first whose port the system accepts; the last refusal, and its time."""
         rejected: list[LeaseState] = []
         failure, seen = Failure(OSError()), 0.0
         for lease in leases if len(leases) > 1 else ():

@@ -4,109 +4,95 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from redis_wanpool.model.lease import OURS, LeaseState, margin
-from redis_wanpool.model.wan import checked_ttl, milliseconds
-from redis_wanpool.protocol.session import LEASES_A_CALL, Session
+from redis_wanpool.model.checks import checked_ttl, milliseconds
+from redis_wanpool.model.endings import OURS, REJECTS, final_word
+from redis_wanpool.model.lease import LeaseState, margin
+from redis_wanpool.protocol.bounded import LEASES_A_CALL, batches
+from redis_wanpool.protocol.session import Session
 from redis_wanpool.protocol.steps import Answer, Call, Conversation
-
-REJECTS = {"rejected": "", "rejected after use": "used"}
-"""ways to give back what the system refused -> what lua/reject.lua is told of it"""
-
-
-def _word(how: str) -> str:
-    """How a lease ends that is given back so."""
-    return "rejected" if how in REJECTS else how
 
 
 class Keeping(Session):
     """The part of the conversation that renews and releases."""
 
     def release(
-        self, leases: Iterable[LeaseState], how: str = "released", why: str = ""
+        self, leases: Iterable[LeaseState], end_reason: str = "released", why: str = ""
     ) -> Conversation[dict[str, str]]:
-        """Gives leases back; tells of each how it ended, now or before. `why` the system refused what is "rejected"."""
+        """Gives leases back.
+
+        Args:
+            why: what the system said, if it refused the ports.
+
+        Returns:
+            lease_id -> how the lease ended, now or before.
+        """
         words: dict[str, str] = {}
-        rows = [(wan_idx, self._release_batch(wan_idx, batch, how, why)) for wan_idx, batch in self.batches(leases)]
+        rows = [(wan_idx, self._release_batch(wan_idx, batch, end_reason, why)) for wan_idx, batch in batches(leases)]
         for told in (yield from self.all_of(rows)):
             words.update(told)
         return words
 
     def _release_batch(
-        self, wan_idx: int, batch: Sequence[LeaseState], how: str, why: str
+        self, wan_idx: int, batch: Sequence[LeaseState], end_reason: str, why: str
     ) -> Conversation[dict[str, str]]:
         words: dict[str, str] = {}
         pairs = [item for lease in batch for item in (lease.port, lease.lease_id)]
-        for lease in batch:  # first the doubt: a lease in neither would look like one that we know nothing of
-            self.doubts[wan_idx, lease.lease_id] = str(lease.port), how
-            self.leases.pop(lease.lease_id, None)
-        asked_before, wanted = [lease.asked_to_end for lease in batch], _word(how)
+        for lease in batch:
+            self.ledger.doubt(lease, end_reason)
+        asked_before, wanted = [lease.asked_to_end for lease in batch], final_word(end_reason)
         for lease in batch:
             lease.asked_to_end = wanted
-        answer = yield self.ending(wan_idx, how, pairs, why)
-        if answer.reply[0] not in ("RELEASED", "REJECTED"):
-            raise (yield from self.refused(wan_idx, answer.reply))
+        answer = yield from self.expect(self.ending(wan_idx, end_reason, pairs, why), "RELEASED", "REJECTED")
         told_of = dict(zip(batch, answer.reply[2:], strict=True))
         unsure = [lease for lease, told in told_of.items() if told == "unsure"]
         if unsure:
-            told_of.update((yield from self._reasserted_and_ended(wan_idx, unsure, how, why)))
+            told_of.update((yield from self._reasserted_and_ended(wan_idx, unsure, end_reason, why)))
         for (lease, told), asked in zip(told_of.items(), asked_before, strict=True):
-            word = _how_gone(lease, answer, wanted if answer.repeated else asked) if told == "gone" else told
-            self.doubts.pop((wan_idx, lease.lease_id), None)
+            word = _reason_gone(lease, answer, wanted if answer.repeated else asked) if told == "gone" else told
+            self.ledger.settle(wan_idx, lease.lease_id)
             lease.end(word)
             lease.asked_to_end = None
             words[lease.lease_id] = word
         return words
 
     def _reasserted_and_ended(
-        self, wan_idx: int, leases: Sequence[LeaseState], how: str, why: str
+        self, wan_idx: int, leases: Sequence[LeaseState], end_reason: str, why: str
     ) -> Conversation[dict[LeaseState, str]]:
         """Gives back leases that Redis has forgotten, so that their ports rest and cool as they should."""
         told = dict.fromkeys(leases, "gone")
         ours = [lease for lease in leases if lease.reason is None]
         if ours:
-            answer = yield self.renewal(wan_idx, ours)
-            if answer.reply[0] != "RENEWED":
-                raise (yield from self.refused(wan_idx, answer.reply))
+            answer = yield from self.expect(self.renewal(wan_idx, ours), "RENEWED")
             told.update(zip(ours, answer.reply[4:], strict=True))
         back = [lease for lease in ours if isinstance(told[lease], int)]
         if back:
             pairs = [item for lease in back for item in (lease.port, lease.lease_id)]
-            answer = yield self.ending(wan_idx, how, pairs, why)
-            if answer.reply[0] not in ("RELEASED", "REJECTED"):
-                raise (yield from self.refused(wan_idx, answer.reply))
+            answer = yield from self.expect(self.ending(wan_idx, end_reason, pairs, why), "RELEASED", "REJECTED")
             told.update(zip(back, answer.reply[2:], strict=True))
         return told
 
-    def leave_to_upkeep(self, lease: LeaseState, how: str) -> None:
-        """Ends a lease here and now; upkeep tells Redis."""
-        self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), how
-        self.leases.pop(lease.lease_id, None)
-        lease.end(_word(how))
-
-    def ending(self, wan_idx: int, how: str, pairs: Sequence[str | int], why: str = "") -> Call:
+    def ending(self, wan_idx: int, end_reason: str, pairs: Sequence[str | int], why: str = "") -> Call:
         """The call that ends leases, given as port or "", lease_id and so on."""
-        if how in REJECTS:
+        if end_reason in REJECTS:
             why = why or "refused by the operating system"
-            return self.call("reject", wan_idx, self.network, self.holder.host, why, REJECTS[how], *pairs)
-        return self.call("release", wan_idx, how, *pairs)
+            return self.call("reject", wan_idx, self.network, self.holder.host, why, REJECTS[end_reason], *pairs)
+        return self.call("release", wan_idx, end_reason, *pairs)
 
-    def release_one(self, lease: LeaseState, how: str) -> Conversation[bool]:
+    def release_one(self, lease: LeaseState, end_reason: str) -> Conversation[bool]:
         """True when this holder ended the lease, now or before."""
         if lease.ended in OURS:
             return True
         if lease.ended == "forked":
             return False
-        words = yield from self.release([lease], how)
-        return words[lease.lease_id] in OURS or words[lease.lease_id] == "rejected" == _word(how)
+        words = yield from self.release([lease], end_reason)
+        return words[lease.lease_id] in OURS or words[lease.lease_id] == "rejected" == final_word(end_reason)
 
     def held(self, wan_idx: int, holder: str) -> Conversation[list[tuple[int, str, str]]]:
         """What a holder holds in a WAN: port, lease_id and expires_at of each."""
         found: list[tuple[int, str, str]] = []
         cursor = "0"
         while True:
-            answer = yield self.call("held", wan_idx, holder, cursor, LEASES_A_CALL)
-            if answer.reply[0] != "HELD":
-                raise (yield from self.refused(wan_idx, answer.reply))
+            answer = yield from self.expect(self.call("held", wan_idx, holder, cursor, LEASES_A_CALL), "HELD")
             _, cursor, *facts = answer.reply
             found += zip(map(int, facts[::3]), facts[1::3], facts[2::3], strict=True)
             if cursor == "0":
@@ -116,16 +102,14 @@ class Keeping(Session):
         """Prolongs a lease to `ttl` seconds from now, if that is later than it would end."""
         lease.check()
         checked_ttl(ttl, lease.max_ttl)
-        answer = yield self.renewal(lease.wan_idx, [lease], ttl)
-        if answer.reply[0] != "RENEWED":
-            raise (yield from self.refused(lease.wan_idx, answer.reply))
+        answer = yield from self.expect(self.renewal(lease.wan_idx, [lease], ttl), "RENEWED")
         self.renewed([lease], answer, ttl)
         lease.check()
 
     def renewal(self, wan_idx: int, leases: Sequence[LeaseState], ttl: float | None = None) -> Call:
         """The call that renews these leases of one WAN and one kind."""
         detached = bool(leases) and leases[0].detached
-        who = self.holder
+        holder = self.holder
         fields: list[str | int] = []
         for lease in leases:
             ttl_ms = milliseconds(lease.ttl if ttl is None else ttl)
@@ -133,11 +117,11 @@ class Keeping(Session):
         return self.call(
             "renew",
             wan_idx,
-            who.detached_id if detached else who.id,
+            holder.detached_id if detached else holder.id,
             self.network,
             self.rest_ms,
-            who.host,
-            0 if detached else who.pid,
+            holder.host,
+            0 if detached else holder.pid,
             *fields,
         )
 
@@ -150,12 +134,12 @@ class Keeping(Session):
                 lease.extend(result / 1000, answer.sent + left - margin(max(lease.ttl, ttl or 0.0)))
                 lease.renew_at = answer.sent + lease.ttl / 3
             else:
-                lease.end(_how_gone(lease, answer, lease.asked_to_end) if result == "gone" else result)
+                lease.end(_reason_gone(lease, answer, lease.asked_to_end) if result == "gone" else result)
 
 
-def _how_gone(lease: LeaseState, answer: Answer, asked: str | None) -> str:
-    """How a lease ended of which Redis knows no longer, its port being granted anew.
+def _reason_gone(lease: LeaseState, answer: Answer, asked: str | None) -> str:
+    """How a lease ended that Redis no longer knows, because its port has been granted again.
 
-    If that was before it can have expired, an earlier request to end it was executed, or else somebody revoked it.
+    Before the lease can have expired, either an earlier request to end it was executed, or somebody revoked it.
     """
     return asked or "revoked" if answer.sent < lease.deadline else "expired"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PROTOCOL = "3"
+"""the version of all that is in Redis, as each WAN notes it (see lua/define.lua and lua/lib/wan.lua)"""
+
 WAN_KEYS = (
     "config",
     "free",
@@ -20,8 +23,8 @@ WAN_KEYS = (
 )
 """The keys of a WAN, in the order in which every WAN script gets them (see lua/lib/keys.lua).
 
-Nobody writes "nothing". A cluster runs a script while its slot moves only if it finds all declared keys in one place:
-so it does not run ours, which would stop halfway at the first other key (a lease's) that has moved already.
+Nobody writes "nothing". While a slot moves, a cluster runs a script only if it finds all declared keys in one place: so
+it does not run ours, which would stop halfway at the first other key (a lease's) that has moved already.
 """
 
 

@@ -1,4 +1,4 @@
-"""Who holds leases, and taking back what the dead held."""
+"""Other holders, and taking back what dead ones held."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redis_wanpool.errors import WanMismatch, WanNotDefined
+from redis_wanpool.model.holder import Holder
+from redis_wanpool.protocol.bounded import pages
 from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.keys import namespace_keys
-from redis_wanpool.protocol.session import LEASES_A_CALL, logger
+from redis_wanpool.protocol.looking import Looking
+from redis_wanpool.protocol.session import logger
 from redis_wanpool.protocol.steps import Ask, Conversation
-from redis_wanpool.protocol.wans import Wans
-from redis_wanpool.system.identity import Holder
 
 HOLDERS_A_CALL = 500
 
@@ -26,13 +27,13 @@ class HeldLease:
     expires_at: str
 
 
-class Reaping(Wans, Keeping):
+class Reaping(Looking, Keeping):
     """The part of the conversation that is about other holders."""
 
     def neighbours(self, after: str, count: int) -> Conversation[list[Holder]]:
-        """The holders of this PID namespace whose ids come after `after`, ascending, so many at most."""
-        who = self.holder
-        answer = yield self.call_namespace("neighbours", who.boot_id, who.pid_namespace, after, count)
+        """The holders of this PID namespace whose ids come after `after`, ascending, `count` at most."""
+        holder = self.holder
+        answer = yield self.call_namespace("neighbours", holder.boot_id, holder.pid_namespace, after, count)
         ids, records = answer.reply[1::2], answer.reply[2::2]
         return [found for found in map(Holder.parse, ids, records) if found is not None]
 
@@ -41,10 +42,9 @@ class Reaping(Wans, Keeping):
         key = namespace_keys(self.namespace)[1]
         ids = sorted((yield Ask(("HKEYS", key))).reply)
         found: list[Holder] = []
-        for i in range(0, len(ids), HOLDERS_A_CALL):
-            page = ids[i : i + HOLDERS_A_CALL]
+        for page in pages(ids, HOLDERS_A_CALL):
             records = (yield Ask(("HMGET", key, *page))).reply
-            found += [who for who in map(Holder.parse, page, records) if who is not None]
+            found += [holder for holder in map(Holder.parse, page, records) if holder is not None]
         return found
 
     def leases_of(self, holder: str) -> Conversation[list[HeldLease]]:
@@ -56,15 +56,18 @@ class Reaping(Wans, Keeping):
     def _held_there(self, wan_idx: int, holder: str) -> Conversation[list[HeldLease]]:
         try:
             held = yield from self.held(wan_idx, holder)
-        except (WanNotDefined, WanMismatch) as error:  # it was never finished, or is of another version
+        except (WanNotDefined, WanMismatch) as error:  # its definition was never finished, or another version wrote it
             logger.debug("cannot look after the dead there: %s", error)
             return []
         return [HeldLease(wan_idx, port, lease_id, expires_at) for port, lease_id, expires_at in held]
 
-    def reap(self, who: Holder, leases: Sequence[HeldLease]) -> Conversation[dict[int, tuple[int, ...]]]:
-        """Ends those leases that nobody renewed since they were seen, and forgets the holder; the ports that came back.
+    def reap(self, holder: Holder, leases: Sequence[HeldLease]) -> Conversation[dict[int, tuple[int, ...]]]:
+        """Ends the leases that nobody renewed since they were seen, and forgets the holder.
 
-        A holder of which one was renewed lives, and is not forgotten.
+        A holder is not forgotten if one of its leases was renewed: it lives.
+
+        Returns:
+            wan_idx -> the ports that came back.
         """
         of_wan: dict[int, list[HeldLease]] = {}
         for lease in leases:
@@ -73,7 +76,7 @@ class Reaping(Wans, Keeping):
             [(wan_idx, self._reap_there(wan_idx, of_wan[wan_idx])) for wan_idx in sorted(of_wan)]
         )
         if not any("live" in row.values() for row in rows):
-            yield self.call_namespace("unregister", who.id, who.boot_id, who.pid_namespace)
+            yield self.call_namespace("unregister", holder.id, holder.boot_id, holder.pid_namespace)
         ended = {
             wan_idx: tuple(sorted(port for port, word in row.items() if word == "reaped"))
             for wan_idx, row in zip(sorted(of_wan), rows, strict=True)
@@ -83,11 +86,8 @@ class Reaping(Wans, Keeping):
     def _reap_there(self, wan_idx: int, leases: Sequence[HeldLease]) -> Conversation[dict[int, str]]:
         """How each lease of one WAN ended, by its port; "live" of one that was renewed."""
         words: dict[int, str] = {}
-        for i in range(0, len(leases), LEASES_A_CALL):
-            page = leases[i : i + LEASES_A_CALL]
+        for page in pages(leases):
             triples = [item for lease in page for item in (lease.port, lease.lease_id, lease.expires_at)]
-            answer = yield self.call("reap", wan_idx, *triples)
-            if answer.reply[0] != "REAPED":
-                raise (yield from self.refused(wan_idx, answer.reply))
+            answer = yield from self.expect(self.call("reap", wan_idx, *triples), "REAPED")
             words.update(zip((lease.port for lease in page), answer.reply[2:], strict=True))
         return words

@@ -1,4 +1,4 @@
-"""Whether a Redis can keep the promises, judged by what it says of itself."""
+"""Whether a Redis can keep the promises, judged by its INFO; the doctor goes by the same rules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,21 @@ OLDEST = (6, 2)
 OLDEST_THAT_CONFIRMS_DISKS = (7, 2)
 
 
+def is_too_old(version: tuple[int, ...]) -> bool:
+    """Whether the scripts need a newer one."""
+    return version < OLDEST
+
+
+def is_replica(role: object) -> bool:
+    """Whether a server with this role takes no writes."""
+    return role == "slave"
+
+
+def evicts_any_key(policy: str) -> bool:
+    """Whether a maxmemory-policy may evict keys without a ttl."""
+    return policy.startswith("allkeys-")
+
+
 def check_server(info: Mapping[str, object], allow_eviction: bool, durability: Durability | None = None) -> None:
     """Does nothing if a server with this INFO is fit.
 
@@ -20,12 +35,12 @@ def check_server(info: Mapping[str, object], allow_eviction: bool, durability: D
     """
     version = str(info.get("redis_version", ""))
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
-    if numbers and numbers < OLDEST:
+    if numbers and is_too_old(numbers):
         raise UnsafeRedis(f"Redis {version} is too old: 6.2 or newer is needed (any Valkey will do)")
-    if info.get("role") == "slave":
+    if is_replica(info.get("role")):
         raise UnsafeRedis("this Redis is a replica and takes no writes; give the URL of the primary")
     policy = str(info.get("maxmemory_policy", ""))
-    if policy.startswith("allkeys-") and not allow_eviction:
+    if evicts_any_key(policy) and not allow_eviction:
         raise UnsafeRedis(
             f"this Redis may evict any key (maxmemory-policy {policy}), and so forget who holds a port and give it out "
             "twice; set maxmemory-policy to noeviction (or a volatile-* policy), or insist with allow_eviction=True"

@@ -1,4 +1,7 @@
-"""The Lua scripts, with their includes resolved."""
+"""The Lua scripts, with their includes resolved; they are read when this module is imported, and never again.
+
+That is the only file access of the protocol: whatever happens to the files later, a running program keeps its scripts.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import hashlib
 import re
 import textwrap
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 _INCLUDE = re.compile(r'^( *)-- @include "([a-z_]+)"$', re.MULTILINE)
@@ -21,25 +23,32 @@ class Script:
     sha: str
 
 
-@cache
 def folder() -> Path:
     """Where `lua/` is: inside an installed package, or beside the package in a checkout."""
     package = Path(__file__).parent.parent
     return next(lua for lua in (package / "lua", package.parent / "lua") if lua.is_dir())
 
 
+def _read(folder: Path) -> dict[str, Script]:
+    shared = {path.stem: path.read_text(encoding="utf-8").rstrip() for path in (folder / "lib").glob("*.lua")}
+    found: dict[str, Script] = {}
+    for path in sorted(folder.glob("*.lua")):
+        source = _INCLUDE.sub(
+            lambda match: textwrap.indent(shared[match[2]], match[1]), path.read_text(encoding="utf-8")
+        )
+        sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        found[path.stem] = Script(path.stem, source, sha)
+    return found
+
+
+_SCRIPTS = _read(folder())
+
+
 def names() -> list[str]:
-    """The names of all scripts."""
-    return sorted(path.stem for path in folder().glob("*.lua"))
+    """The names of all scripts, sorted."""
+    return list(_SCRIPTS)
 
 
-@cache
 def script(name: str) -> Script:
-    """The script of that name, assembled."""
-
-    def included(match: re.Match[str]) -> str:
-        shared = (folder() / "lib" / f"{match[2]}.lua").read_text(encoding="utf-8").rstrip()
-        return textwrap.indent(shared, match[1])
-
-    source = _INCLUDE.sub(included, (folder() / f"{name}.lua").read_text(encoding="utf-8"))
-    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    """The script of that name."""
+    return _SCRIPTS[name]

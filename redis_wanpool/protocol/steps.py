@@ -6,11 +6,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from redis_wanpool.model.address import Address
+from redis_wanpool.model.checks import milliseconds
 from redis_wanpool.model.durability import Durability
 from redis_wanpool.model.lease import LeaseState
-from redis_wanpool.model.wan import milliseconds
 from redis_wanpool.protocol.scripts import Script
-from redis_wanpool.sockets.leased import Address
 
 T = TypeVar("T")
 KEYED = ("BLPOP", "HGET", "HGETALL", "HKEYS", "HMGET")
@@ -25,9 +25,11 @@ class Call:
     keys: tuple[str, ...]
     args: tuple[str | int, ...]
     timed: bool = True
-    """whether it wants to know the caller's boot clock and its time (see lua/lib/wan.lua)"""
+    """whether the script takes the caller's boot clock and its time (see lua/lib/wan.lua)"""
     durability: Durability | None = None
-    """what must confirm that it granted, asked for on the same connection: what another one wrote is not waited for"""
+    """what must confirm that it granted, asked on the same connection: WAIT counts only its writes"""
+    wan_idx: int | None = None
+    """the WAN whose script it is; None: a script of the namespace"""
 
     def timed_args(self, clock: str, boottime: float) -> tuple[str | int, ...]:
         """The arguments as the script gets them; `clock` names the boot clock, or is "" for none."""
@@ -39,12 +41,12 @@ class Ask:
     """Run a Redis command that changes nothing."""
 
     words: tuple[str, ...]
-    everywhere: bool = False
+    on_all_primaries: bool = False
     """whether each primary is asked: the reply is a list of pairs then, of the server's name and what it replied, or
     None of one of several that does not answer"""
 
     at: str = ""
-    """the one server of several that is asked, by its name; "" for who has the keys"""
+    """the one server of several that is asked, by its name; "": the one that has the keys"""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Sleep so long, or until `ticket` is called in one of these WANs."""
+    """Sleep for these seconds, or until `ticket` is called in one of these WANs."""
 
     seconds: float
     ticket: str
@@ -68,8 +70,8 @@ class Answer:
 
     Of a Call or Ask: Redis's reply, and the local time before it was sent. Of a Sleep: in how many seconds a port
     will be there, if a call cut it short, or None, and the local time at its end. Of a Resolve: the addresses.
-    Of a Try: a Failure or None. Of a Connect: a socket or a Failure. Of a Fork: a list of what each conversation came
-    to, or its error.
+    Of a Try: a Failure or None. Of a Connect: a socket or a Failure. Of a Parallel: a list of what each conversation
+    came to, or its error.
     """
 
     reply: Any
@@ -107,12 +109,12 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
-class Fork:
+class Parallel:
     """Lead several conversations, each about one WAN, side by side where their keys are on different servers."""
 
     branches: tuple[tuple[str, Conversation[Any]], ...]
     """a key of the WAN, and the conversation"""
 
 
-Step = Call | Ask | Sleep | Resolve | Try | Connect | Fork
+Step = Call | Ask | Sleep | Resolve | Try | Connect | Parallel
 Conversation = Generator[Step, Answer, T]

@@ -10,10 +10,12 @@ from queue import Empty, SimpleQueue
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.performer import lead
 from redis_wanpool.errors import WanpoolError
-from redis_wanpool.model.lease import LeaseState, release_word
+from redis_wanpool.model.endings import end_reason
+from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Connect, Conversation, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
-from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.sockets import dial
+from redis_wanpool.sockets.leased import shut_down_all
 from redis_wanpool.system.clock import boottime
 
 logger = logging.getLogger("redis_wanpool")
@@ -44,8 +46,8 @@ class Caller:
 
     def release(self, lease: LeaseState, *, used: bool, closed: str) -> bool:
         """Gives a port back; False if the lease had ended by another's word or by time."""
-        word = release_word(used, closed)
-        sockets.hang_up_all(lease)
+        word = end_reason(used, closed)
+        shut_down_all(lease)
         return self.run(self.engine.protocol.release_one(lease, word), also_closed=True)
 
     def give_back(self, lease: LeaseState, closed: str = "fin") -> None:
@@ -61,16 +63,16 @@ class Caller:
         if isinstance(step, Sleep):
             return self._sleep(step)
         if isinstance(step, Resolve):
-            return Answer(sockets.resolve(step.address), boottime())
+            return Answer(dial.resolve(step.address), boottime())
         if isinstance(step, Try):
-            return Answer(sockets.try_port(step.lease.port, step.source_address), boottime())
+            return Answer(dial.try_port(step.lease.port, step.source_address), boottime())
         if isinstance(step, Connect):
             return self._connect(step)
         return self.engine.performer.perform(step)
 
     def _connect(self, step: Connect) -> Answer:
         (lease,) = self.engine.leased([step.lease])
-        result = sockets.connect(lease.port, step.targets, step.timeout, step.source_address)
+        result = dial.connect(lease.port, step.targets, step.timeout, step.source_address)
         return Answer(self.engine.ties.joined(step, result, partial(self.give_back, lease)), boottime())
 
     def _sleep(self, step: Sleep) -> Answer:

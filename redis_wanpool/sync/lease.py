@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
+from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
-from redis_wanpool.sockets import leased as sockets
-from redis_wanpool.sockets.leased import Address, LeasedSocket
+from redis_wanpool.sockets import dial
+from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.caller import Caller
 from redis_wanpool.system.clock import boottime
 
@@ -18,7 +19,7 @@ class Lease(LeaseState):
     """The right to one port until `expires_at`; a context manager that gives it back."""
 
     def __init__(self, caller: Caller, grant: Grant) -> None:
-        super().__init__(grant)
+        super().__init__(grant, boottime)
         self._caller = caller
 
     def __enter__(self) -> Lease:
@@ -104,6 +105,6 @@ class Lease(LeaseState):
             OSError: it failed.
         """
         self.check()
-        dial = Dial.of(address, timeout, 1, source_address, close_on_loss)
-        result = sockets.connect(self.port, sockets.resolve(dial.address), timeout, dial.source_address)
+        wanted = Dial.of(address, timeout, 1, source_address, close_on_loss)
+        result = dial.connect(self.port, dial.resolve(wanted.address), timeout, wanted.source_address)
         return self._caller.engine.ties.connected(self, result, close_on_loss)

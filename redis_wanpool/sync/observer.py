@@ -10,14 +10,15 @@ from typing import Any, Self
 from redis_wanpool.engine.performer import Performer
 from redis_wanpool.engine.pool_object import backend_of
 from redis_wanpool.errors import PoolClosed, WanpoolError
+from redis_wanpool.model.checks import checked_port, checked_seconds, checked_wan, milliseconds
+from redis_wanpool.model.holder import Holder
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.views import LeasePage, ListedLease, PortSeen, WanSnapshot, WanStatus
-from redis_wanpool.model.wan import checked_port, checked_seconds, checked_wan, milliseconds
 from redis_wanpool.protocol import Ask, Conversation, Protocol
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.settings import settings
-from redis_wanpool.system.identity import Holder, this_holder
+from redis_wanpool.system.identity import this_holder
 
 LOOKS_AHEAD = (60.0, 1800.0, 3600.0)
 

@@ -8,18 +8,11 @@ from typing import Unpack
 
 from redis_wanpool.engine.reaper import HolderSeen, Reaper
 from redis_wanpool.errors import LeaseLost, PortNotInRange
-from redis_wanpool.model.lease import SAID, release_word
+from redis_wanpool.model.checks import checked_lease_id, checked_port, checked_wan
+from redis_wanpool.model.endings import SAID, end_reason
+from redis_wanpool.model.ports import port_list, port_numbers, ports_text
 from redis_wanpool.model.views import ListedLease
-from redis_wanpool.model.wan import (
-    WanDefinition,
-    WanOptions,
-    checked_lease_id,
-    checked_port,
-    checked_wan,
-    port_list,
-    port_numbers,
-    ports_text,
-)
+from redis_wanpool.model.wan import WanDefinition, WanOptions
 from redis_wanpool.protocol import Conversation
 from redis_wanpool.sync.lease import Lease
 from redis_wanpool.sync.observer import Observer
@@ -185,7 +178,7 @@ class Operator(Observer):
             knows nothing of it.
         """
         lease = checked_wan(wan_idx), checked_port(port), checked_lease_id(lease_id)
-        return self._run(self._protocol.release_by_id(*lease, release_word(used, closed)))
+        return self._run(self._protocol.release_by_id(*lease, end_reason(used, closed)))
 
     def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:
         """Takes back what dead processes of this machine held, as `WanPortPool.reap` does."""

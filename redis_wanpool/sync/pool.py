@@ -8,13 +8,15 @@ from typing import Any, cast
 from redis_wanpool.engine import lifetime
 from redis_wanpool.engine.pool_object import PoolObject
 from redis_wanpool.engine.reaper import HolderSeen
+from redis_wanpool.model.address import Address
+from redis_wanpool.model.checks import checked_wan
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.model.wan import WanDefinition, checked_wan
+from redis_wanpool.model.wan import COOLDOWN, WanDefinition
 from redis_wanpool.protocol import Conversation, Dial, Request
 from redis_wanpool.protocol.steps import T
-from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.caller import Caller
 from redis_wanpool.sync.lease import Lease
 from redis_wanpool.system import signals
@@ -78,7 +80,7 @@ class WanPortPool(PoolObject):
         *,
         lease_ttl: float = 60.0,
         max_ttl: float | None = None,
-        cooldown: float = 125.0,
+        cooldown: float = COOLDOWN,
         quarantine: float = 65.0,
         weight: int = 1,
         name: str = "",
@@ -189,14 +191,14 @@ class WanPortPool(PoolObject):
     def connect(
         self,
         wan: WanChoice,
-        address: sockets.Address,
+        address: Address,
         *,
         wait: float | None = 0.0,
         timeout: float | None = None,
         attempts: int = 3,
         source_address: str | None = None,
         close_on_loss: bool = False,
-    ) -> sockets.LeasedSocket:
+    ) -> LeasedSocket:
         """A TCP connection from a leased port of a WAN; its last close releases the lease, which it has as `.lease`.
 
         That is the last one of the socket, of the files that `makefile` made of it, and of what took over its file
@@ -255,23 +257,3 @@ class WanPortPool(PoolObject):
 
     def _run(self, conversation: Conversation[T]) -> T:
         return self._caller.run(conversation)
-
-    # -- until operators have a door of their own
-
-    @property
-    def _backend(self) -> Any:
-        return self._engine.backend
-
-    @property
-    def _settings(self) -> Any:
-        return self._engine.settings
-
-    @_settings.setter
-    def _settings(self, value: Any) -> None:
-        self._engine.settings = value
-
-    def _run_blocking(self, conversation: Conversation[T]) -> T:
-        return self._engine.performer.run(conversation)
-
-    def _blocking_client(self) -> Any:
-        return self._engine.performer.client()

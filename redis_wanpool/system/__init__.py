@@ -1,1 +1,1 @@
-"""What only this machine knows: its clock, who a process is and whether it lives, its signals and TCP settings."""
+"""What only this machine knows: its clock, its processes and whether they live, signals and TCP settings."""

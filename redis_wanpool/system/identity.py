@@ -1,4 +1,4 @@
-"""Who we are: the process that holds leases, and the network that the router sees."""
+"""Which process holds the leases, and which network the router sees."""
 
 from __future__ import annotations
 
@@ -9,53 +9,14 @@ import secrets
 import socket
 import struct
 import sys
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import psutil
 
+from redis_wanpool.model.holder import Holder
+
 _SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h, Linux 5.14
-_NO_PROCESS = "0"
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A pool object of one process; its id begins every lease_id of its leases."""
-
-    id: str
-    host: str
-    boot_id: str
-    pid_namespace: str
-    pid: int
-    started: str
-    program: str
-    reaps: bool
-    """whether it looks after the dead beside it"""
-
-    @property
-    def detached_id(self) -> str:
-        """The holder of this host's leases without a process."""
-        return f"{self.host}:{_NO_PROCESS}:detached"
-
-    def new_lease_id(self, detached: bool = False) -> str:
-        """An id that nobody can guess."""
-        return f"{self.detached_id if detached else self.id}/{secrets.token_urlsafe(12)}"
-
-    @classmethod
-    def parse(cls, id: str, record: str | None) -> Holder | None:
-        """The holder of that id by what `holders` in Redis says of it; None if that does not make sense."""
-        words = (record or "").split(" ")
-        if len(words) != 8 or not words[3].isdecimal():
-            return None
-        host, boot_id, pid_namespace, pid, started, _, program, reaps = words
-        return cls(id, host, boot_id, pid_namespace, int(pid), started, program, reaps == "reaps")
-
-
-def host_and_pid(holder: str) -> tuple[str, int]:
-    """The host name and the pid in a holder's id (0 for a detached lease)."""
-    host, pid, _ = holder.rsplit(":", 2)
-    return host, int(pid)
 
 
 def this_holder(*, reaps: bool = False) -> Holder:
@@ -84,7 +45,7 @@ def _boot_id() -> str:
 
 @cache
 def _machine_and_boot() -> str:
-    """Whose pids these are. Without a boot id by the kernel it is the machine: start times tell its boots apart."""
+    """The scope of pids: a boot, or where the kernel has no boot id, a machine: start times tell its boots apart."""
     if sys.platform.startswith("linux"):
         return _boot_id()
     return "machine-" + hashlib.sha256(machine_id().encode()).hexdigest()[:12]
@@ -104,12 +65,12 @@ def _namespace_of(what: str) -> str:
 
 
 def _pid_namespace() -> str:
-    """Who says the same here sees the same pids, and start times by the same clock (time_namespaces(7) shift them)."""
+    """Processes with the same value see the same pids, and start times by the same clock (see time_namespaces(7))."""
     return f"{_namespace_of('pid')}+{_namespace_of('time')}"
 
 
 def proc_stat(pid: int | str) -> list[str]:
-    """What Linux says of a process, from field 3 of proc(5) on: what comes before may hold any letters."""
+    """The fields of /proc/PID/stat from the third on (see proc(5)); the second may hold any letters."""
     stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     return stat[stat.rindex(")") + 2 :].split()
 
@@ -149,7 +110,7 @@ def _default_route_address() -> str:
 
 
 def machine_id() -> str:
-    """What tells this machine from others, and lasts; without a machine id it is that of a network card."""
+    """An id of this machine that lasts; without a machine id it is that of a network card."""
     if sys.platform == "win32":
         import winreg
 

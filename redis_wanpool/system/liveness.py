@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from redis_wanpool.system.identity import Holder, proc_stat
+from redis_wanpool.model.holder import Holder
+from redis_wanpool.system.identity import proc_stat
 
 ALIVE, DEAD, UNKNOWN = "alive", "dead", "unknown"
 
@@ -21,47 +22,49 @@ class Verdict:
     why: str
 
 
-def verdict(who: Holder, here: Holder) -> Verdict:
-    """What this process can tell of another; it asks the kernel, and nobody's clock."""
-    if who.pid <= 0:
+def verdict(holder: Holder, here: Holder) -> Verdict:
+    """What this process can tell of another; it asks the kernel, and no clock."""
+    if holder.pid <= 0:
         return Verdict(UNKNOWN, "it has no process")
-    if (who.host, who.boot_id) != (here.host, here.boot_id):  # clones of a virtual machine may share the latter
+    if (holder.host, holder.boot_id) != (here.host, here.boot_id):  # clones of a virtual machine may share the latter
         return Verdict(UNKNOWN, "it is of another machine, or of this one before its last start")
-    if who.pid_namespace != here.pid_namespace:
+    if holder.pid_namespace != here.pid_namespace:
         return Verdict(UNKNOWN, "it is in another container (PID or time namespace) of this machine")
-    return _by_proc(who) if Path("/proc/self/stat").exists() else _by_psutil(who)
+    return _by_proc(holder) if Path("/proc/self/stat").exists() else _by_psutil(holder)
 
 
-def _by_proc(who: Holder) -> Verdict:
+def _by_proc(holder: Holder) -> Verdict:
     try:
-        os.kill(who.pid, 0)  # asks only; unlike /proc it cannot be made to hide the processes of others
+        os.kill(holder.pid, 0)  # asks only; unlike /proc it cannot be made to hide the processes of others
     except ProcessLookupError:
-        return Verdict(DEAD, f"there is no process {who.pid}")
+        return Verdict(DEAD, f"there is no process {holder.pid}")
     except PermissionError:
-        pass  # it is there, and somebody else's
+        pass  # it exists, and belongs to another user
     except OverflowError:
-        return Verdict(UNKNOWN, f"{who.pid} cannot be a pid")
+        return Verdict(UNKNOWN, f"{holder.pid} cannot be a pid")
     if str(Path("/proc/self").readlink()) != str(os.getpid()):
         return Verdict(UNKNOWN, "/proc shows another PID namespace than that of this process")
     try:
-        fields = proc_stat(who.pid)
+        fields = proc_stat(holder.pid)
     except OSError:
-        return Verdict(UNKNOWN, f"there is a process {who.pid}, but /proc does not show it to this user")
+        return Verdict(UNKNOWN, f"there is a process {holder.pid}, but /proc does not show it to this user")
     state, threads, started = fields[0], int(fields[17]), fields[19]
-    if started != who.started:
-        return Verdict(DEAD, f"process {who.pid} is another one by now: its start time is {started}, not {who.started}")
+    if started != holder.started:
+        return Verdict(
+            DEAD, f"process {holder.pid} is another one by now: its start time is {started}, not {holder.started}"
+        )
     if state in "ZX" and threads <= 1:
-        return Verdict(DEAD, f"process {who.pid} has ended, and its parent has not asked how (zombie)")
-    return Verdict(ALIVE, f"process {who.pid} runs")
+        return Verdict(DEAD, f"process {holder.pid} has ended, and its parent has not asked how (zombie)")
+    return Verdict(ALIVE, f"process {holder.pid} runs")
 
 
-def _by_psutil(who: Holder) -> Verdict:
+def _by_psutil(holder: Holder) -> Verdict:
     try:
-        started = f"{psutil.Process(who.pid).create_time():.3f}"
+        started = f"{psutil.Process(holder.pid).create_time():.3f}"
     except psutil.NoSuchProcess as error:
-        return Verdict(DEAD, f"there is no process {who.pid} ({type(error).__name__})")
+        return Verdict(DEAD, f"there is no process {holder.pid} ({type(error).__name__})")
     except psutil.Error as error:
-        return Verdict(UNKNOWN, f"the system does not tell of process {who.pid}: {type(error).__name__}")
-    if started != who.started:  # no proof: psutil's start times may move with the clock
-        return Verdict(UNKNOWN, f"process {who.pid} began at {started}, not {who.started}")
-    return Verdict(ALIVE, f"process {who.pid} runs")
+        return Verdict(UNKNOWN, f"the system does not tell of process {holder.pid}: {type(error).__name__}")
+    if started != holder.started:  # no proof: psutil's start times may move with the clock
+        return Verdict(UNKNOWN, f"process {holder.pid} began at {started}, not {holder.started}")
+    return Verdict(ALIVE, f"process {holder.pid} runs")

@@ -75,7 +75,7 @@ def _code_page() -> str:
         return "ascii"
     import ctypes
 
-    # Not GetConsoleOutputCP: without a window netsh has a console of its own, whatever chcp or a terminal set for ours.
+    # Not GetConsoleOutputCP: without a window netsh has its own console, whatever chcp or a terminal set for ours.
     return f"cp{ctypes.windll.kernel32.GetOEMCP()}"
 
 
@@ -108,7 +108,7 @@ def autotuning(text: str) -> str | None:
 
 @cache
 def kept_ports() -> tuple[tuple[int, int], ...]:
-    """Ranges that Windows lets no program use (10013): Hyper-V, WSL and Docker reserve them anew at each start."""
+    """Ranges that Windows lets no program use (10013): Hyper-V, WSL and Docker reserve new ones at each start."""
     if sys.platform != "win32":
         return ()
     code, text = run(EXCLUDED)

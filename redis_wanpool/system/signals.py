@@ -21,7 +21,7 @@ def deaf() -> None:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """For who starts a thread: it hears nothing from its first moment, and what comes meanwhile is heard after."""
+    """While a thread is started: it gets no signal from its first moment on, and this thread gets them afterwards."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -35,7 +35,7 @@ def held() -> Iterator[None]:
 
 @contextmanager
 def hearing() -> Iterator[None]:
-    """For who starts a program: that inherits what its thread does not hear."""
+    """While a program is started: it would inherit the signals that its starter blocks."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -48,7 +48,7 @@ def hearing() -> Iterator[None]:
 
 @contextmanager
 def wakened() -> Iterator[socket.socket]:
-    """For who waits for signals and for children: what it reads from tells of each that came, and of those before.
+    """While a program waits for signals and children: a socket to read from tells of each signal, also of earlier ones.
 
     A handler in Python runs before or after a call that blocks; a signal that comes in between would wait as long.
     """

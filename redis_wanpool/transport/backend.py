@@ -1,25 +1,25 @@
-"""Connections to Redis: which server, with what patience, and its errors in our words."""
+"""Connections to Redis: to which server, and with which options."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
 import redis.asyncio.sentinel
-import redis.exceptions
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.retry import Retry
 
-from redis_wanpool.errors import BackendUnavailable, InvalidValue, public_url
+from redis_wanpool.errors import BackendUnavailable, InvalidValue
 from redis_wanpool.transport import cluster, sentinel
-from redis_wanpool.transport.strict import NotPrimary, strict
-from redis_wanpool.transport.translate import denied
+from redis_wanpool.transport.strict import strict
+from redis_wanpool.transport.translate import translated
+from redis_wanpool.transport.url import public_url
 
 SCHEMES = ("redis", "rediss", "unix", "fake", *sentinel.SCHEMES, *cluster.SCHEMES)
 _fakes: dict[str, Any] = {}
@@ -41,7 +41,7 @@ class Backend:
 
     @property
     def url(self) -> str:
-        """The URL; the embedded server is started if there is none."""
+        """The URL; without one the embedded server is started."""
         if self._url is None:
             from redis_wanpool.transport import embedded as server
 
@@ -49,7 +49,7 @@ class Backend:
         return self._url
 
     def revived(self) -> bool:
-        """After a failed call: sees to it that the embedded server runs; False if it is another one's to do.
+        """After a failed call: starts the embedded server again if needed; False if the server is another one.
 
         Raises:
             BackendUnavailable: it hangs, or does not start.
@@ -69,7 +69,7 @@ class Backend:
 
     @property
     def is_embedded(self) -> bool:
-        """Whether it is the server that the package starts by itself."""
+        """Whether it is the server that the package starts itself."""
         return self._embedded
 
     @property
@@ -97,8 +97,8 @@ class Backend:
     def _slots(self) -> cluster.Slots:
         return cluster.Slots(cluster.Cluster.parse(self.url).seeds)
 
-    def home(self, key: str) -> object:
-        """Where a key is, as far as is known: what has one home is asked for one after another."""
+    def node_of(self, key: str) -> object:
+        """The node that has a key, as far as is known: what is on one node is asked for one after another."""
         return self._slots.owner(key_slot(key.encode())) if self.is_cluster else None
 
     @property
@@ -154,17 +154,17 @@ class Backend:
         """A client of each server behind a blocking client."""
         return client.primaries() if isinstance(client, cluster.Client) else [client]
 
-    def hang_up(self, client: Any) -> None:
+    def disconnect(self, client: Any) -> None:
         """Closes the connections of a blocking client that nobody uses just now, unless it is the user's own."""
         if client is not None and client is not self._given:
             pool = client if isinstance(client, cluster.Client) else client.connection_pool
             pool.disconnect(inuse_connections=False)
 
     @staticmethod
-    def patience(client: Any) -> float | None:
+    def client_timeout(client: Any) -> float | None:
         """Seconds that a client waits for an answer; None: without limit."""
         if isinstance(client, cluster.Client):
-            return client.patience
+            return client.timeout
         seconds: float | None = client.connection_pool.connection_kwargs.get("socket_timeout")
         return seconds
 
@@ -178,11 +178,11 @@ class Backend:
             "protocol": 2,  # with 3, redis-py 8 asks for more at each connect, for which users would need rights
         }
 
-    def worth_another_try(self, error: BackendUnavailable) -> bool:
+    def should_retry(self, error: BackendUnavailable) -> bool:
         """Whether a step that failed like this is performed once more: the only place where anything is sent again.
 
         Yes after a broken connection, as a restarted server leaves it: all scripts are idempotent on lease_id. No after
-        a timeout: the patience is used up.
+        a timeout: the time is used up.
 
         Raises:
             BackendUnavailable: the embedded server hangs, or does not start again.
@@ -193,48 +193,7 @@ class Backend:
 
     def translated(self, error: Exception, keys: Sequence[str] = ()) -> BackendUnavailable:
         """What redis-py raises in our words, for a request with these keys."""
-        if isinstance(error, redis.exceptions.OutOfMemoryError) or "-OOM " in str(error):  # the latter from Redis 6.2
-            return BackendUnavailable(
-                f"Redis ({self.name}) is out of memory and takes nothing new; leases are renewed and released as ever. "
-                "Free memory there, or raise maxmemory"
-            )
-        if isinstance(error, NotPrimary):
-            return BackendUnavailable(
-                f"Redis ({self.name}) is a replica, or became one just now, and takes no writes: {public_url(error)}; "
-                "ask the primary, or Sentinel where it is (redis+sentinel://)"
-            )
-        if isinstance(error, sentinel.NO_PRIMARY):
-            return BackendUnavailable(
-                f"no Sentinel of {self.name} tells of a primary that is alive: {sentinel.why(error)}; after a failure "
-                "they need some seconds",
-                answered=False,
-            )
-        if isinstance(error, redis.exceptions.MovedError):
-            return BackendUnavailable(
-                f"Redis ({self.name}) is one node of a cluster, and others have these keys: give the URL of the "
-                f"cluster, like {cluster.LIKE}"
-            )
-        if isinstance(error, cluster.NOT_NOW):
-            return BackendUnavailable(
-                f"Redis ({self.name}) does not serve these keys just now: they move to another node, or theirs has "
-                f"failed ({public_url(error)}); see to it with: redis-cli --cluster check"
-            )
-        if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
-            if may_not := denied(error, keys):
-                return BackendUnavailable(
-                    f"Redis ({self.name}) does not let this user {may_not}; see what it should, with: wanpool acl"
-                )
-            return BackendUnavailable(f"Redis ({self.name}) refused: {public_url(error)}")
-        wrapped = error.__cause__ if type(error) is redis.ConnectionError else None  # by redis.asyncio
-        if isinstance(wrapped or error, redis.exceptions.AuthenticationError):
-            return BackendUnavailable(
-                f"Redis ({self.name}) wants other credentials: {public_url(error)}; put user and password into the URL"
-            )
-        return BackendUnavailable(
-            f"Redis ({self.name}) does not answer within {self.timeout:g} s: "
-            f"{public_url(error) or type(error).__name__}; check that it runs, and the URL",
-            answered=False,
-        )
+        return translated(error, keys, name=self.name, timeout=self.timeout)
 
 
 def checked_url(url: object) -> str:
@@ -273,15 +232,6 @@ def checked_url(url: object) -> str:
         except (TypeError, ValueError):
             raise InvalidValue(f"url {shown!r}: one of its options is unknown, or has a value that cannot be") from None
     return url
-
-
-def has_password(url: str) -> bool:
-    """Whether the URL holds a password, before its host or as an option."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False  # that it does not parse is said elsewhere
-    return bool(parts.password) or any("pass" in name.lower() for name, _ in parse_qsl(parts.query))
 
 
 def given_client(client: Any, *, blocking: bool) -> Any:

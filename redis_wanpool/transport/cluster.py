@@ -1,7 +1,7 @@
 """A cluster: which node has which keys, and requests that follow them when they move or their node fails.
 
-redis-py has clients for clusters. They send a request again after a timeout, on another connection; but who waits for
-replicas (WAIT) needs the one that wrote, and what is sent again is for the faces to decide. So the routing is here.
+redis-py has clients for clusters. They send a request again after a timeout, on another connection. But waiting for
+replicas (WAIT) needs the connection that wrote, and the faces decide what is sent again. So the routing is here.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.retry import Retry
 
+from redis_wanpool.model.address import Address
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport.strict import strict
-from redis_wanpool.transport.url import Address, Several
+from redis_wanpool.transport.url import Several
 
 T = TypeVar("T")
 SCHEMES = ("redis+cluster", "rediss+cluster")
 PORT = 6379
 LIKE = "redis+cluster://user:password@10.0.0.2:6379,10.0.0.3:6379"
 PAUSE = 0.05
-"""seconds before a cluster is asked again that cannot say yet who has the keys"""
+"""seconds before a cluster that cannot yet say where the keys are is asked again"""
 NOT_NOW = (redis.exceptions.AskError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
 """answers of a cluster that executed nothing: the keys are moving, or have no primary. A script needs all keys of its
 WAN in one place, so there is no following a slot (ASK) before it has moved as a whole."""
@@ -65,7 +66,7 @@ class Slots:
     def __init__(self, seeds: Sequence[Address]) -> None:
         self._seeds = tuple(seeds)
         self._ranges: tuple[list[int], list[Address]] = [], []
-        """the first slots, ascending, and who has them and those that follow"""
+        """the first slot of each range, ascending, and the nodes that have the ranges"""
         self._moved: dict[int, Address] = {}
         self._silent: Address | None = None
         self.is_stale = True
@@ -114,7 +115,7 @@ class _Nodes:
     def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any], make: Callable[..., Any]) -> None:
         self.cluster = cluster
         self.slots = slots
-        self.patience: float = options["socket_timeout"]
+        self.timeout: float = options["socket_timeout"]
         self._options = {**cluster.options, **options}
         self._make = make
         self._clients: dict[Address, Any] = {}
@@ -127,13 +128,13 @@ class _Nodes:
         return self._clients[node]
 
     def named(self, name: str) -> Any:
-        """The client of the node that `everywhere` calls so."""
+        """The client of the node that `on_all_primaries` calls so."""
         host, _, port = name.rpartition(":")
         return self.at((host, int(port)))
 
     def _following(self, keys: Sequence[str]) -> Steps[Any]:
         """A request to the node that has these keys, and after a redirection to the next."""
-        until = boottime() + self.patience
+        until = boottime() + self.timeout
         node: Address | None = None
         while True:
             try:
@@ -156,13 +157,13 @@ class _Nodes:
                 yield None, ()
 
     def _place(self, keys: Sequence[str]) -> Address:
-        """Who has these keys; anybody if there are none."""
+        """The node that has these keys; any node if there are none."""
         owner = self.slots.owner(key_slot(keys[0].encode())) if keys else next(iter(self.slots.primaries), None)
         if owner is None:
             raise redis.exceptions.ClusterDownError("CLUSTERDOWN Hash slot not served")
         return owner
 
-    def _everywhere(self) -> Steps[list[list[Any]]]:
+    def _on_all_primaries(self) -> Steps[list[list[Any]]]:
         """A request to each primary: pairs of its name and what came of it, None if it does not answer."""
         yield from self._looking()
         found, why = [], None
@@ -178,7 +179,7 @@ class _Nodes:
         return found
 
     def _looking(self) -> Steps[None]:
-        """Asks who has which slot."""
+        """Asks which node has which slot."""
         why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node knows of a slot")
         for node in self.slots.to_ask():
             try:
@@ -186,7 +187,7 @@ class _Nodes:
             except (redis.RedisError, OSError) as error:
                 why = error
                 continue
-            if reply:  # who was taken out of the cluster knows of no slot
+            if reply:  # a node that was taken out of the cluster knows of no slot
                 return self.slots.learn(reply, node)
         raise why
 
@@ -205,9 +206,9 @@ class Client(_Nodes):
         result: T = self._lead(self._following(keys), request)
         return result
 
-    def everywhere(self, request: Callable[[Any], Any]) -> list[list[Any]]:
+    def on_all_primaries(self, request: Callable[[Any], Any]) -> list[list[Any]]:
         """What comes of a request at each primary: pairs of its name and that, None if it does not answer."""
-        return self._lead(self._everywhere(), request)
+        return self._lead(self._on_all_primaries(), request)
 
     @staticmethod
     def _lead(steps: Steps[T], request: Callable[[Any], Any]) -> T:
@@ -249,8 +250,8 @@ class AsyncClient(_Nodes):
         result: T = await self._lead(self._following(keys), request)
         return result
 
-    async def everywhere(self, request: Callable[[Any], Awaitable[Any]]) -> list[list[Any]]:
-        return await self._lead(self._everywhere(), request)
+    async def on_all_primaries(self, request: Callable[[Any], Awaitable[Any]]) -> list[list[Any]]:
+        return await self._lead(self._on_all_primaries(), request)
 
     @staticmethod
     async def _lead(steps: Steps[T], request: Callable[[Any], Awaitable[Any]]) -> T:

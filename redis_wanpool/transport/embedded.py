@@ -252,9 +252,9 @@ def _socket_path(folder: Path) -> Path:
     return short / "s"
 
 
-def _say(path: Path, words: bytes, patience: float) -> bytes:
+def _say(path: Path, words: bytes, timeout: float) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-        link.settimeout(patience)
+        link.settimeout(timeout)
         link.connect(str(path))
         link.sendall(words)
         return link.recv(65536)

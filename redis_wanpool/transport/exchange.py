@@ -41,16 +41,16 @@ def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     None is for the in-process stand-in, which has no connections, and this process's own clock.
     """
     if isinstance(client, cluster.Client):
-        if isinstance(step, Ask) and step.everywhere:
+        if isinstance(step, Ask) and step.on_all_primaries:
             sent = boottime()
-            return Answer(plain(client.everywhere(lambda node: node.execute_command(*step.words))), sent)
+            return Answer(plain(client.on_all_primaries(lambda node: node.execute_command(*step.words))), sent)
         if isinstance(step, Ask) and step.at:
             return run(client.named(step.at), step, clock)
         return client.follow(step.keys, lambda node: run(node, step, clock))
     sent = boottime()
     if isinstance(step, Ask):
         reply = client.execute_command(*step.words)
-        return Answer(plain([["", reply]] if step.everywhere else reply), sent)
+        return Answer(plain([["", reply]] if step.on_all_primaries else reply), sent)
     if clock is None:
         run_fake = client.register_script(step.script.source)
         return Answer(plain(run_fake(keys=step.keys, args=step.timed_args("", sent))), sent)
@@ -71,16 +71,16 @@ def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
 async def run_async(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     """The same on an asyncio client."""
     if isinstance(client, cluster.AsyncClient):
-        if isinstance(step, Ask) and step.everywhere:
+        if isinstance(step, Ask) and step.on_all_primaries:
             sent = boottime()
-            return Answer(plain(await client.everywhere(lambda node: node.execute_command(*step.words))), sent)
+            return Answer(plain(await client.on_all_primaries(lambda node: node.execute_command(*step.words))), sent)
         if isinstance(step, Ask) and step.at:
             return await run_async(client.named(step.at), step, clock)
         return await client.follow(step.keys, lambda node: run_async(node, step, clock))
     sent = boottime()
     if isinstance(step, Ask):
         reply = await client.execute_command(*step.words)
-        return Answer(plain([["", reply]] if step.everywhere else reply), sent)
+        return Answer(plain([["", reply]] if step.on_all_primaries else reply), sent)
     if clock is None:
         run_fake = client.register_script(step.script.source)
         return Answer(plain(await run_fake(keys=step.keys, args=step.timed_args("", sent))), sent)

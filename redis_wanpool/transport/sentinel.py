@@ -1,4 +1,4 @@
-"""Connections to whichever server Sentinel says is the primary of a service."""
+"""Connections to the server that Sentinel says is the primary of a service."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from redis_wanpool.model.address import Address
 from redis_wanpool.transport.strict import strict
-from redis_wanpool.transport.url import Address, Several
+from redis_wanpool.transport.url import Several
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
 PORT = 26379
@@ -32,7 +33,7 @@ class Watched:
     options: dict[str, Any]
     """of the connections to the primary, as redis-py has them"""
     sentinel_options: dict[str, Any]
-    """of those to the Sentinels besides"""
+    """more options of the connections to the Sentinels"""
 
     @classmethod
     def parse(cls, url: str) -> Watched:
@@ -62,12 +63,12 @@ class Watched:
 
     def _pool(self, module: Any, options: dict[str, Any], *, blocking: bool) -> Any:
         retry: Any = (Retry if blocking else AsyncRetry)(NoBackoff(), 0)
-        patience: dict[str, Any] = {
+        timeouts: dict[str, Any] = {
             name: options[name] for name in ("socket_timeout", "socket_connect_timeout") if name in options
         }
         watchers: dict[str, Any] = {
             **self.sentinel_options,
-            **patience,
+            **timeouts,
             "retry": retry,
             "protocol": 2,
             "ssl": self.is_tls,
@@ -98,7 +99,7 @@ class _AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
 
 
 def why(error: Exception) -> str:
-    """What may be wrong when nobody knows a primary; redis-py says it with all options of its connections."""
+    """What may be wrong when nobody knows a primary; redis-py would name all options of its connections."""
     if "Authentication" in str(error):
         return "they want other credentials; put sentinel_username and sentinel_password behind the ? of the URL"
     return "check the name of the service, and that the Sentinels run and can be reached"

@@ -1,4 +1,4 @@
-"""Connections of redis-py that say no more than they need, and begin anew where an interrupt left something unfinished.
+"""Connections of redis-py that say no more than they need, and reconnect where an interrupt left something unfinished.
 
 redis-py puts a connection back into its pool when an interrupt or a cancellation ends its handshake, or comes between a
 request and its reply: what arrives then would be taken for the answer to the next request.

@@ -1,20 +1,82 @@
-"""What a Redis user may not do, from the words in which the servers say so."""
+"""What redis-py raises and what servers say, in our words."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+import redis
+import redis.exceptions
+
+from redis_wanpool.errors import BackendUnavailable
 from redis_wanpool.protocol.scripts import names, script
+from redis_wanpool.transport import cluster, sentinel
+from redis_wanpool.transport.strict import NotPrimary
+from redis_wanpool.transport.url import public_url
 
 _NAMED = re.compile(r"no permissions to run the '([^']+)'")
 _UNNAMED = "can't run this command"  # by scripts of Redis 6.2 and 7.0
 _KEY = re.compile(r"permissions to access|can't access at least one of the keys")
+_TOLD = "does not let this user"
 _PLACE = re.compile(r"\b(?:f_)?([0-9a-f]{40})\b.*?@user_script:(\d+)")
 
 
+def translated(error: Exception, keys: Sequence[str], *, name: str, timeout: float) -> BackendUnavailable:
+    """What redis-py raised, for a request with these keys.
+
+    Args:
+        name: the server's, without a password.
+        timeout: seconds that were waited for it.
+    """
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or "-OOM " in str(error):  # the latter from Redis 6.2
+        return BackendUnavailable(
+            f"Redis ({name}) is out of memory and takes nothing new; leases are renewed and released as ever. "
+            "Free memory there, or raise maxmemory"
+        )
+    if isinstance(error, NotPrimary):
+        return BackendUnavailable(
+            f"Redis ({name}) is a replica, or became one just now, and takes no writes: {public_url(error)}; "
+            "ask the primary, or Sentinel where it is (redis+sentinel://)"
+        )
+    if isinstance(error, sentinel.NO_PRIMARY):
+        return BackendUnavailable(
+            f"no Sentinel of {name} tells of a primary that is alive: {sentinel.why(error)}; after a failure "
+            "they need some seconds",
+            answered=False,
+        )
+    if isinstance(error, redis.exceptions.MovedError):
+        return BackendUnavailable(
+            f"Redis ({name}) is one node of a cluster, and others have these keys: give the URL of the "
+            f"cluster, like {cluster.LIKE}"
+        )
+    if isinstance(error, cluster.NOT_NOW):
+        return BackendUnavailable(
+            f"Redis ({name}) does not serve these keys just now: they move to another node, or theirs has "
+            f"failed ({public_url(error)}); see to it with: redis-cli --cluster check"
+        )
+    if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
+        if may_not := denied(error, keys):
+            return BackendUnavailable(f"Redis ({name}) {_TOLD} {may_not}; see what it should, with: wanpool acl")
+        return BackendUnavailable(f"Redis ({name}) refused: {public_url(error)}")
+    wrapped = error.__cause__ if type(error) is redis.ConnectionError else None  # by redis.asyncio
+    if isinstance(wrapped or error, redis.exceptions.AuthenticationError):
+        return BackendUnavailable(
+            f"Redis ({name}) wants other credentials: {public_url(error)}; put user and password into the URL"
+        )
+    return BackendUnavailable(
+        f"Redis ({name}) does not answer within {timeout:g} s: "
+        f"{public_url(error) or type(error).__name__}; check that it runs, and the URL",
+        answered=False,
+    )
+
+
+def is_denial(text: str) -> bool:
+    """Whether a server, or an error of ours, says with this that a user may not do something."""
+    return _UNNAMED in text or _TOLD in text or bool(_NAMED.search(text) or _KEY.search(text))
+
+
 def denied(error: Exception, keys: Sequence[str]) -> str | None:
-    """What the user may not do who asked for something with these keys; None if the error says nothing of that."""
+    """What the user may not do, after a request with these keys; None if the error is about something else."""
     text = str(error)
     if named := _NAMED.search(text):
         return f"run {named[1].replace('|', ' ').upper()}"

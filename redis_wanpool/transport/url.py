@@ -1,14 +1,33 @@
-"""URLs that name several servers: redis+sentinel://, redis+cluster://."""
+"""URLs of Redis: what of them may be shown, and those that name several servers (Sentinels, a cluster)."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.connection import parse_url
 
-Address = tuple[str, int]
+from redis_wanpool.model.address import Address
+
+# Up to the last @: a password that is not percent-encoded may have "/", "#" or spaces in it.
+_CREDENTIALS = re.compile(r"(?<=://)(?!/).*@", re.DOTALL)
+_QUERY = re.compile(r"([?&][^=&\s]*(?:pass|secret|key|token)[^=&\s]*=)[^&]*", re.IGNORECASE)
+
+
+def public_url(text: object) -> str:
+    """`text` without the credentials of the URLs in it, fit for logs and errors."""
+    return _QUERY.sub(r"\1***", _CREDENTIALS.sub("***@", str(text)))
+
+
+def has_password(url: str) -> bool:
+    """Whether the URL holds a password, before its host or as an option."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False  # that it does not parse is said elsewhere
+    return bool(parts.password) or any("pass" in name.lower() for name, _ in parse_qsl(parts.query))
 
 
 @dataclass(frozen=True)
@@ -28,11 +47,11 @@ class Several:
         """Reads a URL of one of the schemes, without and with TLS; what follows a "?" is as in redis://.
 
         Args:
-            port: that of a server of which the URL names none.
-            own_options: what may follow the "?" besides.
+            port: the default, for servers that the URL names without one.
+            own_options: further names that may follow the "?".
 
         Raises:
-            ValueError, TypeError: it is no such URL, or an option is unknown; the message may show a password.
+            ValueError, TypeError: the URL is of another form, or an option is unknown; the message may show a password.
         """
         scheme, _, rest = url.partition("://")
         rest, _, query = rest.partition("?")

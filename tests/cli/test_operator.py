@@ -125,11 +125,11 @@ class TestLeases:
     def test_are_all_listed_though_they_are_renewed_meanwhile(
         self, operator: Operator, pool: WanPortPool, server: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from redis_wanpool.protocol import wans
+        from redis_wanpool.protocol import looking
 
         held = {lease.port for lease in pool.acquire_many(0, 10)}
-        monkeypatch.setattr(wans, "MOST_PORTS_A_CALL", 3)
-        page = wans.Wans.lease_page
+        monkeypatch.setattr(looking, "MOST_PORTS_A_CALL", 3)
+        page = looking.Looking.lease_page
 
         def renewing(self: Any, wan_idx: int, before: Any, **kwargs: Any) -> Any:
             found = yield from page(self, wan_idx, before, **kwargs)
@@ -138,7 +138,7 @@ class TestLeases:
                     server.admin.zincrby(PREFIX + "leased", 1000, lease.port)
             return found
 
-        monkeypatch.setattr(wans.Wans, "lease_page", renewing)
+        monkeypatch.setattr(looking.Looking, "lease_page", renewing)
         ports = [row["port"] for row in operator.json("leases", "--wan", "0")["leases"]]
         assert set(ports) == held
         assert {lease.port for lease in pool.snapshot(0, leases=True).leases} == held
@@ -187,7 +187,7 @@ class TestExplain:
 
     def test_quarantined(self, operator: Operator, pool: WanPortPool) -> None:
         lease = pool.acquire(0, port=20003)
-        pool._run(pool.protocol.release([lease], "rejected", "EADDRINUSE at bind"))
+        pool._run(pool._engine.protocol.release([lease], "rejected", "EADDRINUSE at bind"))
         told = operator("explain", "20003")
         assert "in quarantine" in told and "EADDRINUSE at bind" in told and "ss -tanp 'sport = :20003'" in told
         assert operator.json("explain", "20003")["quarantine"]["reason"] == "EADDRINUSE at bind"
@@ -321,13 +321,13 @@ class TestRevoke:
         self, operator: Operator, pool: WanPortPool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Or on a large site the one port takes as long as listing 60,000 leases."""
-        from redis_wanpool.protocol import wans
+        from redis_wanpool.protocol import looking
 
         pool.acquire(0), pool.acquire(1, port=21000)
         asked: list[int] = []
-        page = wans.Wans.lease_page
+        page = looking.Looking.lease_page
         monkeypatch.setattr(
-            wans.Wans,
+            looking.Looking,
             "lease_page",
             lambda self, wan_idx, *more, **names: asked.append(wan_idx) or page(self, wan_idx, *more, **names),
         )

@@ -25,8 +25,8 @@ from waiting import wait_for
 
 from redis_wanpool import PoolExhausted, PortUnavailable, WanPortPool
 from redis_wanpool.cli.main import main
-from redis_wanpool.cli.status import WanStatus
 from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.views import WanStatus
 from redis_wanpool.terminal.format import seconds_of, span, table, until, width
 
 PREFIX = "wanpool:{default:0}:"

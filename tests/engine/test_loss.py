@@ -126,7 +126,7 @@ class TestBlackHole:
             with pytest.raises(LeaseLost, match="could not be reached"):
                 lease.check()
             hole.open()
-            wait_for(lambda: not pool.protocol.doubts)
+            wait_for(lambda: not pool._engine.protocol.doubts)
             rival.lease.renew()  # what the loser had sent, and arrived late, did no harm
         pool.close()
         assert [lease_id for lease_id, _ in told] == [lease.lease_id]
@@ -149,7 +149,7 @@ class TestBlackHole:
         lasting.check()
         lasting.renew()
         assert lasting.release() is True and fresh.release() is True
-        wait_for(lambda: not pool.protocol.doubts)
+        wait_for(lambda: not pool._engine.protocol.doubts)
         wait_for(lambda: pool.snapshot(0).free == 4)
         assert own_server.admin.hlen(PREFIX + "ids") == 0
         pool.close()
@@ -316,7 +316,7 @@ class TestSuspend:
             lease = pool.acquire(0)
             sleep(3600)
             wait_for(lambda: told)
-            wait_for(lambda: not pool.protocol.doubts)
+            wait_for(lambda: not pool._engine.protocol.doubts)
             assert pool.snapshot(0).leased == 0
         assert told == [lease.lease_id]
         check_invariant(own_server.admin)

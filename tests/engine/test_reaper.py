@@ -23,9 +23,10 @@ from waiting import wait_for
 from redis_wanpool import BackendUnavailable, LeaseLost, WanPortPool
 from redis_wanpool.engine import reaper
 from redis_wanpool.engine.reaper import Reaper
+from redis_wanpool.model.holder import Holder
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.system import liveness as verdict
-from redis_wanpool.system.identity import Holder, this_holder
+from redis_wanpool.system.identity import this_holder
 from redis_wanpool.system.liveness import Verdict
 
 HOLDERS = namespace_keys("test")[1]
@@ -38,7 +39,8 @@ sys.stdin.read()
 """
 JUDGE = """
 import json, sys
-from redis_wanpool.system.identity import Holder, this_holder
+from redis_wanpool.model.holder import Holder
+from redis_wanpool.system.identity import this_holder
 from redis_wanpool.system.liveness import verdict
 print(verdict(Holder(*json.loads(sys.argv[1])), this_holder()).word)
 """
@@ -184,8 +186,8 @@ def looker(server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[WanPortPool
 
 
 def reaper_of(pool: WanPortPool) -> Reaper:
-    pool.protocol.holder = replace(pool.protocol.holder, reaps=True)
-    return Reaper(pool.protocol, pool._engine.performer.run)
+    pool._engine.protocol.holder = replace(pool._engine.protocol.holder, reaps=True)
+    return Reaper(pool._engine.protocol, pool._engine.performer.run)
 
 
 def test_a_killed_process_loses_its_ports_at_the_third_look(looker: WanPortPool, server: Any, process: Any) -> None:
@@ -324,7 +326,7 @@ class TestRing:
         return fill
 
     def dead_found_by(self, looker: WanPortPool, who: Holder) -> list[str]:
-        looker.protocol.holder = who
+        looker._engine.protocol.holder = who
         return [found.id for found, _ in reaper_of(looker)._dead_beside()]
 
     def test_nobody_looks_at_thousands(self, looker: WanPortPool, ring: Any) -> None:

@@ -264,14 +264,14 @@ asynchronous = pytest.mark.parametrize("client", [Aiohttp, HttpxAsync], indirect
 
 def revoke(server: Any, client: Any) -> None:
     """An operator ends all leases, and their holder has heard of it."""
-    for lease in list(client.pool.protocol.leases.values()):
+    for lease in list(client.pool._engine.protocol.leases.values()):
         run_script(server.admin, "revoke", lease.port, lease.lease_id)
         with suppress(LeaseLost):
             renewed = lease.renew()
             if renewed is not None:
                 client.loop.run(renewed)
         assert lease.reason == "revoked"
-    wait_for(lambda: not client.pool.protocol.leases)
+    wait_for(lambda: not client.pool._engine.protocol.leases)
 
 
 def test_two_requests_are_one_connection_with_one_lease(client: Any, web: Web, server: Any) -> None:
@@ -331,7 +331,7 @@ def test_a_connection_does_not_outlive_its_lease(client: Any, web: Web, server: 
 def test_a_lease_that_is_lost_in_the_middle_ends_the_request(client: Any, web: Web, server: Any) -> None:
     with ThreadPoolExecutor(1) as executor:
         getting = executor.submit(client.get, web.url + "/slow")
-        wait_for(lambda: client.pool.protocol.leases and web.connections)
+        wait_for(lambda: client.pool._engine.protocol.leases and web.connections)
         revoke(server, client)
         with pytest.raises(client.given_up):
             getting.result(20)

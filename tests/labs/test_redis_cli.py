@@ -58,8 +58,8 @@ def lively(server: Server) -> Iterator[WanPortPool]:
         pool.define_wan(0, "20010-20019", cooldown=125)
         pool.acquire(0, port=20017, label="daily_basic")
         pool.acquire(0, port=20010).release()
-        pool._run(pool.protocol.release([pool.acquire(0, port=20011)], "rejected", "EADDRINUSE at bind"))
-        pool._run(pool.protocol.move("withhold", 0, [20012]))
+        pool._run(pool._engine.protocol.release([pool.acquire(0, port=20011)], "rejected", "EADDRINUSE at bind"))
+        pool._run(pool._engine.protocol.move("withhold", 0, [20012]))
         yield pool
 
 

@@ -92,7 +92,7 @@ def test_of_many_concurrent_definers_one_makes_the_wan(pools: Callable[..., Any]
 @pytest.mark.parametrize("steps", range(1, STEPS))
 def test_a_definer_that_died_is_completed_by_the_next(steps: int, pools: Callable[..., Any], backends: Any) -> None:
     dead, next_one = pools(), pools()
-    conversation = dead.protocol.define_wan(WanDefinition.of(0, PORTS))
+    conversation = dead._engine.protocol.define_wan(WanDefinition.of(0, PORTS))
     step = next(conversation)
     for n in range(steps):
         answer = dead._caller._perform(step)
@@ -110,7 +110,7 @@ def test_a_definer_that_died_is_completed_by_the_next(steps: int, pools: Callabl
 
 def test_a_definition_interrupted_by_another_stays_what_it_was(pools: Callable[..., Any]) -> None:
     dead, next_one = pools(), pools()
-    conversation = dead.protocol.define_wan(WanDefinition.of(0, PORTS))
+    conversation = dead._engine.protocol.define_wan(WanDefinition.of(0, PORTS))
     step = next(conversation)
     for _ in range(DEFINE_TWICE):
         step = conversation.send(dead._caller._perform(step))
@@ -157,8 +157,8 @@ def test_the_advice_for_lost_data_works(pool: Any, pools: Callable[..., Any], ba
         pool.define_wan(0, "20000-20009", cooldown=0)
     operator = pools()
     with pytest.raises(WanNotDefined, match="the data is gone"):
-        operator._run(operator.protocol.remove(0, force=False))
-    assert operator._run(operator.protocol.remove(0, force=True)) == 0
+        operator._run(operator._engine.protocol.remove(0, force=False))
+    assert operator._run(operator._engine.protocol.remove(0, force=True)) == 0
     assert pools().define_wan(0, "20000-20009", cooldown=0) is True
 
 

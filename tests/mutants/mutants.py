@@ -90,7 +90,7 @@ MUTANTS = [
         *("tests/protocol/test_lost_replies.py", "went_on_before"),
     ),
     Mutant(
-        *("exactly once", "a call without an answer is forgotten", "redis_wanpool/protocol/acquiring.py"),
+        *("exactly once", "a call without an answer is forgotten", "redis_wanpool/protocol/ledger.py"),
         *(
             '        self.doubts.update({(wan_idx, lease_id): ("", "unused")',
             '        dict({(wan_idx, lease_id): ("", "unused")',
@@ -99,7 +99,7 @@ MUTANTS = [
     ),
     Mutant(
         *("exactly once", "a late duplicate keeps its port", "redis_wanpool/protocol/upkeep.py"),
-        *("if answer.reply[2] != self._held_here(wan_idx):", "if False:"),
+        *("if answer.reply[2] != self.ledger.count_on(wan_idx):", "if False:"),
         *("tests/protocol/test_keeping.py", "late_duplicate"),
     ),
     Mutant(
@@ -224,7 +224,7 @@ MUTANTS = [
     ),
     Mutant(
         *("connections", "a lost lease leaves its connections", "redis_wanpool/engine/loss_watch.py"),
-        *("            leased.hang_up_all(lease)\n            try:", "            try:"),
+        *("            shut_down_all(lease)\n            try:", "            try:"),
         *("tests/sockets/test_sockets.py", "TestLoss and pool"),
     ),
     Mutant(
@@ -253,7 +253,7 @@ MUTANTS = [
         *("tests/sockets/test_sockets.py", "half_a_range"),
     ),
     Mutant(
-        *("connections", "an attempt that timed out is forgotten", "redis_wanpool/sockets/leased.py"),
+        *("connections", "an attempt that timed out is forgotten", "redis_wanpool/sockets/dial.py"),
         *("earlier.used or failure.used", "failure.used"),
         *("tests/sockets/test_sockets.py", "nobody_answered"),
     ),
@@ -309,12 +309,12 @@ MUTANTS = [
     ),
     Mutant(
         *("reaping", "a pid is a process", "redis_wanpool/system/liveness.py"),
-        *('DEAD, f"process {who.pid} is another one by now: its', 'ALIVE, f"process {who.pid} is'),
+        *('DEAD, f"process {holder.pid} is another one by now: its', 'ALIVE, f"process {holder.pid} is'),
         *("tests/engine/test_reaper.py", "verdict"),
     ),
     Mutant(
         *("reaping", "another machine's processes are judged", "redis_wanpool/system/liveness.py"),
-        *("if (who.host, who.boot_id) != (here.host, here.boot_id):", "if False:"),
+        *("if (holder.host, holder.boot_id) != (here.host, here.boot_id):", "if False:"),
         *("tests/engine/test_reaper.py", "verdict or says"),
     ),
     Mutant(
@@ -433,7 +433,7 @@ MUTANTS = [
     ),
     Mutant(
         *("grace", "holders re-assert at their next tick", "redis_wanpool/protocol/acquiring.py"),
-        *("            self.noticed_grace(wan_idx, reply[2])\n", ""),
+        *("self.ledger.noticed_grace(wan_idx, answer.reply[2])", "pass"),
         *("tests/protocol/test_grace.py", "at_once"),
     ),
     Mutant(
@@ -443,7 +443,7 @@ MUTANTS = [
     ),
     Mutant(
         *("doctor", "eviction of any key is fine", "redis_wanpool/doctor/fitness.py"),
-        *('policy.startswith("allkeys-")', 'policy.startswith("nokeys-")'),
+        *("if evicts_any_key(policy):", "if False:"),
         *("tests/doctor/test_doctor_redis.py", "evict or judged"),
     ),
     Mutant(
@@ -452,8 +452,8 @@ MUTANTS = [
         *("tests/doctor/test_doctor_redis.py", "replica or judged"),
     ),
     Mutant(
-        *("doctor", "a user who may not is not found out", "redis_wanpool/doctor/permission.py"),
-        *("return _DENIED.search(text) is not None", "return False"),
+        *("doctor", "a user who may not is not found out", "redis_wanpool/transport/translate.py"),
+        *("return _UNNAMED in text or _TOLD in text or bool(_NAMED.search(text) or _KEY.search(text))", "return False"),
         *("tests/doctor/test_doctor_redis.py", "may_not"),
     ),
     Mutant(
@@ -528,12 +528,12 @@ MUTANTS = [
     ),
     Mutant(
         *("asyncio", "a cancelled acquire leaves its place in the queue", "redis_wanpool/protocol/acquiring.py"),
-        *("self.abandoned.update((wan_idx, ids[0]) for wan_idx in (queued if done else asked))", "pass"),
+        *("self._ledger.abandoned.update((wan_idx, self.ticket) for wan_idx in places)", "pass"),
         *("tests/protocol/test_queue.py", "cancel"),
     ),
     Mutant(
         *("asyncio", "a cancelled acquire keeps its port", "redis_wanpool/protocol/acquiring.py"),
-        *("            if not done:\n                self._give_up(asked, ids)\n", ""),
+        *("        if not self.is_settled:\n            self._ledger.give_up(self._asked, self.ids)\n", ""),
         *("tests/protocol/test_queue.py", "cancel"),
     ),
     Mutant(
@@ -575,7 +575,7 @@ MUTANTS = [
         *("tests/transport/test_cluster.py", "same_time"),
     ),
     Mutant(
-        *("cluster", "a silent shard is asked for each of its WANs", "redis_wanpool/protocol/session.py"),
+        *("cluster", "a silent shard is asked for each of its WANs", "redis_wanpool/protocol/refusals.py"),
         *("isinstance(error, BackendUnavailable) and not error.answered", "False"),
         *("tests/transport/test_cluster.py", "asked_no_more"),
     ),

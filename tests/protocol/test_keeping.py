@@ -113,7 +113,7 @@ def test_a_loss_is_told_to_all_who_wait_on_several_loops(server: Any) -> None:
                 waiting.wait(20)
             finally:
                 sys.setswitchinterval(switching)
-            for lease in list(pool.protocol.leases.values()):
+            for lease in list(pool._engine.protocol.leases.values()):
                 run_script(server.admin, "revoke", lease.port, lease.lease_id)
                 lease.end("revoked")
             pool._engine.loss_watch.due(boottime())
@@ -216,7 +216,7 @@ class TestUnreachable:
         with pytest.raises(BackendUnavailable):
             pool.acquire(0)
         own_server.process.send_signal(signal.SIGCONT)
-        wait_for(lambda: not pool.protocol.doubts)
+        wait_for(lambda: not pool._engine.protocol.doubts)
         assert pool.snapshot(0).free == 10
         assert own_server.admin.hlen(PREFIX + "ids") == 0
 
@@ -256,7 +256,7 @@ def test_a_late_duplicate_of_an_acquire_is_given_back(pools: Any, backends: Any)
     pool = pools()
     pool.define_wan(0, "20000-20009", cooldown=0, lease_ttl=KEPT_TTL, max_ttl=3600)
     pool.acquire(0)
-    who = pool.protocol.holder
+    who = pool._engine.protocol.holder
     late = f"{who.id}/late"
     args = (who.id, pool.network, 0, who.host, who.pid, "", 3_600_000, "", "", "", 1, 8, "", late)
     assert run_script(backends.admin, "acquire", *args)[0] == "GRANTED"

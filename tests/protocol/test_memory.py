@@ -19,7 +19,8 @@ from private_server import SERVERS, Server
 from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import BackendUnavailable, PoolExhausted, PortRejected, UnsafeRedis, WanpoolError
-from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.sockets import dial
+from redis_wanpool.sockets.leased import LeasedSocket
 
 PREFIX = "wanpool:{test:0}:"
 FACES = ("sync", "aio")
@@ -149,7 +150,7 @@ class TestEviction:
                     assert lease.port not in held
                     held[lease.port] = lease
         assert small.admin.info("stats")["evicted_keys"] > 0 and vanished
-        wait_for(lambda: not any(pool.protocol.doubts for pool in pools))
+        wait_for(lambda: not any(pool._engine.protocol.doubts for pool in pools))
         counts = pools[0].snapshot(0)
         assert (counts.leased, counts.free) == (len(held), 60 - len(held))
         check_invariant(small.admin)
@@ -230,12 +231,12 @@ class TestFull:
         kept = pool.acquire(0)
         tried: list[int] = []
 
-        def taken(port: int, source_address: str) -> sockets.LeasedSocket:
+        def taken(port: int, source_address: str) -> LeasedSocket:
             tried.append(port)
             fill(small)
             raise OSError(errno.EADDRINUSE, "somebody listens there")
 
-        monkeypatch.setattr(sockets, "new_socket", taken)
+        monkeypatch.setattr(dial, "new_socket", taken)
         with pytest.raises(PortRejected):
             pool.connect(0, ("127.0.0.1", 9), attempts=1)
         assert len(tried) == 1
@@ -268,7 +269,7 @@ class TestFull:
             assert type(caught.value) is BackendUnavailable
             with pytest.raises(BackendUnavailable):
                 asking.acquire_many(0, 5, at_least=1)
-            wait_for(lambda asking=asking: not asking.protocol.doubts and not asking.protocol.abandoned)
+            wait_for(lambda asking=asking: not asking._engine.protocol.doubts and not asking._engine.protocol.abandoned)
         assert dump(small) == before
         kept.check()
         make_room(small)

@@ -196,7 +196,7 @@ class Wan(RuleBasedStateMachine):
         pool = self.pools["near"]
         while hasattr(pool, "_thing"):
             pool = pool._thing
-        return pool._engine.performer.run(getattr(pool.protocol, conversation)(*args))
+        return pool._engine.performer.run(getattr(pool._engine.protocol, conversation)(*args))
 
     # -- holders
 

@@ -83,7 +83,7 @@ def test_after_a_resize_a_system_learns_which_ports_it_keeps(pools: Pools, monke
     operator = pool
     while hasattr(operator, "_thing"):
         operator = operator._thing
-    operator._engine.performer.run(operator.protocol.resize(0, "20000-20001,20010-20019"))
+    operator._engine.performer.run(operator._engine.protocol.resize(0, "20000-20001,20010-20019"))
     assert pool.acquire(0).port >= 20010, "it does not know yet"
     with pytest.raises(PoolExhausted):
         pool.acquire(0)
@@ -470,7 +470,7 @@ class TestOldNames:
         two.acquire(1, port=21000)
         one.acquire(0).release()
         info = one.get_port_usage_info()
-        host, pid = one.protocol.holder.host, one.protocol.holder.pid
+        host, pid = one._engine.protocol.holder.host, one._engine.protocol.holder.pid
         assert info == {
             "total_allocated_ports": 3,
             "wans": {

@@ -326,7 +326,7 @@ def test_who_leaves_passes_the_call_on(one_port: Any, backends: Any, pools: Any)
     queue_of(backends.admin, 2)
     lease.release()
     assert backends.admin.hget("wanpool:{test:0}:waiters", "ghost:1:x/y"), "the ghost was called, and does not come"
-    one_port.protocol.abandoned.add((0, "ghost:1:x/y"))
+    one_port._engine.protocol.abandoned.add((0, "ghost:1:x/y"))
     one_port._engine.heartbeat.clear_up_soon()
     assert waiter.outcome().port == 20000
 
@@ -491,9 +491,11 @@ async def test_a_cancellation_at_any_await_leaves_no_place_and_leaks_no_port(
         await asyncio.wait([task])
         assert task.cancelled() == attempt.reached, "no cancellation is swallowed"
         # At once, before the search for late duplicates that a later attempt may cause
-        await asyncio.to_thread(wait_for, lambda: not async_pool.protocol.doubts and not async_pool.protocol.abandoned)
+        await asyncio.to_thread(
+            wait_for, lambda: not async_pool._engine.protocol.doubts and not async_pool._engine.protocol.abandoned
+        )
         held = server.admin.zcard("wanpool:{test:0}:leased")
-        assert held == len(async_pool.protocol.leases) == 1, f"{held} after a cancellation at place {nth}"
+        assert held == len(async_pool._engine.protocol.leases) == 1, f"{held} after a cancellation at place {nth}"
         if not attempt.reached:
             break
         places += 1

@@ -15,7 +15,7 @@ from waiting import wait_for
 
 from redis_wanpool import PoolExhausted
 from redis_wanpool.protocol import scripts
-from redis_wanpool.protocol.keys import namespace_keys
+from redis_wanpool.protocol.keys import PROTOCOL, namespace_keys
 from redis_wanpool.system.clock import boottime
 
 HOLDERS = namespace_keys("test")[1]
@@ -282,6 +282,15 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
         wan.said.add((name, "STEPPED"))
 
     assert wan.said == {(name, word) for name in scripts.names() for word in words_of(name)}
+
+
+def test_the_scripts_and_the_package_name_the_same_protocol() -> None:
+    named = {
+        number
+        for name in scripts.names()
+        for number in re.findall(r'PROTOCOL.*?= "(\d+)"', scripts.script(name).source)
+    }
+    assert named == {PROTOCOL}
 
 
 def words_of(name: str) -> set[str]:

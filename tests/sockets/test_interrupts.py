@@ -82,7 +82,7 @@ def test_a_connection_interrupted_at_any_line_leaves_no_lease(server: Any, echo:
             line += 1
         assert line > 100
         pool._engine.heartbeat.due(boottime())
-        wait_for(lambda: not server.admin.zcard(PREFIX + "leased") and not pool.protocol.leases)
+        wait_for(lambda: not server.admin.zcard(PREFIX + "leased") and not pool._engine.protocol.leases)
         assert pool.snapshot(0).leased == 0
 
 

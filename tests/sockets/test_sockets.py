@@ -32,7 +32,9 @@ from redis_wanpool import (
     WanPortPool,
 )
 from redis_wanpool.engine import handovers
-from redis_wanpool.sockets import leased as sockets
+from redis_wanpool.model.address import Failure
+from redis_wanpool.sockets import dial, leased
+from redis_wanpool.sockets.dial import bind_failure, connect_failure
 
 RANGE = "24100-24109"
 PREFIX = "wanpool:{test:0}:"
@@ -173,7 +175,7 @@ class TestRefusal:
         for port in half:
             about = server.admin.hgetall(f"{PREFIX}quarantine:{port}")
             assert about["reason"] == "EADDRINUSE at bind" and about["network"] == pool.network
-            assert about["host"] == pool.protocol.holder.host and about["rejected_at"] < about["free_at"]
+            assert about["host"] == pool._engine.protocol.holder.host and about["rejected_at"] < about["free_at"]
             assert 0 < server.admin.pttl(f"{PREFIX}quarantine:{port}") <= 65_000
             assert ended(server, port) == "rejected" and server.admin.zscore(PREFIX + "cooling", port)
 
@@ -204,10 +206,10 @@ class TestRefusal:
 
     def test_of_too_many_ports_of_several_wans_is_said(self, pool: WanPortPool) -> None:
         pool.define_wan(1, "24200-24203", cooldown=50)
-        pool._run(pool.protocol.release(pool.acquire_many(0, 6), "rejected", "no"))
+        pool._run(pool._engine.protocol.release(pool.acquire_many(0, 6), "rejected", "no"))
         lease = pool.acquire((0, 1))
         assert lease.wan_idx == 1 and lease.release(used=False)
-        pool._run(pool.protocol.release(pool.acquire_many(1, 3), "rejected", "no"))
+        pool._run(pool._engine.protocol.release(pool.acquire_many(1, 3), "rejected", "no"))
         with pytest.raises(PortRejected, match=r"WANs 0, 1 .* so many of its ports of late") as caught:
             pool.acquire((0, 1))
         assert caught.value.wan_idx == (0, 1) and 0 < caught.value.free_in <= 65
@@ -226,22 +228,22 @@ class TestRefusal:
         with pool.acquire(0) as lease, lease.connect(echo, 5), pytest.raises(OSError) as caught:
             lease.connect(echo, 5)
         assert caught.value.errno == errno.EADDRNOTAVAIL
-        failure = sockets.connect_failure(caught.value)
+        failure = connect_failure(caught.value)
         assert failure.port_at_fault and "EADDRNOTAVAIL at connect" in failure.why
 
     @pytest.mark.parametrize(
         ("number", "at", "at_fault", "used"),
         [
-            (errno.EADDRINUSE, sockets.bind_failure, True, False),
-            (errno.EACCES, sockets.bind_failure, False, False),  # a port below 1024
-            (errno.EADDRNOTAVAIL, sockets.bind_failure, False, False),
-            (errno.EADDRINUSE, sockets.connect_failure, True, False),
-            (errno.EADDRNOTAVAIL, sockets.connect_failure, True, False),
-            (errno.ECONNREFUSED, sockets.connect_failure, False, False),
-            (errno.EPERM, sockets.connect_failure, False, False),  # a local firewall
-            (errno.EHOSTUNREACH, sockets.connect_failure, False, True),
-            (errno.ETIMEDOUT, sockets.connect_failure, False, True),
-            (errno.ECONNRESET, sockets.connect_failure, False, True),
+            (errno.EADDRINUSE, bind_failure, True, False),
+            (errno.EACCES, bind_failure, False, False),  # a port below 1024
+            (errno.EADDRNOTAVAIL, bind_failure, False, False),
+            (errno.EADDRINUSE, connect_failure, True, False),
+            (errno.EADDRNOTAVAIL, connect_failure, True, False),
+            (errno.ECONNREFUSED, connect_failure, False, False),
+            (errno.EPERM, connect_failure, False, False),  # a local firewall
+            (errno.EHOSTUNREACH, connect_failure, False, True),
+            (errno.ETIMEDOUT, connect_failure, False, True),
+            (errno.ECONNRESET, connect_failure, False, True),
         ],
     )
     def test_is_only_what_is_the_ports_fault(self, number: int, at: Any, at_fault: bool, used: bool) -> None:
@@ -249,8 +251,8 @@ class TestRefusal:
         assert (failure.port_at_fault, failure.used, failure.error.errno) == (at_fault, used, number)
 
     def test_on_windows_is_an_excluded_range_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sockets, "_WINDOWS", True)
-        assert sockets.bind_failure(OSError(errno.EACCES, "no")).port_at_fault
+        monkeypatch.setattr(dial, "_WINDOWS", True)
+        assert bind_failure(OSError(errno.EACCES, "no")).port_at_fault
 
     def test_of_too_many_ports_stops_the_network_and_nobody_else(self, server: Any) -> None:
         with (
@@ -261,9 +263,9 @@ class TestRefusal:
             own = bad.acquire(0)
             refused = bad.acquire_many(0, 501)
             for lease in refused[:500]:
-                assert bad._run(bad.protocol.release_one(lease, "rejected"))
+                assert bad._run(bad._engine.protocol.release_one(lease, "rejected"))
             assert bad.snapshot(0).cooling == 500, "half"
-            words = bad._run(bad.protocol.release(refused[500:], "rejected"))
+            words = bad._run(bad._engine.protocol.release(refused[500:], "rejected"))
             assert list(words.values()) == ["unused"] and bad.snapshot(0).free == 1000 - 500 - 1
             with pytest.raises(PortRejected, match="so many of its ports of late") as caught:
                 bad.acquire(0)
@@ -281,10 +283,10 @@ class TestRefusal:
         self, pool: WanPortPool, server: Any
     ) -> None:
         leases = pool.acquire_many(0, 8)
-        words = pool._run(pool.protocol.release(leases[:5], "rejected", "no"))
+        words = pool._run(pool._engine.protocol.release(leases[:5], "rejected", "no"))
         assert list(words.values()) == ["rejected"] * 5
         pool.acquire(0).release(used=False)
-        words = pool._run(pool.protocol.release(leases[5:], "rejected", "no"))
+        words = pool._run(pool._engine.protocol.release(leases[5:], "rejected", "no"))
         assert list(words.values()) == ["unused"] * 3 and pool.snapshot(0).free == 5
         with pytest.raises(PortRejected):
             pool.acquire(0)
@@ -298,29 +300,31 @@ class TestRefusal:
             )
             one.define_wan(0, "20000-20399")
             for pool, most in ((one, 200), (two, 100), (three, 0)):
-                words = pool._run(pool.protocol.release(pool.acquire_many(0, 100 + most // 2), "rejected", "no"))
+                words = pool._run(
+                    pool._engine.protocol.release(pool.acquire_many(0, 100 + most // 2), "rejected", "no")
+                )
                 assert [*words.values()].count("rejected") == most
             assert three.snapshot(0).free == 100
             three.acquire(0).release()
 
     def test_of_withheld_ports_does_not_count(self, pool: WanPortPool, server: Any) -> None:
         run_script(server.admin, "withhold", *range(24100, 24104))
-        words = pool._run(pool.protocol.release(pool.acquire_many(0, 6), "rejected", "no"))
+        words = pool._run(pool._engine.protocol.release(pool.acquire_many(0, 6), "rejected", "no"))
         assert [*words.values()].count("rejected") == 3
 
     def test_of_a_batch_is_decided_port_by_port(self, pool: WanPortPool) -> None:
-        words = pool._run(pool.protocol.release(pool.acquire_many(0, 8), "rejected", "no"))
+        words = pool._run(pool._engine.protocol.release(pool.acquire_many(0, 8), "rejected", "no"))
         assert list(words.values()) == ["rejected"] * 5 + ["unused"] * 3
 
     def test_of_the_only_port_is_a_quarantine(self, pool: WanPortPool) -> None:
         pool.define_wan(1, "24110")
-        assert pool._run(pool.protocol.release_one(pool.acquire(1), "rejected"))
+        assert pool._run(pool._engine.protocol.release_one(pool.acquire(1), "rejected"))
         assert pool.snapshot(1).cooling == 1
 
     def test_after_a_use_cools_as_a_use_does(self, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """A SYN that nobody answered went through the router; then the second address of the host was refused."""
-        failure = sockets.Failure(OSError(errno.EADDRNOTAVAIL, "no"), port_at_fault=True, used=True, why="no")
-        monkeypatch.setattr(sockets, "connect", lambda *_: failure)
+        failure = Failure(OSError(errno.EADDRNOTAVAIL, "no"), port_at_fault=True, used=True, why="no")
+        monkeypatch.setattr(dial, "connect", lambda *_: failure)
         with WanPortPool(server.url, namespace="test", rest=0) as pool:
             pool.define_wan(0, RANGE, cooldown=125)
             with pytest.raises(PortRejected) as caught:
@@ -344,11 +348,11 @@ class TestFailure:
     ) -> None:
         def connect(*_: Any) -> Any:
             own_server.process.send_signal(signal.SIGSTOP)
-            return sockets.Failure(ConnectionRefusedError("as it was"))
+            return Failure(ConnectionRefusedError("as it was"))
 
         with WanPortPool(own_server.url, namespace="test", rest=0, connect_timeout=1.0) as pool:
             pool.define_wan(0, RANGE, cooldown=0)
-            monkeypatch.setattr(sockets, "connect", connect)
+            monkeypatch.setattr(dial, "connect", connect)
             with pytest.raises(ConnectionRefusedError, match="as it was"):
                 pool.connect(0, nobody, timeout=5)
             own_server.process.send_signal(signal.SIGCONT)
@@ -366,7 +370,7 @@ class TestFailure:
             full.bind(("127.0.0.1", 0))
             full.listen(0)
             filler.connect(full.getsockname())
-            monkeypatch.setattr(sockets, "resolve", lambda address: [full.getsockname(), nobody])
+            monkeypatch.setattr(dial, "resolve", lambda address: [full.getsockname(), nobody])
             with pytest.raises(ConnectionRefusedError):
                 pool.connect(0, ("both", 80), timeout=1)
         assert pool.snapshot(0).cooling == 1
@@ -432,7 +436,7 @@ class TestHowItEnds:
             (Said(closed, options=0), True, "time_wait"),
             (Said(closed, aborts=True), False, "fin"),
         ):
-            assert sockets.how_it_ends(said, said_end) == expected  # type: ignore[arg-type]
+            assert leased.how_it_ends(said, said_end) == expected  # type: ignore[arg-type]
 
 
 def no_lease(server: Any) -> bool:
@@ -459,7 +463,7 @@ class TestTls:
         self, pool: WanPortPool, echo: Any, server: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sock = pool.connect(0, echo, timeout=5)
-        monkeypatch.setattr(sockets, "_TIMESTAMPS", 0)  # as of a server that has none
+        monkeypatch.setattr(leased, "_TIMESTAMPS", 0)  # as of a server that has none
         socket.close(sock.detach())
         wait_for(lambda: no_lease(server))
         assert ended(server, sock.lease.port) == "time_wait"
@@ -548,14 +552,14 @@ def test_many_refusals_end_with_what_was_refused_before(
     """An attempt that finds its network stopped says which ports were refused until then."""
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
         pool.define_wan(0, RANGE, cooldown=0)
-        acquire = pool.protocol.acquire
+        acquire = pool._engine.protocol.acquire
 
         def stopped(request: Any) -> Any:
             if request.count > 1:
                 raise PortRejected("so many of late", wan_idx=0, ports=(), free_in=12.5)
             return (yield from acquire(request))
 
-        monkeypatch.setattr(pool.protocol, "acquire", stopped)
+        monkeypatch.setattr(pool._engine.protocol, "acquire", stopped)
         with squatting(*range(24100, 24110)), pytest.raises(PortRejected) as caught:
             pool.connect(0, echo, timeout=5)
         assert len(caught.value.ports) == 1 and caught.value.free_in == 12.5
@@ -668,7 +672,7 @@ class TestLoss:
             for lease in leases:
                 lease.end("revoked")
             for _ in range(200):
-                sockets.hang_up_all(lost)
+                leased.shut_down_all(lost)
             pool._engine.loss_watch.watch()
             stop.set()
             for each in adding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis_wanpool.model.wan import port_numbers
+from redis_wanpool.model.ports import port_numbers
 
 
 def check_invariant(admin: Any) -> None:

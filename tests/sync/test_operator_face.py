@@ -78,8 +78,8 @@ class TestLooks:
     def test_at_ports_leases_and_holders(self, operator: Operator, pool: WanPortPool) -> None:
         lease, other = pool.acquire(0, port=20003, label="nightly"), pool.acquire(0, ttl=5)
         seen = operator.explain(20003)
-        assert (seen.wan_idx, seen.place, seen.holder, seen.lease["label"]) == (0, "leased", pool.holder, "nightly")
-        assert operator.explain(21000).place == "free"
+        assert (seen.wan_idx, seen.state, seen.holder, seen.lease["label"]) == (0, "leased", pool.holder, "nightly")
+        assert operator.explain(21000).state == "free"
         assert [one.lease_id for one in operator.leases(0)] == [other.lease_id, lease.lease_id]
         assert [one.port for one in operator.leases(0, within=30)] == [other.port]
         assert operator.census() == {0: {(pool.holder, "n"): 2}, 1: {}}
@@ -124,10 +124,10 @@ class TestActs:
         pool.acquire(0, port=20001)
         assert operator.withhold("20001,21000-21001") == {0: {20001: "leased"}, 1: {21000: "free", 21001: "free"}}
         assert operator.restore("21000") == {1: {21000: "withheld"}}
-        assert (operator.explain(21000).place, operator.explain(21001).place) == ("cooling", "withheld")
+        assert (operator.explain(21000).state, operator.explain(21001).state) == ("cooling", "withheld")
         with pytest.raises(PortNotInRange, match="20010"):
             operator.withhold("20002,20010")
-        assert operator.explain(20002).place == "free", "nothing was done"
+        assert operator.explain(20002).state == "free", "nothing was done"
 
     def test_on_leases_of_others(self, operator: Operator, pool: WanPortPool) -> None:
         mine, other = pool.acquire(0, port=20000), pool.acquire(0, port=20001)

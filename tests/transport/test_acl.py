@@ -57,13 +57,13 @@ def lease(url: str, server: Server) -> None:
         with pytest.raises(PoolExhausted):
             pool.acquire(0, wait=0.05)
         leases[0].renew()
-        pool._run(pool.protocol.release([leases.pop()], "rejected", "no"))
+        pool._run(pool._engine.protocol.release([leases.pop()], "rejected", "no"))
         for one in leases:
             one.release()
         pool.acquire(0, port=one.port).release(used=False)
         with pytest.raises(PortNotInRange):
             pool.acquire(0, port=19999)
-        pool._run(pool.protocol.acquire(Request.of(0, count=8, at_least=1, avoid=[20001, 20002])))
+        pool._run(pool._engine.protocol.acquire(Request.of(0, count=8, at_least=1, avoid=[20001, 20002])))
         assert pool.acquire(wait=1).release()
         pool.get_port_usage_info()
         pool.acquire(1)
@@ -73,18 +73,18 @@ def lease(url: str, server: Server) -> None:
         pool.release_port(0, 20009)
         pool.drain(0)
         pool.open(0)
-        pool._run(pool.protocol.leases_of(pool.holder))
+        pool._run(pool._engine.protocol.leases_of(pool.holder))
     with WanPortPool(url, namespace=NAMESPACE, network="m", rest=0) as pool, ThreadPoolExecutor() as threads:
         held = pool.acquire_many(1, 10)
         waiting = threads.submit(pool.acquire, 1, wait=20)
         wait_for(lambda: server.admin.zcard(f"wanpool:{{{NAMESPACE}:1}}:waiting"))
         held[0].release()
         assert waiting.result(20)
-        pool._run(pool.protocol.lease_page(1, None))
+        pool._run(pool._engine.protocol.lease_page(1, None))
         with pytest.raises(PoolExhausted):
             pool.acquire(1, wait=0.05)
-        wait_for(lambda: not pool.protocol.abandoned)
-        pool._run(pool.protocol.neighbours("", 9))
+        wait_for(lambda: not pool._engine.protocol.abandoned)
+        pool._run(pool._engine.protocol.neighbours("", 9))
     with (
         WanPortPool(url, namespace=NAMESPACE, min_replicas=1, connect_timeout=3) as pool,
         pytest.raises(BackendUnavailable, match="0 of 1 replicas"),
@@ -189,7 +189,7 @@ def test_who_waits_for_disks_may_ask_for_them(guarded: Server, capsys: pytest.Ca
         guarded.admin.execute_command("ACL", "SETUSER", holder["user"], "-waitaof")
         with pytest.raises(BackendUnavailable, match="does not let this user run WAITAOF"):
             pool.acquire(0)
-        wait_for(lambda: not pool.protocol.doubts)
+        wait_for(lambda: not pool._engine.protocol.doubts)
         assert pool.snapshot(0).free == 10
 
 

@@ -302,7 +302,7 @@ def test_while_a_slot_moves_nothing_of_it_is_done_by_halves(shards: Shards, pool
         assert pool.acquire(elsewhere).release()
 
     assert shards.move(key_of(0), another(shards, old), attempt) > 5 and tried
-    wait_for(lambda: not pool.protocol.doubts)
+    wait_for(lambda: not pool._engine.protocol.doubts)
     lease.renew()
     assert pool.snapshot(0).leased == 3
     pool.acquire(0)

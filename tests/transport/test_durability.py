@@ -190,7 +190,9 @@ class TestTooFew:
             act()
         assert (caught.value.confirmed, caught.value.wanted) == (confirmed, wanted)
         assert leased(group) == 0 and pool.snapshot(0).free == 10, "at once, and free for everybody"
-        assert not pool.protocol.doubts and not pool.protocol.in_flight and not pool.protocol.leases
+        assert (
+            not pool._engine.protocol.doubts and not pool.protocol.ledger.in_flight and not pool._engine.protocol.leases
+        )
         return str(caught.value)
 
     def test_the_grant_is_taken_back(self, new_pool: Any, group: Group) -> None:
@@ -208,7 +210,7 @@ class TestTooFew:
         pool = defined(new_pool(min_replicas=1, connect_timeout=PATIENCE), "20000-20999")
         with pytest.raises(BackendUnavailable, match="0 of 1"):
             pool.acquire_many(0, 1000)
-        assert pool.snapshot(0).free == 1000 and not pool.protocol.doubts
+        assert pool.snapshot(0).free == 1000 and not pool._engine.protocol.doubts
 
     @pytest.mark.parametrize("group", SERVERS, indirect=True)
     def test_a_replica_that_stops_in_the_middle(self, new_pool: Any, group: Group) -> None:
@@ -244,7 +246,7 @@ class TestTooFew:
                 lease.release(used=False)
             with pytest.raises(BackendUnavailable, match="0 of 1"):
                 waiting.result(20)
-        assert pool.snapshot(0).free == 10 and not pool.protocol.doubts
+        assert pool.snapshot(0).free == 10 and not pool._engine.protocol.doubts
 
     def test_what_cannot_be_taken_back_at_once_is_taken_back_soon(
         self, new_pool: Any, proxy: Proxy, group: Group
@@ -258,7 +260,7 @@ class TestTooFew:
         with pytest.raises(BackendUnavailable) as caught:
             pool.acquire(0)
         assert caught.value.confirmed == 0 and not silent
-        wait_for(lambda: not pool.protocol.doubts)
+        wait_for(lambda: not pool._engine.protocol.doubts)
         assert pool.snapshot(0).free == 10
 
 
@@ -292,7 +294,7 @@ class TestCut:
         with pytest.raises(BackendUnavailable) as caught:
             pool.acquire(0)
         assert not cut and (caught.value.confirmed, caught.value.wanted) == (0, 1)
-        wait_for(lambda: leased(group) == 0 and not pool.protocol.doubts)
+        wait_for(lambda: leased(group) == 0 and not pool._engine.protocol.doubts)
 
     def test_silence_leaves_nothing_behind(self, pool: Any, proxy: Proxy, group: Group) -> None:
         silent = ["silent"]
@@ -300,7 +302,7 @@ class TestCut:
         with pytest.raises(BackendUnavailable, match="does not answer") as caught:
             pool.acquire(0)
         assert caught.value.confirmed is None
-        wait_for(lambda: leased(group) == 0 and not pool.protocol.doubts)
+        wait_for(lambda: leased(group) == 0 and not pool._engine.protocol.doubts)
         assert pool.snapshot(0).free == 10
 
     @pytest.mark.parametrize("group", WITH_DISKS, indirect=True)
@@ -310,7 +312,7 @@ class TestCut:
         group.primary.admin.config_set("appendonly", "no")
         with pytest.raises(BackendUnavailable, match="WAITAOF"):
             pool.acquire(0)
-        wait_for(lambda: leased(group) == 0 and not pool.protocol.doubts)
+        wait_for(lambda: leased(group) == 0 and not pool._engine.protocol.doubts)
 
     def test_a_cancelled_acquire_leaves_nothing_behind(self, group: Group, loop: Loop) -> None:
         import asyncio
@@ -326,7 +328,7 @@ class TestCut:
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                await asyncio.to_thread(wait_for, lambda: leased(group) == 0 and not pool.protocol.doubts)
+                await asyncio.to_thread(wait_for, lambda: leased(group) == 0 and not pool._engine.protocol.doubts)
 
         loop.run(cancelled())
 
@@ -370,9 +372,9 @@ class TestSettings:
 
     def test_the_file_may_say_it_and_arguments_come_first(self) -> None:
         Path("wanpool.toml").write_text("min_replicas = 2\nfsync = true\n")
-        assert WanPortPool("redis://h/0").protocol.durability == Durability(2, True)
-        assert WanPortPool("redis://h/0", min_replicas=0, fsync=False).protocol.durability is None
-        assert WanPortPool("redis://h/0", fsync=False).protocol.durability == Durability(2, False)
+        assert WanPortPool("redis://h/0")._engine.protocol.durability == Durability(2, True)
+        assert WanPortPool("redis://h/0", min_replicas=0, fsync=False)._engine.protocol.durability is None
+        assert WanPortPool("redis://h/0", fsync=False)._engine.protocol.durability == Durability(2, False)
         Path("wanpool.toml").write_text('fsync = "yes"\n')
         with pytest.raises(InvalidValue, match=r"wanpool\.toml: fsync 'yes'"):
             WanPortPool("redis://h/0")

@@ -16,10 +16,10 @@ from sentinels import SERVICE, Watch
 from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import AsyncWanPortPool, BackendUnavailable, InvalidValue, WanPortPool
-from redis_wanpool.errors import public_url
 from redis_wanpool.system.clock import boottime
-from redis_wanpool.transport.backend import checked_url, has_password
+from redis_wanpool.transport.backend import checked_url
 from redis_wanpool.transport.sentinel import Watched
+from redis_wanpool.transport.url import has_password, public_url
 
 
 @pytest.mark.parametrize(

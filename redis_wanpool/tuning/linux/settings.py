@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from redis_wanpool.model.wan import port_list
+from redis_wanpool.model.ports import port_list
+from redis_wanpool.model.wan import COOLDOWN
 from redis_wanpool.system.time_wait import tuning_folder
 from redis_wanpool.terminal.language import said
 from redis_wanpool.tuning import (
@@ -53,8 +54,6 @@ NEARLY = 0.8
 """of nf_conntrack_max: beyond it the table of connections counts as nearly full"""
 SILENT = "net.netfilter.nf_conntrack_tcp_timeout_established"
 ENDED = "net.netfilter.nf_conntrack_tcp_timeout_time_wait"
-COOLDOWN = 125
-"""seconds, a WAN's default"""
 
 
 def this_machine() -> System:
@@ -274,8 +273,8 @@ class Look:
         seconds = self._number(ENDED) or 0
         why = said(
             "seconds for which this host's NAT remembers an ended connection: a WAN's cool-down must be longer "
-            f"({COOLDOWN} s by default)",
-            f"本机 NAT 记住已结束连接的秒数：WAN 的冷却时间必须更长，默认 {COOLDOWN} 秒",
+            f"({COOLDOWN:g} s by default)",
+            f"本机 NAT 记住已结束连接的秒数：WAN 的冷却时间必须更长，默认 {COOLDOWN:g} 秒",
         )
         yield from self._reported(ENDED, OK if seconds < COOLDOWN else SUGGESTION, why, "120")
 

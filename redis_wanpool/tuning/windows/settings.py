@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.wan import checked_integer, port_list, port_ranges
+from redis_wanpool.model.checks import checked_integer
+from redis_wanpool.model.ports import port_list, port_ranges
 from redis_wanpool.system.time_wait import PARAMETERS
 from redis_wanpool.system.time_wait import UNKNOWN as LONGEST
 from redis_wanpool.terminal.language import said

@@ -1,0 +1,44 @@
+"""The words for how a lease ends: what holders ask for, what Redis notes, and what people read."""
+
+from __future__ import annotations
+
+from redis_wanpool.errors import InvalidValue
+
+CLOSED = ("fin", "drained", "reset", "time_wait")
+"""how a connection ends, as `Lease.release` takes it"""
+
+OURS = frozenset({"released", "drained", "reset", "time_wait", "unused"})
+"""How a lease ends when its own holder gave it back."""
+
+REJECTS = {"rejected": "", "rejected after use": "used"}
+"""end reasons of a port that the operating system refused -> what lua/reject.lua is told about its use"""
+
+SAID = {
+    "expired": "the lease expired",
+    "unreachable": "Redis could not be reached in time to renew the lease",
+    "revoked": "an operator revoked the lease",
+    "reaped": "the lease was taken back because its process seemed dead",
+    "rejected": "the port was given back as refused by the operating system",
+    "forked": "the lease belongs to the parent process",
+    **dict.fromkeys(OURS, "the lease was released"),
+}
+"""how a lease ended -> the same in a sentence"""
+
+
+def end_reason(used: bool, closed: str) -> str:
+    """How a lease ends that its holder gives back.
+
+    Args:
+        used: whether packets may have left from the port.
+        closed: how its connection ended, one of `CLOSED`.
+    """
+    if closed not in CLOSED:
+        raise InvalidValue(f"closed {closed!r}: must be one of {', '.join(CLOSED)}")
+    if not used:
+        return "unused"
+    return "released" if closed == "fin" else closed
+
+
+def final_word(end_reason: str) -> str:
+    """The word that Redis notes for this end reason."""
+    return "rejected" if end_reason in REJECTS else end_reason

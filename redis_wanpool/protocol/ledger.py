@@ -1,0 +1,152 @@
+"""The leases of one pool object: those it keeps, those on their way to it, and what it still has to tell Redis.
+
+Several threads use a ledger, without a lock: each step takes a copy before it iterates, and an id that moves on is in
+its next place before it leaves the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from weakref import WeakValueDictionary
+
+from redis_wanpool.model.endings import final_word
+from redis_wanpool.model.lease import LeaseState
+
+SUSPECT_FOR = 60.0
+"""seconds for which a late duplicate of a call without an answer is looked for"""
+BEAT_A_TTL = 3
+"""how many renewals a ttl has"""
+
+
+class Ids(list[str]):
+    """The lease_ids of one call."""
+
+
+class Ledger:
+    """What a pool object holds and owes. Times are by the local clock of its leases, in seconds."""
+
+    def __init__(self) -> None:
+        self.leases: dict[str, LeaseState] = {}
+        """lease_id -> lease that is kept alive"""
+        self.fresh: WeakValueDictionary[str, LeaseState] = WeakValueDictionary()
+        """granted, and on their way to the caller: gone with the stack of a call that is interrupted"""
+        self.in_flight: WeakValueDictionary[str, Ids] = WeakValueDictionary()
+        """lease_id -> the ids of the call that is asking for it; the call holds them"""
+        self.doubts: dict[tuple[int, str], tuple[str, str]] = {}
+        """(wan_idx, lease_id) -> (port or "", end reason): calls that have no answer yet, or never got one"""
+        self.abandoned: set[tuple[int, str]] = set()
+        """(wan_idx, ticket) of places in a queue to give up"""
+        self.suspects: dict[int, float] = {}
+        """wan_idx -> local time until which a late duplicate of an unanswered call is looked for"""
+        self.graces: dict[int, int] = {}
+        """wan_idx -> end of the last grace that it was told of, in ms of the WAN's time"""
+        self.reasserts = False
+        """whether leases are to be renewed at once, because Redis may have forgotten them"""
+
+    # -- from a request to a lease
+
+    def asks(self, ids: Ids) -> None:
+        """A call is about to ask for these ids."""
+        self.in_flight.update(dict.fromkeys(ids, ids))
+
+    def answered(self, ids: Ids) -> None:
+        """The call has come to its end: its ids are leases or in doubt, or nothing came of them."""
+        for lease_id in ids:
+            self.in_flight.pop(lease_id, None)
+
+    def give_up(self, wans: Iterable[int], ids: Ids) -> None:
+        """Leaves it to upkeep to give back whatever came, or may yet come, of these ids."""
+        self.doubts.update({(wan_idx, lease_id): ("", "unused") for wan_idx in wans for lease_id in ids})
+        self.answered(ids)
+
+    def granted(self, lease: LeaseState) -> None:
+        """A lease is on its way to the caller."""
+        self.fresh[lease.lease_id] = lease
+
+    def keep(self, leases: Iterable[LeaseState]) -> None:
+        """Keeps new leases alive from now on, until they end."""
+        for lease in leases:
+            self.leases[lease.lease_id] = lease
+            self.fresh.pop(lease.lease_id, None)
+
+    # -- renewals
+
+    def renew_soon(self, leases: Iterable[LeaseState] | None = None) -> None:
+        """Has these leases, or all, renewed at the next beat, which is due at once."""
+        for lease in list(self.leases.values()) if leases is None else leases:
+            lease.renew_at = 0.0
+            self.reasserts = True
+
+    def noticed_grace(self, wan_idx: int, ends_ms: int) -> None:
+        """Has the leases of a WAN re-asserted, once in each grace."""
+        if self.graces.get(wan_idx) != ends_ms:
+            self.graces[wan_idx] = ends_ms
+            self.renew_soon(lease for lease in list(self.leases.values()) if lease.wan_idx == wan_idx)
+
+    def due(self, now: float) -> Iterator[LeaseState]:
+        """The leases to renew now, with those that would be due a little later, to save a call."""
+        for lease in self.attached():
+            if lease.reason is None and lease.renew_at <= now + lease.ttl / BEAT_A_TTL / 4:
+                yield lease
+
+    def attached(self) -> list[LeaseState]:
+        """The kept leases that end with this process."""
+        return [lease for lease in list(self.leases.values()) if not lease.detached]
+
+    def count_on(self, wan_idx: int) -> int:
+        """How many of these are leases of a WAN."""
+        return sum(lease.wan_idx == wan_idx for lease in self.attached())
+
+    def losses(self) -> list[LeaseState]:
+        """The leases that ended without our release since the last call."""
+        lost = [lease for lease in list(self.leases.values()) if lease.lost]
+        for lease in lost:
+            known = self.leases.pop(lease.lease_id, None) is not None and lease.end(lease.reason or "expired")
+            if known and not lease.detached:  # another process may have renewed a detached one
+                # Redis may still think otherwise for the length of the margin: the port need not wait for it
+                self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), "released"
+        return lost
+
+    def first_deadline(self) -> float | None:
+        """The local time at which the next lease is lost if nothing renews it."""
+        return min((lease.deadline for lease in list(self.leases.values())), default=None)
+
+    # -- the end of a lease
+
+    def doubt(self, lease: LeaseState, end_reason: str) -> None:
+        """A call is about to end the lease, or upkeep has to."""
+        # First the doubt: a lease in neither would look like one that we know nothing of.
+        self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), end_reason
+        self.leases.pop(lease.lease_id, None)
+
+    def leave_to_upkeep(self, lease: LeaseState, end_reason: str) -> None:
+        """Ends a lease here and now; upkeep tells Redis."""
+        self.doubt(lease, end_reason)
+        lease.end(final_word(end_reason))
+
+    def settle(self, wan_idx: int, lease_id: str) -> None:
+        """Redis has answered how the lease ended."""
+        self.doubts.pop((wan_idx, lease_id), None)
+
+    def suspect(self, wan_idx: int, now: float) -> None:
+        """Has late duplicates of an unanswered call looked for."""
+        self.suspects[wan_idx] = now + SUSPECT_FOR
+
+    def is_unknown(self, wan_idx: int, port: int, lease_id: str) -> bool:
+        """Whether this holder has a lease in Redis that it knows nothing of."""
+        # In the order in which another thread moves an id on: in flight, fresh, kept, in doubt.
+        if lease_id in self.in_flight or lease_id in self.fresh:
+            return False
+        known = self.leases.get(lease_id)
+        expected = known is not None and (known.wan_idx, known.port) == (wan_idx, port)
+        return not expected and (wan_idx, lease_id) not in self.doubts
+
+    # -- what there is to do
+
+    def has_work(self) -> bool:
+        """Whether there is anything for upkeep."""
+        return bool(self.leases or self.doubts or self.abandoned or self.suspects)
+
+    def to_clear_up(self) -> set[int]:
+        """The WANs of unanswered calls."""
+        return {wan_idx for wan_idx, _ in [*self.doubts, *self.abandoned]} | set(self.suspects)

@@ -1,0 +1,145 @@
+"""Binding and connecting from a leased port, and what the system's refusals mean."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from redis_wanpool.model.address import Address, Failure
+from redis_wanpool.sockets.leased import LeasedSocket
+
+_WINDOWS = sys.platform == "win32"
+
+
+def new_socket(port: int, source_address: str = "") -> LeasedSocket:
+    """An IPv4 TCP socket bound to the port. IPv6 has no shared NAT port space, and passes by the router's IPv4 rule.
+
+    SO_REUSEADDR must be on every socket of a port, or its TIME_WAIT blocks the next one. On Windows it would let
+    another program take the port over, and SO_EXCLUSIVEADDRUSE is right
+    (https://learn.microsoft.com/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse).
+
+    Raises:
+        OSError: the system refuses the port.
+    """
+    sock = LeasedSocket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        option = socket.SO_EXCLUSIVEADDRUSE if _WINDOWS else socket.SO_REUSEADDR  # type: ignore[attr-defined,unused-ignore]
+        sock.setsockopt(socket.SOL_SOCKET, option, 1)
+        sock.bind((source_address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def bind_failure(error: OSError, source_address: str = "") -> Failure:
+    """What a refused bind means. On Windows EACCES is a port of an excluded range, or one that is bound exclusively."""
+    if error.errno == errno.EADDRNOTAVAIL:
+        text = f"{error.strerror}: source address {source_address} is not one of this host's; see: ip -4 address"
+        return Failure(OSError(error.errno, text))
+    if error.errno == errno.EADDRINUSE or (_WINDOWS and error.errno == errno.EACCES):
+        return Failure(error, port_at_fault=True, why=f"{_name(error)} at bind")
+    return Failure(error)
+
+
+def connect_failure(error: OSError) -> Failure:
+    """What a failed connect means: EADDRNOTAVAIL is an old connection of this port to the same server.
+
+    After ECONNREFUSED the router keeps nothing; after a timeout it remembers the attempt as long as a connection.
+    """
+    if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+        return Failure(error, port_at_fault=True, why=f"{_name(error)} at connect: an earlier connection lingers")
+    return Failure(error, used=error.errno not in (errno.ECONNREFUSED, errno.EPERM, errno.EINVAL))
+
+
+def _name(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, str(error))
+
+
+def try_port(port: int, source_address: str) -> Failure | None:
+    """Whether the system would refuse the port."""
+    try:
+        new_socket(port, source_address).close()
+    except OSError as error:
+        return bind_failure(error, source_address)
+    return None
+
+
+def resolve(address: Address) -> list[Address]:
+    """The IPv4 addresses of a (host, port).
+
+    Raises:
+        OSError: there is none.
+    """
+    return _targets(socket.getaddrinfo(*address, socket.AF_INET, socket.SOCK_STREAM))
+
+
+async def resolve_async(address: Address) -> list[Address]:
+    """As `resolve`, without blocking the loop."""
+    loop = asyncio.get_running_loop()
+    return _targets(await loop.getaddrinfo(*address, family=socket.AF_INET, type=socket.SOCK_STREAM))
+
+
+def _targets(found: Sequence[Any]) -> list[Address]:
+    return [(str(entry[4][0]), int(entry[4][1])) for entry in found]
+
+
+def connect(port: int, targets: Sequence[Address], timeout: float | None, source: str = "") -> LeasedSocket | Failure:
+    """Connects from the port, to the first of the targets that answers; each has `timeout` seconds."""
+    failure = Failure(OSError("no address"))
+    for target in targets:
+        try:
+            sock = new_socket(port, source)
+        except OSError as error:
+            return _after(failure, bind_failure(error, source))
+        sock.settimeout(timeout)
+        try:
+            sock.connect(target)
+        except OSError as error:
+            sock.close()
+            failure = _after(failure, connect_failure(error))
+            if failure.port_at_fault:
+                break
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    return failure
+
+
+async def connect_async(
+    port: int, targets: Sequence[Address], timeout: float | None, source: str = ""
+) -> LeasedSocket | Failure:
+    """As `connect`, without blocking the loop."""
+    loop = asyncio.get_running_loop()
+    failure = Failure(OSError("no address"))
+    for target in targets:
+        try:
+            sock = new_socket(port, source)
+        except OSError as error:
+            return _after(failure, bind_failure(error, source))
+        sock.setblocking(False)
+        try:
+            async with asyncio.timeout(timeout):  # wait_for of Python 3.11 swallows a cancellation that comes late
+                await loop.sock_connect(sock, target)
+        except OSError as error:  # TimeoutError is one
+            sock.close()
+            failure = _after(failure, connect_failure(error))
+            if failure.port_at_fault:
+                break
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    return failure
+
+
+def _after(earlier: Failure, failure: Failure) -> Failure:
+    """A failure, when the router may remember what was tried before it."""
+    return Failure(failure.error, failure.port_at_fault, earlier.used or failure.used, failure.why)
