@@ -145,8 +145,8 @@ class TestSourceArchive:
         assert not [path for path in tracked() if path not in inside]
 
     def test_it_builds_the_same_wheel(self, tmp_path: Path) -> None:
-        with tarfile.open(built(ROOT, tmp_path / "archive", "sdist")) as tar:
-            tar.extractall(tmp_path, filter="data")
+        archive = built(ROOT, tmp_path / "archive", "sdist")
+        subprocess.run(["tar", "-xf", str(archive), "-C", str(tmp_path)], check=True)
         (unpacked,) = tmp_path.glob("redis_wanpool-*")
         here, there = built(ROOT, tmp_path / "here", "wheel"), built(unpacked, tmp_path / "there", "wheel")
         assert here.read_bytes() == there.read_bytes()
