@@ -186,7 +186,9 @@ def test_closing_waits_for_nobody(pool: WanPortPool, web: Web, monkeypatch: pyte
     talk, here = pool._engine.performer.talk, threading.get_ident()
     manager = WanPoolManager(pool, 0)
     assert manager.request("GET", web.url).status == 200
-    monkeypatch.setattr(pool, "_talk", lambda step: (talked.append(threading.get_ident()), talk(step))[1])
+    monkeypatch.setattr(
+        pool._engine.performer, "talk", lambda step: (talked.append(threading.get_ident()), talk(step))[1]
+    )
     manager.clear()
     assert here not in talked
     wait_for(lambda: talked)

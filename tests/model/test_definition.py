@@ -95,7 +95,7 @@ def test_a_definer_that_died_is_completed_by_the_next(steps: int, pools: Callabl
     conversation = dead._engine.protocol.define_wan(WanDefinition.of(0, PORTS))
     step = next(conversation)
     for n in range(steps):
-        answer = dead._caller._perform(step)
+        answer = dead._engine.performer.perform(step)
         if n < steps - 1:
             step = conversation.send(answer)
     conversation.close()
@@ -113,7 +113,7 @@ def test_a_definition_interrupted_by_another_stays_what_it_was(pools: Callable[.
     conversation = dead._engine.protocol.define_wan(WanDefinition.of(0, PORTS))
     step = next(conversation)
     for _ in range(DEFINE_TWICE):
-        step = conversation.send(dead._caller._perform(step))
+        step = conversation.send(dead._engine.performer.perform(step))
     conversation.close()
     with pytest.raises(WanMismatch) as raised:
         next_one.define_wan(0, PORTS, cooldown=5)

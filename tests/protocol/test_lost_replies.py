@@ -97,7 +97,7 @@ def test_a_broken_exchange_is_made_up_for_unseen(pool: Any, proxy: Proxy, direct
 
 
 def test_silence_is_an_error_that_leaves_nothing_behind(pool: Any, proxy: Proxy, direct: Server) -> None:
-    pool.protocol.ledger.suspects.clear()  # an earlier search for late duplicates would find this one, too
+    pool._engine.protocol.ledger.suspects.clear()  # an earlier search for late duplicates would find this one, too
     once(proxy, "acquire", "silent")
     with pytest.raises(BackendUnavailable):
         pool.acquire(0)
@@ -267,4 +267,4 @@ def test_in_a_storm_no_port_is_taken_twice_or_leaked_and_every_answer_is_true(
     wait_for(lambda: pools[0].snapshot(0).leased == 0, within=3 * TTL)
     assert pools[0].snapshot(0).total == PORTS
     for pool in pools:
-        wait_for(lambda pool=pool: not pool._engine.protocol.doubts and not pool.protocol.ledger.in_flight)
+        wait_for(lambda pool=pool: not pool._engine.protocol.doubts and not pool._engine.protocol.ledger.in_flight)

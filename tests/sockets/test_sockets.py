@@ -210,7 +210,7 @@ class TestRefusal:
         lease = pool.acquire((0, 1))
         assert lease.wan_idx == 1 and lease.release(used=False)
         pool._run(pool._engine.protocol.release(pool.acquire_many(1, 3), "rejected", "no"))
-        with pytest.raises(PortRejected, match=r"WANs 0, 1 .* so many of its ports of late") as caught:
+        with pytest.raises(PortRejected, match=r"WANs 0, 1 .* too many of its ports recently") as caught:
             pool.acquire((0, 1))
         assert caught.value.wan_idx == (0, 1) and 0 < caught.value.free_in <= 65
         pool.define_wan(2, "24210")
@@ -267,7 +267,7 @@ class TestRefusal:
             assert bad.snapshot(0).cooling == 500, "half"
             words = bad._run(bad._engine.protocol.release(refused[500:], "rejected"))
             assert list(words.values()) == ["unused"] and bad.snapshot(0).free == 1000 - 500 - 1
-            with pytest.raises(PortRejected, match="so many of its ports of late") as caught:
+            with pytest.raises(PortRejected, match="too many of its ports recently") as caught:
                 bad.acquire(0)
             assert caught.value.wan_idx == 0 and 0 < caught.value.free_in <= 65
             assert own.release()
@@ -500,7 +500,9 @@ def test_a_forgotten_file_gives_the_port_back_and_waits_for_nobody(pool: WanPort
     talked: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         talk, here = pool._engine.performer.talk, threading.get_ident()
-        patch.setattr(pool, "_talk", lambda step: (talked.append(threading.get_ident()), talk(step))[1])
+        patch.setattr(
+            pool._engine.performer, "talk", lambda step: (talked.append(threading.get_ident()), talk(step))[1]
+        )
         del file
         gc.collect()
         wait_for(lambda: no_lease(server))

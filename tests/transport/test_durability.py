@@ -191,7 +191,9 @@ class TestTooFew:
         assert (caught.value.confirmed, caught.value.wanted) == (confirmed, wanted)
         assert leased(group) == 0 and pool.snapshot(0).free == 10, "at once, and free for everybody"
         assert (
-            not pool._engine.protocol.doubts and not pool.protocol.ledger.in_flight and not pool._engine.protocol.leases
+            not pool._engine.protocol.doubts
+            and not pool._engine.protocol.ledger.in_flight
+            and not pool._engine.protocol.leases
         )
         return str(caught.value)
 
