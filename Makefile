@@ -3,7 +3,7 @@ PYTHON ?= python3
 # With WHEEL=1 the commands use a built wheel, installed as users have it; Python does not see the source then.
 VENV ?= $(if $(WHEEL),build/venv,.venv)
 BIN := $(VENV)/bin
-SOURCE := $(if $(WHEEL),$(shell find redis_wanpool lua README.md -type f -not -name '*.pyc'))
+SOURCE := $(if $(WHEEL),$(shell find redis_wanpool lua README.md -not -path '*__pycache__*'))
 EXTRAS := [embedded,dev,bench]
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 # Three workers for two cores, as tests wait half of their time; those that need this machine's ports stay in one.

@@ -153,10 +153,10 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         yield start
 
 
-@pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Watch]:
+@pytest.fixture(params=SERVERS[:1])
+def watch(request: Any, tmp_path: Path) -> Iterator[Watch]:
     """A primary and its replicas, which Sentinels watch."""
-    with closing(Watch(SERVERS[0], tmp_path)) as watch:
+    with closing(Watch(request.param, tmp_path)) as watch:
         yield watch
 
 

@@ -47,21 +47,10 @@ class TestMutants:
         assert not [mutant.name for mutant in MUTANTS if mutant.old == mutant.new]
         assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
 
-    def test_the_list_of_promises_names_all_of_them(self) -> None:
-        named = [name.strip() for row in rows("docs/promises.md", "#") for name in row[4].replace("`", "").split(";")]
-        assert sorted(named) == sorted(mutant.name for mutant in MUTANTS)
-
     def test_a_selection_of_none_fails(self) -> None:
         command = [sys.executable, str(ROOT / "tests/mutants/run.py"), "no such mutant"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 1 and "none of" in done.stderr
-
-
-def test_the_promises_name_tests_that_exist() -> None:
-    cells = " ".join(row[3] for row in rows("docs/promises.md", "#"))
-    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
-    assert set(re.findall(r"`(test_\w+\.py)`", cells)) <= there
-    assert all((ROOT / "tests" / folder).is_dir() for folder in re.findall(r"`(\w+)/`", cells))
 
 
 class TestScripts:
