@@ -58,6 +58,8 @@ class PoolExhausted(WanpoolError):
     wan_idx: int | tuple[int, ...]
     free_in: float | None
     """seconds until a port is free without a release; None if nobody can tell"""
+    reusable: int = 0
+    """how many ports there are for sockets with SO_REUSEADDR, when plain ones found none"""
 
 
 class PortNotInRange(WanpoolError):
@@ -72,7 +74,7 @@ class PortUnavailable(WanpoolError):
 
     port: int
     state: str
-    """leased, cooling or withheld"""
+    """leased, cooling, withheld, or lingering: an old connection keeps plain sockets away"""
     free_in: float | None
     """seconds until it is free without a release; None if nobody can tell"""
 

@@ -1,5 +1,16 @@
 -- Finds the network's own rested ports that nobody ahead needs, and how many free ones will do besides.
-ports = redis.call("ZREVRANGEBYSCORE", RESTING .. network, now_ms, "-inf", "LIMIT", 0, count + mine + #avoid)
+if is_plain or plain_ahead > 0 then
+  -- @include "grant"
+  -- @include "plain"
+  ports = plain_ports(is_plain and count + mine + #avoid or plain_ahead)
+end
+if not is_plain then
+  local kept = {unpack(ports)} -- for plain sockets that wait longer
+  for _, port in ipairs(kept) do
+    if not avoid[port] then avoid[#avoid + 1] = port; avoid[port] = true end
+  end
+  ports = redis.call("ZREVRANGEBYSCORE", RESTING .. network, now_ms, "-inf", "LIMIT", 0, count + mine + #avoid)
+end
 if #ports > 0 and (mine > 0 or #avoid > 0) then
   local rested = {}
   for _, port in ipairs(ports) do

@@ -16,9 +16,9 @@ from redis_wanpool.engine import lifetime
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.fanout import side_by_side_async
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
-from redis_wanpool.model.endings import end_reason
+from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import LeaseState
-from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Parallel, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Look, Parallel, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets import dial
 from redis_wanpool.sockets.leased import shut_down_all
@@ -68,18 +68,19 @@ class AsyncCaller:
         finally:
             engine.heartbeat.clear_up_soon()
 
-    async def release(self, lease: LeaseState, *, used: bool, closed: str) -> bool:
+    async def release(self, lease: LeaseState, *, used: bool, closed: str | None) -> bool:
         """Gives a port back; False if the lease had ended by another's word or by time."""
-        word = end_reason(used, closed)
+        checked_closed(closed)
         shut_down_all(lease)
-        return await self.run(self.engine.protocol.release_one(lease, word), also_closed=True)
+        ending = self.engine.protocol.release_one(lease, used=used, closed=closed)
+        return await self.run(ending, also_closed=True)
 
     async def give_back(self, lease: LeaseState) -> None:
         """The same where nobody hears of a failure."""
         if lease.ended is not None:
             return
         try:
-            await self.release(lease, used=True, closed="fin")
+            await self.release(lease, used=True, closed=None)
         except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
             logger.warning("%r: will be released later: %s", lease, error)
 
@@ -118,6 +119,8 @@ class AsyncCaller:
             return Answer(await dial.resolve_async(step.address), boottime())
         if isinstance(step, Try):
             return Answer(dial.try_port(step.lease.port, step.source_address), boottime())
+        if isinstance(step, Look):
+            return engine.performer.perform(step)
         if isinstance(step, Connect):
             return await self._connect(step)
         try:

@@ -42,7 +42,7 @@ class AsyncLease(LeaseState):
         finally:
             engine.loss_watch.look_soon(self)
 
-    async def release(self, *, used: bool = True, closed: str = "fin") -> bool:
+    async def release(self, *, used: bool = True, closed: str | None = None) -> bool:
         """As `Lease.release`."""
         return await self._caller.release(self, used=used, closed=closed)
 

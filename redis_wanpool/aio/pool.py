@@ -108,9 +108,12 @@ class AsyncWanPortPool(PoolObject):
         label: str = "",
         ttl: float | None = None,
         detached: bool = False,
+        reuse_address: bool = False,
     ) -> Leasing:
         """Leases one port, and keeps the lease alive until it is released."""
-        request = Request.of(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
+        request = Request.of(
+            wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached, reuse_address=reuse_address
+        )
         return Leasing(self._lease(request))
 
     async def acquire_many(
@@ -122,9 +125,18 @@ class AsyncWanPortPool(PoolObject):
         wait: float | None = 0.0,
         label: str = "",
         ttl: float | None = None,
+        reuse_address: bool = False,
     ) -> list[AsyncLease]:
         """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
-        request = Request.of(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
+        request = Request.of(
+            checked_wan(wan),
+            count=count,
+            at_least=at_least,
+            wait=wait,
+            label=label,
+            ttl=ttl,
+            reuse_address=reuse_address,
+        )
         return await self._lease(request)
 
     async def connect(
@@ -155,7 +167,7 @@ class AsyncWanPortPool(PoolObject):
         if lease is None:
             self._engine.log_not_held(wan_idx, port, await self._run(self._engine.protocol.holder_of(wan_idx, port)))
             return False
-        return await self._run(self._engine.protocol.release_one(lease, "released"))
+        return await self._run(self._engine.protocol.release_one(lease))
 
     async def get_port_usage_info(self) -> dict[str, Any]:
         """Who uses how many ports, on all machines."""
@@ -166,7 +178,7 @@ class AsyncWanPortPool(PoolObject):
         return await asyncio.to_thread(self._engine.reap_now, dry_run)
 
     async def _lease(self, request: Request) -> list[AsyncLease]:
-        return cast("list[AsyncLease]", self._engine.leased(await self._run(self._engine.protocol.acquire(request))))
+        return cast("list[AsyncLease]", self._engine.leased(await self._run(self._engine.protocol.hand_out(request))))
 
     def _make_lease(self, grant: Grant) -> AsyncLease:
         return AsyncLease(self._caller, grant)

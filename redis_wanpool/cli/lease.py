@@ -47,7 +47,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     _of_one(parser)
     parser.add_argument("--unused", action="store_true", help="never connected: free for all at once")
-    parser.add_argument("--closed", choices=CLOSED, default="fin", help="how the connection ended (default: fin)")
+    parser.add_argument("--closed", choices=CLOSED, help="how the connection ended (default: time_wait)")
     parser = add_verb(
         verbs,
         "revoke",
@@ -104,7 +104,7 @@ def release(options: argparse.Namespace) -> int:
     port, lease_id = options.port, checked_lease_id(options.lease_id)
     with operator_of(options) as operator:
         wan_idx = operator.wan_of(port)
-        told = operator.release(wan_idx, port, lease_id, used=not options.unused, closed=options.closed)
+        told = operator.release(wan_idx, port, lease_id, used=not options.unused, closed=options.closed or "time_wait")
         ours = told in OURS
         if options.json:
             print_json(namespace=operator.namespace, wan_idx=wan_idx, port=port, released=ours, ended=told)

@@ -10,8 +10,9 @@ import redis.exceptions
 
 from redis_wanpool.engine.fanout import side_by_side
 from redis_wanpool.errors import BackendUnavailable
-from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Parallel, Step
+from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Look, Parallel, Step
 from redis_wanpool.protocol.steps import T
+from redis_wanpool.sockets.dial import look
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.identity import boot_clock
 from redis_wanpool.transport import exchange
@@ -64,6 +65,8 @@ class Performer:
         Raises:
             BackendUnavailable: Redis does not answer, or refuses.
         """
+        if isinstance(step, Look):
+            return Answer([look(port) for port in step.ports], boottime())
         if isinstance(step, Parallel):
             return Answer(side_by_side(step.branches, self.backend.node_of, self.run), boottime())
         if not isinstance(step, (Call, Ask)):

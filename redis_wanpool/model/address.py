@@ -21,6 +21,13 @@ class Failure:
     """whether the router may remember the attempt"""
     why: str = ""
     """what the system said, for people who look at the quarantine"""
+    lingers: bool = False
+    """whether an old connection keeps the port from sockets without SO_REUSEADDR only"""
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether it says nothing of the port: there are no descriptors left, or no right to bind at all."""
+        return not (self.port_at_fault or self.lingers)
 
 
 @dataclass(frozen=True, slots=True)

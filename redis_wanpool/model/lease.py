@@ -29,6 +29,7 @@ class Grant:
     ttl: float
     max_ttl: float
     detached: bool
+    reuse_address: bool
     expires_at: float
     deadline: float
 
@@ -52,6 +53,11 @@ class LeaseState:
         self.ttl = grant.ttl
         self.max_ttl = grant.max_ttl
         self.detached = grant.detached
+        self.reuse_address = grant.reuse_address
+        self.uses_begun = 0
+        """how many sockets of ours have used the port"""
+        self.uses_ended: set[str] = set()
+        """how their connections ended"""
         self.deadline = grant.deadline
         self.renew_at = grant.deadline
         self.ended: str | None = None
@@ -111,6 +117,19 @@ class LeaseState:
             return False
         self.ended = reason
         return True
+
+    def use_ended(self, closed: str) -> None:
+        """Notes how the connection of a socket of ours ended."""
+        self.uses_ended.add(closed)
+
+    @property
+    def seen_end(self) -> str | None:
+        """How the connections of our sockets ended; None: no such socket used the port."""
+        if not self.uses_begun:
+            return None
+        if "time_wait" in self.uses_ended:
+            return "time_wait"
+        return next(iter(self.uses_ended), "fin") if self.uses_begun == 1 else "fin"
 
     def close_when_lost(self, connection: Any) -> None:
         """Has a connection end, by its `shutdown`, when the lease is lost."""

@@ -42,6 +42,8 @@ class Request:
     ttl: float | None = None
     detached: bool = False
     avoid: tuple[int, ...] = ()
+    reuse_address: bool = False
+    """whether the ports will be bound with SO_REUSEADDR"""
 
     @staticmethod
     def of(
@@ -55,6 +57,7 @@ class Request:
         ttl: float | None = None,
         detached: bool = False,
         avoid: Sequence[int] = (),
+        reuse_address: bool = False,
     ) -> Request:
         """From what a caller gave.
 
@@ -83,4 +86,5 @@ class Request:
             ttl=None if ttl is None else checked_ttl(ttl),
             detached=bool(detached),
             avoid=tuple(avoid),
+            reuse_address=bool(reuse_address),
         )

@@ -95,6 +95,8 @@ class PortSeen:
     free_ms: int
     """until when it cools for other networks, at least"""
     rest_ms: int
+    is_plain: bool
+    """whether a plain socket, without SO_REUSEADDR, may have it after its rest; of a lease, whether it is for one"""
     lease: dict[str, str]
     quarantine: dict[str, str]
 
@@ -106,7 +108,8 @@ class PortSeen:
     def parse(cls, wan_idx: int, port: int, reply: list[Any]) -> PortSeen:
         """Reads the reply of lua/explain.lua."""
         _, now_ms, ahead_ms, state, due_ms, rested_ms, becomes, grant, lease, quarantine = reply
-        lease_id, fence, network, rest_ms, free_ms, ended = grant.split(" ") if grant else ("", "0", "", "0", "0", "")
+        words = grant.split(" ") if grant else ("", "0", "", "0", "0", "")
+        lease_id, fence, network, rest_ms, free_ms, ended = words[:6]
         return cls(
             wan_idx,
             port,
@@ -122,6 +125,7 @@ class PortSeen:
             ended,
             int(free_ms),
             int(rest_ms),
+            "plain" in words[6:],
             dict(zip(lease[::2], lease[1::2], strict=True)),
             dict(zip(quarantine[::2], quarantine[1::2], strict=True)),
         )

@@ -9,9 +9,22 @@ from redis_wanpool.model.address import Dial
 from redis_wanpool.model.request import ANY, Request
 from redis_wanpool.model.views import LeasePage
 from redis_wanpool.protocol.connecting import Connecting
+from redis_wanpool.protocol.handing import Handing
 from redis_wanpool.protocol.operating import Operating
 from redis_wanpool.protocol.reaping import HeldLease, Reaping
-from redis_wanpool.protocol.steps import Answer, Ask, Call, Connect, Conversation, Parallel, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol.steps import (
+    Answer,
+    Ask,
+    Call,
+    Connect,
+    Conversation,
+    Look,
+    Parallel,
+    Resolve,
+    Sleep,
+    Step,
+    Try,
+)
 from redis_wanpool.protocol.upkeep import Upkeep
 
 __all__ = [
@@ -24,6 +37,7 @@ __all__ = [
     "Dial",
     "HeldLease",
     "LeasePage",
+    "Look",
     "Parallel",
     "Protocol",
     "Request",
@@ -34,5 +48,5 @@ __all__ = [
 ]
 
 
-class Protocol(Connecting, Operating, Reaping, Upkeep):
+class Protocol(Handing, Connecting, Operating, Reaping, Upkeep):
     """All of the conversation of one holder."""

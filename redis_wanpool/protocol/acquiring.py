@@ -218,7 +218,8 @@ class Acquiring(Confirming):
         ]
         settle = SETTLE_FIRST
         while True:
-            call = self.call("acquire", wan_idx, *arguments, settle, self.known.get(wan_idx, ""), *ids)
+            kind = "" if request.reuse_address else "plain"
+            call = self.call("acquire", wan_idx, *arguments, settle, self.known.get(wan_idx, ""), kind, *ids)
             answer = yield self.to_be_confirmed(call)
             if answer.reply[0] != "MORE":
                 return answer
@@ -262,6 +263,7 @@ class Acquiring(Confirming):
                     ttl=ttl,
                     max_ttl=max_ttl_ms / 1000,
                     detached=request.detached,
+                    reuse_address=request.reuse_address,
                     expires_at=expires_ms / 1000,
                     deadline=answer.sent + (expires_ms - now_ms) / 1000 - margin(ttl),
                 )

@@ -41,7 +41,8 @@ class Connecting(Acquiring, Keeping):
         for attempt in range(dial.attempts):
             count, avoid = min(FACTOR**attempt, MOST), tuple(lease.port for lease in refused[-MOST:])
             try:
-                leases = yield from self.acquire(replace(request, count=count, least=1, avoid=avoid))
+                wanted = replace(request, count=count, least=1, avoid=avoid, reuse_address=True)
+                leases = yield from self.acquire(wanted)
             except (PoolExhausted, PortRejected) as error:
                 if not refused:
                     raise

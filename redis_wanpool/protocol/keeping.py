@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from redis_wanpool.model.checks import checked_ttl, milliseconds
-from redis_wanpool.model.endings import OURS, REJECTS, final_word
+from redis_wanpool.model.endings import CLEAN, OURS, REJECTS, end_reason, final_word
 from redis_wanpool.model.lease import LeaseState, margin
 from redis_wanpool.protocol.bounded import LEASES_A_CALL, batches
 from redis_wanpool.protocol.session import Session
-from redis_wanpool.protocol.steps import Answer, Call, Conversation
+from redis_wanpool.protocol.steps import Answer, Call, Conversation, Look
 
 
 class Keeping(Session):
@@ -78,14 +78,38 @@ class Keeping(Session):
             return self.call("reject", wan_idx, self.network, self.holder.host, why, REJECTS[end_reason], *pairs)
         return self.call("release", wan_idx, end_reason, *pairs)
 
-    def release_one(self, lease: LeaseState, end_reason: str) -> Conversation[bool]:
-        """True when this holder ended the lease, now or before."""
+    def release_one(self, lease: LeaseState, *, used: bool = True, closed: str | None = None) -> Conversation[bool]:
+        """True when this holder ended the lease, now or before.
+
+        Args:
+            used: whether packets may have left from the port.
+            closed: how its connection ended; None: as our sockets saw it, or as a look at the port tells.
+        """
         if lease.ended in OURS:
             return True
         if lease.ended == "forked":
             return False
-        words = yield from self.release([lease], end_reason)
-        return words[lease.lease_id] in OURS or words[lease.lease_id] == "rejected" == final_word(end_reason)
+        reason = end_reason(used, closed or ((yield from self._look_at_end(lease)) if used else "fin"))
+        words = yield from self.release([lease], reason)
+        return words[lease.lease_id] in OURS
+
+    def release_all(self, leases: Iterable[LeaseState]) -> Conversation[None]:
+        """Gives leases back of which nobody says how they ended."""
+        by_end: dict[str, list[LeaseState]] = {}
+        for lease in leases:
+            by_end.setdefault(end_reason(True, (yield from self._look_at_end(lease))), []).append(lease)
+        for reason, alike in by_end.items():
+            yield from self.release(alike, reason)
+
+    def _look_at_end(self, lease: LeaseState) -> Conversation[str]:
+        """How a lease's connection ended, as far as can be seen."""
+        if lease.seen_end is not None:
+            return lease.seen_end
+        if lease.detached:  # its port may be used on another system
+            return "time_wait"
+        if (yield Look((lease.port,))).reply[0] is None:
+            return CLEAN
+        return "fin" if lease.reuse_address else "time_wait"
 
     def held(self, wan_idx: int, holder: str) -> Conversation[list[tuple[int, str, str]]]:
         """What a holder holds in a WAN: port, lease_id and expires_at of each."""

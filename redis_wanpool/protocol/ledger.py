@@ -104,7 +104,7 @@ class Ledger:
             known = self.leases.pop(lease.lease_id, None) is not None and lease.end(lease.reason or "expired")
             if known and not lease.detached:  # another process may have renewed a detached one
                 # Redis may still think otherwise for the length of the margin: the port need not wait for it
-                self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), "released"
+                self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), "unseen"
         return lost
 
     def first_deadline(self) -> float | None:

@@ -107,6 +107,8 @@ class Refusals:
     """wan_idx -> how long this network gets no free port, because its systems refused too many"""
     grace: dict[int, float] = field(default_factory=dict)
     """wan_idx -> how long it grants nothing, because it may have forgotten grants"""
+    reusable: int = 0
+    """how many ports there are for sockets with SO_REUSEADDR, if not for plain ones"""
     port_is: str = ""
     """the state of the wanted port"""
 
@@ -123,6 +125,8 @@ class Refusals:
             self._note_wait(wan_idx, None if reply[1] < 0 else reply[1] / 1000, reply[2])
             if word == "CAPPED":
                 self.caps[wan_idx] = reply[3]
+            else:
+                self.reusable += reply[3]
         elif word == "REJECTING":
             self.rejecting[wan_idx] = reply[1] / 1000
             self._note_wait(wan_idx, reply[1] / 1000, reply[2])
@@ -206,10 +210,13 @@ class Refusals:
             need += f" (of WAN {barred} none for this network, whose systems refused too many)"
         if self.caps:
             need = f"this network holds as many ports as it may ({max(self.caps.values())}, max_per_network)"
+        if self.reusable:
+            need += f" for a plain socket ({self.reusable} for one with SO_REUSEADDR: reuse_address=True)"
         when = "" if free_in is None else f"; the next one is free in {free_in:.1f} s at the latest"
         return PoolExhausted(
             f"{at(self.namespace, tried)}: {need}{when}. Wait (wait=seconds), release sooner, or give the WAN more "
             "ports",
             wan_idx=one_or_all(tried),
             free_in=free_in,
+            reusable=self.reusable,
         )

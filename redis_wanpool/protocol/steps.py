@@ -70,8 +70,8 @@ class Answer:
 
     Of a Call or Ask: Redis's reply, and the local time before it was sent. Of a Sleep: in how many seconds a port
     will be there, if a call cut it short, or None, and the local time at its end. Of a Resolve: the addresses.
-    Of a Try: a Failure or None. Of a Connect: a socket or a Failure. Of a Parallel: a list of what each conversation
-    came to, or its error.
+    Of a Try: a Failure or None. Of a Look: the same for each port. Of a Connect: a socket or a Failure. Of a Parallel:
+    a list of what each conversation came to, or its error.
     """
 
     reply: Any
@@ -98,6 +98,13 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """See whether plain sockets, without SO_REUSEADDR, can have ports on this system."""
+
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Connect:
     """Connect from this source port, to the first of the targets that answers; the socket's end is the lease's."""
 
@@ -116,5 +123,5 @@ class Parallel:
     """a key of the WAN, and the conversation"""
 
 
-Step = Call | Ask | Sleep | Resolve | Try | Connect | Parallel
+Step = Call | Ask | Sleep | Resolve | Try | Look | Connect | Parallel
 Conversation = Generator[Step, Answer, T]

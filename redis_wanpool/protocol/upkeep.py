@@ -99,7 +99,7 @@ class Upkeep(Keeping):
 
     def give_back(self) -> Conversation[None]:
         """Releases all but detached leases, as at the end of the process."""
-        for part in (self.release(self.ledger.attached()), self._clear_up_everywhere(), self._take_leave()):
+        for part in (self.release_all(self.ledger.attached()), self._clear_up_everywhere(), self._take_leave()):
             try:
                 yield from part
             except WanpoolError as error:

@@ -69,6 +69,20 @@ def try_port(port: int, source_address: str) -> Failure | None:
     return None
 
 
+def look(port: int) -> Failure | None:
+    """Whether the system would refuse the port to a plain socket, which binds without SO_REUSEADDR."""
+    if _WINDOWS:
+        return try_port(port, "")
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.bind(("", port))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            return Failure(error)
+        return try_port(port, "") or Failure(error, lingers=True, why=f"{_name(error)} at bind")
+    return None
+
+
 def resolve(address: Address) -> list[Address]:
     """The IPv4 addresses of a (host, port).
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
+from redis_wanpool.model.endings import CLEAN
 from redis_wanpool.model.lease import LeaseState, members
 
 _ABORT = struct.pack("ii", 1, 0)
@@ -33,6 +34,7 @@ class Tie:
 
     def begun(self, connection: object) -> None:
         """One more has it open."""
+        self.lease.uses_begun += 1
         if self.release is not None:
             self.lease.connections = self.lease.connections or WeakSet()
             self.lease.connections.add(connection)
@@ -43,6 +45,7 @@ class Tie:
 
     def ended(self, connection: object, closed: str, *, at_once: bool = False) -> None:
         """One has closed it: if it was the last, the port is given back."""
+        self.lease.use_ended(closed)
         if self.release is None or self.lease.connections is None:
             return
         self.lease.connections.discard(connection)
@@ -128,7 +131,7 @@ def how_it_ends(sock: socket.socket, said_end: bool) -> str:
     if aborts and state in (_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE_WAIT):
         return "reset"
     if state in (_CLOSE_WAIT, _LAST_ACK):  # the other side closed first, and keeps TIME_WAIT
-        return "fin"
+        return CLEAN
     if not has_timestamps:
         return "time_wait"
     return "drained" if state == _CLOSED else "fin"

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.performer import lead
 from redis_wanpool.errors import WanpoolError
-from redis_wanpool.model.endings import end_reason
+from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Connect, Conversation, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
@@ -44,13 +44,14 @@ class Caller:
         finally:
             self.engine.heartbeat.clear_up_soon()
 
-    def release(self, lease: LeaseState, *, used: bool, closed: str) -> bool:
+    def release(self, lease: LeaseState, *, used: bool, closed: str | None) -> bool:
         """Gives a port back; False if the lease had ended by another's word or by time."""
-        word = end_reason(used, closed)
+        checked_closed(closed)
         shut_down_all(lease)
-        return self.run(self.engine.protocol.release_one(lease, word), also_closed=True)
+        ending = self.engine.protocol.release_one(lease, used=used, closed=closed)
+        return self.run(ending, also_closed=True)
 
-    def give_back(self, lease: LeaseState, closed: str = "fin") -> None:
+    def give_back(self, lease: LeaseState, closed: str | None = None) -> None:
         """The same where nobody hears of a failure."""
         if lease.ended is not None:
             return

@@ -40,12 +40,13 @@ class Lease(LeaseState):
         finally:
             engine.loss_watch.look_soon(self)
 
-    def release(self, *, used: bool = True, closed: str = "fin") -> bool:
+    def release(self, *, used: bool = True, closed: str | None = None) -> bool:
         """Gives the port back.
 
         Args:
             used: False if no packet left from the port: it is free for everybody at once.
-            closed: how the connection ended: "fin"; "drained" (read to the end before closing: no rest); "reset" (a
+            closed: how the connection ended; None: as a socket of ours saw it, else as a look at the port tells.
+                "fin"; "drained" (read to the end before closing: no rest); "reset" (a
                 cool-down of 15 s at most); "time_wait" (closed by this side first, without TCP timestamps: this system
                 refuses the port for a minute, so it rests for 65 s).
 

@@ -163,7 +163,7 @@ class Operator(Observer):
             reason=told,
         )
 
-    def release(self, wan_idx: int, port: int, lease_id: str, *, used: bool = True, closed: str = "fin") -> str:
+    def release(self, wan_idx: int, port: int, lease_id: str, *, used: bool = True, closed: str = "time_wait") -> str:
         """Gives back a lease, by its lease_id.
 
         Args:

@@ -157,6 +157,7 @@ class WanPortPool(PoolObject):
         label: str = "",
         ttl: float | None = None,
         detached: bool = False,
+        reuse_address: bool = False,
     ) -> Lease:
         """Leases one port, and keeps the lease alive until it is released.
 
@@ -167,11 +168,16 @@ class WanPortPool(PoolObject):
             label: for people.
             ttl: seconds without renewal after which it ends; default: the pool's, then the WAN's.
             detached: a lease that nobody renews, and that outlives this process.
+            reuse_address: whether the port will be bound with SO_REUSEADDR, as `lease.socket()` and `lease.connect()`
+                do. Else it is one that plain sockets can bind, too: the network's own ports are that only when nothing
+                lingers on them, or 65 s after their end, and each is tried before it is handed out.
 
         Raises:
             PoolExhausted, InGrace, WanDraining, WanNotDefined, PortUnavailable, PortNotInRange, BackendUnavailable
         """
-        request = Request.of(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
+        request = Request.of(
+            wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached, reuse_address=reuse_address
+        )
         return self._lease(request)[0]
 
     def acquire_many(
@@ -183,9 +189,18 @@ class WanPortPool(PoolObject):
         wait: float | None = 0.0,
         label: str = "",
         ttl: float | None = None,
+        reuse_address: bool = False,
     ) -> list[Lease]:
         """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
-        request = Request.of(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
+        request = Request.of(
+            checked_wan(wan),
+            count=count,
+            at_least=at_least,
+            wait=wait,
+            label=label,
+            ttl=ttl,
+            reuse_address=reuse_address,
+        )
         return self._lease(request)
 
     def connect(
@@ -230,7 +245,7 @@ class WanPortPool(PoolObject):
         if lease is None:
             self._engine.log_not_held(wan_idx, port, self._run(self._engine.protocol.holder_of(wan_idx, port)))
             return False
-        return self._run(self._engine.protocol.release_one(lease, "released"))
+        return self._run(self._engine.protocol.release_one(lease))
 
     def get_port_usage_info(self) -> dict[str, Any]:
         """Who uses how many ports, on all machines."""
@@ -245,7 +260,7 @@ class WanPortPool(PoolObject):
         return self._engine.reap_now(dry_run)
 
     def _lease(self, request: Request) -> list[Lease]:
-        return cast("list[Lease]", self._engine.leased(self._run(self._engine.protocol.acquire(request))))
+        return cast("list[Lease]", self._engine.leased(self._run(self._engine.protocol.hand_out(request))))
 
     def _make_lease(self, grant: Grant) -> Lease:
         return Lease(self._caller, grant)
