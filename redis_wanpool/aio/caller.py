@@ -50,11 +50,7 @@ class AsyncCaller:
             await client.aclose()
 
     async def run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
-        """Leads a conversation to its end, after the preparation if it is the first.
-
-        Args:
-            also_closed: whether it may be had after the end of the pool object.
-        """
+        """Leads a conversation, the first one after the preparation; `also_closed` allows it after the pool's end."""
         engine = self.engine
         if not also_closed:
             engine.check_open()
@@ -69,18 +65,18 @@ class AsyncCaller:
             engine.heartbeat.clear_up_soon()
 
     async def release(self, lease: LeaseState, *, used: bool, closed: str) -> bool:
-        """Gives a port back; False if the lease had ended by another's word or by time."""
+        """Gives a port back; False if the lease had expired or been revoked."""
         word = end_reason(used, closed)
         shut_down_all(lease)
         return await self.run(self.engine.protocol.release_one(lease, word), also_closed=True)
 
     async def give_back(self, lease: LeaseState) -> None:
-        """The same where nobody hears of a failure."""
+        """The same, with failures only logged."""
         if lease.ended is not None:
             return
         try:
             await self.release(lease, used=True, closed="fin")
-        except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
+        except WanpoolError as error:  # the heartbeat goes on trying; an error of the block matters more
             logger.warning("%r: will be released later: %s", lease, error)
 
     def client(self) -> Any:

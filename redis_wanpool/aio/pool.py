@@ -26,7 +26,7 @@ logger = logging.getLogger("redis_wanpool")
 
 
 class AsyncWanPortPool(PoolObject):
-    """Leases source ports of WANs, coordinated by Redis; the names and arguments of `WanPortPool`.
+    """Leases source ports of WANs, coordinated by Redis, with the names and arguments of `WanPortPool`.
 
     `client` is a redis.asyncio.Redis; `on_lost` is called on the loop that acquired the lease.
     """
@@ -44,7 +44,7 @@ class AsyncWanPortPool(PoolObject):
         await self.close()
 
     async def close(self) -> None:
-        """Gives everything back; the object is of no use then."""
+        """Gives everything back; the object is of no use afterwards."""
         await self._caller.close()
 
     # -- WANs
@@ -123,7 +123,7 @@ class AsyncWanPortPool(PoolObject):
         label: str = "",
         ttl: float | None = None,
     ) -> list[AsyncLease]:
-        """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
+        """Leases up to 1,000 ports of one WAN in one round trip: all, or at least `at_least`, or none."""
         request = Request.of(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
         return await self._lease(request)
 
@@ -158,7 +158,7 @@ class AsyncWanPortPool(PoolObject):
         return await self._run(self._engine.protocol.release_one(lease, "released"))
 
     async def get_port_usage_info(self) -> dict[str, Any]:
-        """Who uses how many ports, on all machines."""
+        """The ports that each process uses, on all machines."""
         return await self._run(self._engine.protocol.usage())
 
     async def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:

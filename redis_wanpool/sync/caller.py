@@ -1,4 +1,4 @@
-"""Leads the conversations of a blocking caller, who also waits, and opens connections."""
+"""Leads the conversations of a blocking caller: talks to Redis, waits, and opens connections."""
 
 from __future__ import annotations
 
@@ -28,11 +28,7 @@ class Caller:
         self.engine = engine
 
     def run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
-        """Leads a conversation to its end, after the preparation if it is the first.
-
-        Args:
-            also_closed: whether it may be had after the end of the pool object.
-        """
+        """Leads a conversation, the first one after the preparation; `also_closed` allows it after the pool's end."""
         if not also_closed:
             self.engine.check_open()
         try:
@@ -45,18 +41,18 @@ class Caller:
             self.engine.heartbeat.clear_up_soon()
 
     def release(self, lease: LeaseState, *, used: bool, closed: str) -> bool:
-        """Gives a port back; False if the lease had ended by another's word or by time."""
+        """Gives a port back; False if the lease had expired or been revoked."""
         word = end_reason(used, closed)
         shut_down_all(lease)
         return self.run(self.engine.protocol.release_one(lease, word), also_closed=True)
 
     def give_back(self, lease: LeaseState, closed: str = "fin") -> None:
-        """The same where nobody hears of a failure."""
+        """The same, with failures only logged."""
         if lease.ended is not None:
             return
         try:
             self.release(lease, used=True, closed=closed)
-        except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
+        except WanpoolError as error:  # the heartbeat goes on trying; an error of the block matters more
             logger.warning("%r: will be released later: %s", lease, error)
 
     def _perform(self, step: Step) -> Answer:
