@@ -26,7 +26,7 @@ SAID = {
 
 
 def end_reason(used: bool, closed: str) -> str:
-    """How a lease ends that its holder gives back.
+    """The end reason of a lease that its holder gives back.
 
     Args:
         used: whether packets may have left from the port.

@@ -56,11 +56,7 @@ class Request:
         detached: bool = False,
         avoid: Sequence[int] = (),
     ) -> Request:
-        """From what a caller gave.
-
-        Raises:
-            InvalidValue
-        """
+        """Checks the arguments of a caller; raises InvalidValue."""
         wans: tuple[int, ...] | None
         if isinstance(wan, AnyWan):
             wans = None
