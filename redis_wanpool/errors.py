@@ -36,7 +36,7 @@ class WanMismatch(WanpoolError):
 
     wan_idx: int
     differences: dict[str, tuple[str, str]]
-    """name -> (what was asked for, what Redis has)"""
+    """Name -> (what was asked for, what Redis has)."""
 
 
 class WanDraining(WanpoolError):
@@ -57,9 +57,9 @@ class PoolExhausted(WanpoolError):
 
     wan_idx: int | tuple[int, ...]
     free_in: float | None
-    """seconds until a port is free without a release; None if nobody can tell"""
+    """Seconds until a port is free without a release; None if that is unknown."""
     reusable: int = 0
-    """how many ports there are for sockets with SO_REUSEADDR, when plain ones found none"""
+    """How many ports there are for sockets with SO_REUSEADDR, when plain ones found none."""
 
 
 class PortNotInRange(WanpoolError):
@@ -74,27 +74,27 @@ class PortUnavailable(WanpoolError):
 
     port: int
     state: str
-    """leased, cooling, withheld, or lingering: an old connection keeps plain sockets away"""
+    """Leased, cooling, withheld, or lingering: an old connection keeps plain sockets away."""
     free_in: float | None
-    """seconds until it is free without a release; None if nobody can tell"""
+    """Seconds until it is free without a release; None if that is unknown."""
 
 
 class PortRejected(WanpoolError):
-    """The operating system refused every port that was tried, or so many recently that no more come for a while."""
+    """The operating system refused every port that was tried, or so many recently that it gets no more for a while."""
 
     wan_idx: int | tuple[int, ...]
     ports: tuple[int, ...]
     free_in: float | None
-    """seconds until this network may have free ports of the WAN again, if it may not now"""
+    """Seconds until this network may have free ports of the WAN again; None if it may now."""
 
 
 class LeaseLost(WanpoolError):
-    """The lease has ended; its port may be in other hands."""
+    """The lease has ended; another holder may have its port."""
 
     port: int
     wan_idx: int
     reason: str
-    """expired, revoked, reaped, unreachable, forked, released, or rejected"""
+    """Expired, revoked, reaped, unreachable, forked, released, or rejected."""
 
 
 class InGrace(WanpoolError):
@@ -102,7 +102,7 @@ class InGrace(WanpoolError):
 
     wan_idx: int | tuple[int, ...]
     retry_after: float
-    """seconds until something may be granted"""
+    """Seconds until something may be granted."""
 
 
 class UnsafeRedis(WanpoolError):
@@ -114,10 +114,10 @@ class PoolClosed(WanpoolError):
 
 
 class BackendUnavailable(WanpoolError):
-    """Redis does not answer, or answers that it cannot do it, or too few servers confirmed a grant."""
+    """Redis does not answer, or refuses, or too few servers confirmed a grant."""
 
     answered: bool = True
-    """whether it answered: then other requests may be served"""
+    """Whether Redis answered: if so, it may serve other requests."""
     confirmed: int | None = None
-    """how many of the servers that min_replicas and fsync ask for confirmed; None in other cases"""
+    """How many of the servers that min_replicas and fsync ask for confirmed the grant; None in other cases."""
     wanted: int | None = None

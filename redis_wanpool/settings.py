@@ -37,7 +37,7 @@ _WAN |= {"on_failover", "failover_margin"}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a pool object works with; `url` None is the embedded server."""
+    """The settings of a pool object; the `url` None means the embedded server."""
 
     url: str | None
     namespace: str
@@ -62,11 +62,7 @@ def settings(
     fsync: bool | None = None,
     config: str | os.PathLike[str] | None = None,
 ) -> Settings:
-    """Settles each setting from the first source that has it.
-
-    Raises:
-        InvalidValue: a value, or the file, is not acceptable; the message names the source.
-    """
+    """Settles each setting from the first source that has it; raises InvalidValue, which names the source."""
     found = find(config)
     table = {} if found is None else _read(found)
 
@@ -109,11 +105,7 @@ def user_folder() -> Path:
 
 
 def find(named: str | os.PathLike[str] | None = None) -> Path | None:
-    """The configuration file that applies; None if there is none.
-
-    Raises:
-        InvalidValue: one is named, and is not there.
-    """
+    """The configuration file that applies, or None; raises InvalidValue if the file that was named does not exist."""
     named = named or os.environ.get("WANPOOL_CONFIG")
     if named:
         path = Path(named)
@@ -129,7 +121,7 @@ def find(named: str | os.PathLike[str] | None = None) -> Path | None:
 def _is_there(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a folder into which this user may not look, such as the home that sudo left in HOME
+    except OSError:  # a folder that this user may not read, such as the home that sudo left in HOME
         return False
 
 

@@ -50,11 +50,7 @@ class AsyncCaller:
             await client.aclose()
 
     async def run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
-        """Leads a conversation to its end, after the preparation if it is the first.
-
-        Args:
-            also_closed: whether it may be had after the end of the pool object.
-        """
+        """Leads a conversation, the first one after the preparation; `also_closed` allows it after the pool's end."""
         engine = self.engine
         if not also_closed:
             engine.check_open()
@@ -69,19 +65,19 @@ class AsyncCaller:
             engine.heartbeat.clear_up_soon()
 
     async def release(self, lease: LeaseState, *, used: bool, closed: str | None) -> bool:
-        """Gives a port back; False if the lease had ended by another's word or by time."""
+        """Gives a port back; False if the lease had expired or been revoked."""
         checked_closed(closed)
         shut_down_all(lease)
         ending = self.engine.protocol.release_one(lease, used=used, closed=closed)
         return await self.run(ending, also_closed=True)
 
     async def give_back(self, lease: LeaseState) -> None:
-        """The same where nobody hears of a failure."""
+        """The same, with failures only logged."""
         if lease.ended is not None:
             return
         try:
             await self.release(lease, used=True, closed=None)
-        except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
+        except WanpoolError as error:  # the heartbeat goes on trying; an error of the block matters more
             logger.warning("%r: will be released later: %s", lease, error)
 
     def client(self) -> Any:

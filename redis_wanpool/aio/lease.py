@@ -26,7 +26,7 @@ class AsyncLease(LeaseState):
         super().__init__(grant, boottime)
         self._caller = caller
         self.loop = asyncio.get_running_loop()
-        """on which `on_lost` is called"""
+        """the loop on which `on_lost` is called"""
 
     async def __aenter__(self) -> AsyncLease:
         return self
@@ -85,7 +85,7 @@ class AsyncLease(LeaseState):
 
 
 class Leasing:
-    """What `acquire` answers: await it for a lease, or enter it with `async with`."""
+    """The result of `acquire`: await it for a lease, or enter it with `async with`."""
 
     def __init__(self, acquiring: Coroutine[Any, Any, list[AsyncLease]]) -> None:
         self._acquiring = acquiring

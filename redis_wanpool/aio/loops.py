@@ -1,4 +1,4 @@
-"""Handing something to an event loop from another thread."""
+"""Hands something to an event loop from another thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def settle(future: asyncio.Future[Any], value: Any) -> None:
 
 
 def on_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> bool:
-    """Has a loop call the function soon; False if the loop has closed."""
+    """Makes a loop call the function soon; False if the loop has closed."""
     try:
         loop.call_soon_threadsafe(function)
     except RuntimeError:

@@ -26,7 +26,7 @@ logger = logging.getLogger("redis_wanpool")
 
 
 class AsyncWanPortPool(PoolObject):
-    """Leases source ports of WANs, coordinated by Redis; the names and arguments of `WanPortPool`.
+    """Leases source ports of WANs, coordinated by Redis, with the names and arguments of `WanPortPool`.
 
     `client` is a redis.asyncio.Redis; `on_lost` is called on the loop that acquired the lease.
     """
@@ -44,7 +44,7 @@ class AsyncWanPortPool(PoolObject):
         await self.close()
 
     async def close(self) -> None:
-        """Gives everything back; the object is of no use then."""
+        """Gives everything back; the object is of no use afterwards."""
         await self._caller.close()
 
     # -- WANs
@@ -127,7 +127,7 @@ class AsyncWanPortPool(PoolObject):
         ttl: float | None = None,
         reuse_address: bool = False,
     ) -> list[AsyncLease]:
-        """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
+        """Leases up to 1,000 ports of one WAN in one round trip: all, or at least `at_least`, or none."""
         request = Request.of(
             checked_wan(wan),
             count=count,
@@ -170,7 +170,7 @@ class AsyncWanPortPool(PoolObject):
         return await self._run(self._engine.protocol.release_one(lease))
 
     async def get_port_usage_info(self) -> dict[str, Any]:
-        """Who uses how many ports, on all machines."""
+        """The ports that each process uses, on all machines."""
         return await self._run(self._engine.protocol.usage())
 
     async def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:

@@ -1,4 +1,4 @@
-"""The show of the demo: workers that lease ports and are killed, and what was seen of it."""
+"""Runs the demo: workers lease ports and are killed, and the result is shown."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class Show:
         return f"redis-cli {where} {words}"
 
     def _watch(self, judge: Judge, crew: Crew, seconds: float) -> None:
-        """Looks on, and kills a worker now and then."""
+        """Watches, and kills a worker now and then."""
         while not judge.visits:
             if any(worker.poll() is not None for worker in crew.workers):
                 return
@@ -274,7 +274,7 @@ class Show:
 
 
 def judged(found: Verdict, visits: int) -> int:
-    """Prints what is wrong with the visits; returns the exit code."""
+    """Prints the errors in the visits; returns the exit code."""
     for finding in [*found.double, *found.fence, *found.wrong_port]:
         print(f"FAILED: {finding}")
     if not visits:

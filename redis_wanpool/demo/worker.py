@@ -1,4 +1,4 @@
-"""One worker of the demo: leases ports, connects from them to the judge, holds on a little, gives them back."""
+"""One worker of the demo: leases ports, connects from them to the judge, holds them a little, gives them back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pool object is made of, and what it does at its beginning, at a fork, and at its end."""
+"""The parts of a pool object, and what it does at its beginning, at a fork, and at its end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Engine:
         self.backend = backend
         self.closed = False
         self.at_fork: Callable[[], object] = lambda: None
-        """called in a forked child, with what the face has of its own"""
+        """called in a forked child, for the face's own state"""
         self._make_lease = make_lease
         self._on_lost = on_lost
         self._reaps = reaps
@@ -59,7 +59,7 @@ class Engine:
         lifetime.watch_over(self, sigterm=release_on_sigterm)
 
     def _begin(self) -> None:
-        """Starts with nothing: at first, and in a forked child."""
+        """Starts without leases: at first, and in a forked child."""
         settings, backend = self.settings, self.backend
         self._ready = False
         self.performer = Performer(backend)
@@ -97,7 +97,7 @@ class Engine:
             raise PoolClosed(f"this pool (namespace {self.settings.namespace!r}) was closed; make another")
 
     def preparation(self) -> Conversation[None] | None:
-        """The conversation that comes before all others; None if it was had. Say `prepared` after it."""
+        """The conversation that comes before all others, then None; call `prepared` when it has succeeded."""
         if self._ready:
             return None
         return self.protocol.prepare(
@@ -105,7 +105,7 @@ class Engine:
         )
 
     def prepared(self) -> None:
-        """Notes that the preparation succeeded, and begins to look after the dead."""
+        """Notes that the preparation succeeded, and starts to reap."""
         self._ready = True
         self._reaping.due(boottime() + Reaper.INTERVAL)
 
@@ -113,7 +113,7 @@ class Engine:
         """The new leases, kept alive from now on."""
         self.heartbeat.due(min(lease.renew_at for lease in leases))
         self.loss_watch.due(min(lease.deadline for lease in leases))
-        self.protocol.keep(leases)  # last, for a caller that is interrupted before has no lease
+        self.protocol.keep(leases)  # last: a caller that is interrupted before has no lease
         if self.closed:
             self.heartbeat.clear_up_soon()
         return list(leases)
@@ -125,11 +125,11 @@ class Engine:
         return next((lease for lease in leases if (lease.wan_idx, lease.port) == wanted), None)
 
     def log_not_held(self, wan_idx: int, port: int, holder: str) -> None:
-        """Says that a port which was to be released is not ours."""
+        """Logs that a port to release is not ours."""
         logger.warning(NOT_HELD, port, wan_idx, self.settings.namespace, self.protocol.holder.id, holder)
 
     def reap_now(self, dry_run: bool) -> list[HolderSeen]:
-        """Looks after the dead at once."""
+        """Reaps at once."""
         self.check_open()
         preparation = self.preparation()
         if preparation is not None:
@@ -140,7 +140,7 @@ class Engine:
     # -- the end
 
     def begin_to_close(self) -> None:
-        """Has the threads end, and the heartbeat's give everything back; waits for nothing."""
+        """Makes the threads end, and the heartbeat's give everything back; does not wait for them."""
         if not self.closed:
             self.closed = True
             self.performer.tries_again = False
@@ -153,7 +153,7 @@ class Engine:
             self.heartbeat.stop()
 
     def wait_closed(self, seconds: float) -> None:
-        """Waits for that, for at most that many seconds."""
+        """Waits for that, for at most this many seconds."""
         self.heartbeat.join(seconds)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ PER_CONNECTION = 0.001
 
 
 class Handover:
-    """A connection whose file descriptor is in other hands."""
+    """A connection whose file descriptor another object has taken over."""
 
     def __init__(self, fd: int, tie: Tie, closed: str) -> None:
         self.tie = tie
@@ -24,7 +24,7 @@ class Handover:
         self._inode = os.fstat(fd).st_ino
 
     def fileno(self) -> int:
-        """The file descriptor, while it is this connection; -1 when it was closed, or is another one by now."""
+        """The file descriptor; -1 once it is closed, or belongs to another connection."""
         try:
             return self._fd if os.fstat(self._fd).st_ino == self._inode else -1
         except OSError:
@@ -41,14 +41,14 @@ class Handover:
 
 
 class Handovers:
-    """Those of a pool object, and who looks at them."""
+    """The handovers of a pool object, and the thread that watches them."""
 
     def __init__(self) -> None:
         self._open: list[Handover] = []
         self._looking = Ticker("wanpool-handovers", self._look)
 
     def watch(self, fd: int, tie: Tie, closed: str) -> None:
-        """Looks after a connection from now on.
+        """Watches a connection from now on.
 
         Where a file descriptor cannot be told from a later one of the same number (Windows), the lease lasts as long
         as the pool object.

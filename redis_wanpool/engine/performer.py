@@ -1,4 +1,4 @@
-"""Performs the steps of conversations that are about Redis, in the thread that asks."""
+"""Performs the steps of conversations that are about Redis, in the calling thread."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Performer:
         self.tries_again = True
         """whether a step is performed once more after a broken connection"""
         self.before_repeat: Callable[[], object] = lambda: None
-        """called before that: the server that answers now may have forgotten what the other one knew"""
+        """called before that: the server that answers now may have forgotten leases"""
         self._client: Any = None
 
     def client(self) -> Any:
@@ -60,11 +60,7 @@ class Performer:
         return lead(conversation, self.perform)
 
     def perform(self, step: Step) -> Answer:
-        """What came of one step.
-
-        Raises:
-            BackendUnavailable: Redis does not answer, or refuses.
-        """
+        """The answer to one step; raises BackendUnavailable if Redis does not answer, or refuses."""
         if isinstance(step, Look):
             return Answer([look(port) for port in step.ports], boottime())
         if isinstance(step, Parallel):
@@ -88,5 +84,5 @@ class Performer:
             raise self.backend.translated(error, step.keys) from error
 
     def disconnect(self) -> None:
-        """Closes the connections that nobody uses just now: the others belong to calls that the end met."""
+        """Closes the idle connections; the others belong to calls that go on."""
         self.backend.disconnect(self._client)

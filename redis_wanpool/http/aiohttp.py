@@ -22,7 +22,7 @@ class WanConnector(aiohttp.TCPConnector):
         wan: a WAN, several, or ANY; `over_wan` chooses for a request.
         wait: seconds to wait for a port; None: without limit. The session's timeouts end the waiting, too.
         source_address: an IPv4 address of this host.
-        others: as for aiohttp.TCPConnector; its limits are for each choice of WANs.
+        others: as for aiohttp.TCPConnector; its limits apply to each choice of WANs.
     """
 
     def __init__(

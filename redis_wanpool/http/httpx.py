@@ -18,7 +18,7 @@ from redis_wanpool.protocol import ANY
 from redis_wanpool.sync.pool import WanPortPool
 
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
-"""what httpx has by default"""
+"""the default of httpx"""
 TransportT = TypeVar("TransportT", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 
 
@@ -66,13 +66,13 @@ class _AsyncLeased(httpx.AsyncHTTPTransport):
 class WanTransport(httpx.BaseTransport):
     """For `httpx.Client(transport=...)`: connections from leased ports of a WAN.
 
-    httpx leaves the environment's proxies alone when it is given a transport.
+    httpx ignores the environment's proxies when it is given a transport.
 
     Args:
         wan: a WAN, several, or ANY; `over_wan` chooses for a request.
         wait: seconds to wait for a port; None: without limit.
         source_address: an IPv4 address of this host.
-        others: as for httpx.HTTPTransport; its limits are for each choice of WANs.
+        others: as for httpx.HTTPTransport; its limits apply to each choice of WANs.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ class PoolOfThisProcess:
     """`WanPortPool.get_instance()`, whichever process asks."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # tools that look at modules ask for such, and are no callers
+        if name.startswith("_"):  # inspection tools ask for these, and are no callers
             raise AttributeError(name)
         return getattr(WanPortPool.get_instance(), name)
 
@@ -30,7 +30,7 @@ class PoolOfThisProcess:
 
 
 class PortAllocator:
-    """What callers of the oldest interface expect: no port is an answer, and no error."""
+    """The oldest interface, in which no port is an answer and no error."""
 
     def allocate_port(self, wan_idx: int) -> int | None:
         """Leases a port of the WAN until `release_port`; None if it has none left, which is logged.

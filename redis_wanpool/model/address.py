@@ -13,7 +13,7 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a connection from a leased port did not come about."""
+    """Why a connection from a leased port failed."""
 
     error: OSError
     port_at_fault: bool = False
@@ -32,7 +32,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Where to, from where, how long, and how often."""
+    """How to connect: to which address, from which, for how long, and how often."""
 
     address: Address
     timeout: float | None
@@ -52,7 +52,7 @@ class Dial:
 
 
 def checked_source(source_address: object) -> str:
-    """An IPv4 address of this host, or "" for the one that the route takes, if it is None."""
+    """An IPv4 address of this host; "" for None, which means the address of the route."""
     if source_address is None:
         return ""
     try:
@@ -67,7 +67,7 @@ def checked_source(source_address: object) -> str:
 
 
 def checked_address(address: object) -> Address:
-    """A host and a port, as they stand."""
+    """A host and a port, unchanged."""
     if isinstance(address, (tuple, list)) and len(address) == 2:
         host, port = address
         if isinstance(host, str) and (isinstance(port, str) or (type(port) is int and 0 < port < 65_536)):

@@ -35,7 +35,7 @@ def checked_closed(closed: str | None) -> None:
 
 
 def end_reason(used: bool, closed: str) -> str:
-    """How a lease ends that its holder gives back.
+    """The end reason of a lease that its holder gives back.
 
     Args:
         used: whether packets may have left from the port.

@@ -1,4 +1,4 @@
-"""A lease as its holder sees it: pure state, judged by a clock that the caller gives; the faces talk to Redis."""
+"""A lease as its holder sees it: pure state, judged by the caller's clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis_wanpool.model.endings import OURS, SAID
 
 
 def margin(ttl: float) -> float:
-    """Seconds by which a holder gives up its lease before Redis does: time to notice and to stop."""
+    """Seconds by which a holder gives up its lease before Redis does: time to notice, and to stop."""
     return min(max(0.05 * ttl, 0.05), 2.0)
 
 
@@ -35,11 +35,7 @@ class Grant:
 
 
 class LeaseState:
-    """The right to one port until `expires_at`.
-
-    Args:
-        now: a local clock that counts suspend, in seconds; the deadlines are by it.
-    """
+    """The right to one port until `expires_at`; `now` is the local clock of its deadline, in seconds."""
 
     def __init__(self, grant: Grant, now: Callable[[], float]) -> None:
         self._now = now
@@ -67,7 +63,7 @@ class LeaseState:
         self.closed_when_lost: WeakSet[Any] | None = None
         """the connections that end with the lease"""
         self.connections: WeakSet[Any] | None = None
-        """the open copies of the connection that the lease ends with; None: no connection ends the lease"""
+        """the open copies of the connection whose end ends the lease; None if no connection does"""
 
     def __repr__(self) -> str:
         state = self.ended or f"{self.remaining():.1f} s left"
@@ -90,11 +86,7 @@ class LeaseState:
         return self.ended
 
     def check(self) -> None:
-        """Does nothing while the lease stands.
-
-        Raises:
-            LeaseLost: it does not.
-        """
+        """Raises LeaseLost unless the lease stands."""
         reason = self.reason
         if reason is not None:
             raise self.loss(reason)
@@ -112,7 +104,7 @@ class LeaseState:
         )
 
     def end(self, reason: str) -> bool:
-        """Notes how the lease ended; False if that was known."""
+        """Notes how the lease ended; False if it had ended before."""
         if self.ended is not None:
             return False
         self.ended = reason
@@ -132,13 +124,13 @@ class LeaseState:
         return next(iter(self.uses_ended), "fin") if self.uses_begun == 1 else "fin"
 
     def close_when_lost(self, connection: Any) -> None:
-        """Has a connection end, by its `shutdown`, when the lease is lost."""
+        """Shuts a connection down, by its `shutdown`, when the lease is lost."""
         if self.closed_when_lost is None:
             self.closed_when_lost = WeakSet()
         self.closed_when_lost.add(connection)
 
     def is_connected(self) -> bool:
-        """Whether the connection that the lease ends with is still open anywhere."""
+        """Whether any copy of the connection whose end ends the lease is still open."""
         return any(connection.fileno() >= 0 for connection in members(self.connections))
 
     def extend(self, expires_at: float, deadline: float) -> None:

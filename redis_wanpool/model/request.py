@@ -59,11 +59,7 @@ class Request:
         avoid: Sequence[int] = (),
         reuse_address: bool = False,
     ) -> Request:
-        """From what a caller gave.
-
-        Raises:
-            InvalidValue
-        """
+        """Checks the arguments of a caller; raises InvalidValue."""
         wans: tuple[int, ...] | None
         if isinstance(wan, AnyWan):
             wans = None

@@ -21,11 +21,11 @@ class ListedLease:
     lease_id: str
     label: str = ""
     acquired_at: str = ""
-    """as text for people; "" if it was not asked for, or the server has evicted it"""
+    """As text for people; "" if it was not asked for, or the server has evicted it."""
     expires_at_ms: int = 0
-    """by the server's clock, like all times for people"""
+    """By the server's clock, like all times for people."""
     seen_at_ms: int = 0
-    """when it was seen, by the server's clock"""
+    """When the lease was seen, by the server's clock."""
 
     def __repr__(self) -> str:
         return f"<lease of port {self.port} by {self.holder}>"
@@ -40,7 +40,7 @@ class ListedLease:
 
     @classmethod
     def parse(cls, row: tuple[Any, ...], now_ms: int, ahead_ms: int) -> ListedLease:
-        """Reads a lease of lua/leases.lua."""
+        """Reads a row of the reply of lua/leases.lua."""
         port, expires_ms, grant, label, acquired_at = row
         lease_id, fence, network, *_ = grant.split(" ")
         return cls(
@@ -59,7 +59,7 @@ class ListedLease:
 
 @dataclass(frozen=True, slots=True)
 class LeasePage:
-    """Some of the leases of a WAN, by expiry."""
+    """A page of the leases of a WAN, by expiry."""
 
     leases: tuple[ListedLease, ...]
     is_last: bool
@@ -72,28 +72,28 @@ class LeasePage:
 
 @dataclass(frozen=True, slots=True)
 class PortSeen:
-    """All that is known of a port at one moment; times are the WAN's, in ms; the server's clock is `ahead_ms` ahead."""
+    """All that is known about a port at one moment; times are in ms by a clock `ahead_ms` behind the server's."""
 
     wan_idx: int
     port: int
     now_ms: int
     ahead_ms: int
     state: str
-    """free, leased, cooling, withheld, or "" if it does not belong to the WAN; as settled last"""
+    """Free, leased, cooling, withheld, or "" if it does not belong to the WAN; as it was last settled."""
     due_ms: int
-    """when its lease ends unless it is renewed, or its cooling; -1 if it is neither leased nor cooling"""
+    """When its lease ends unless it is renewed, or when its cooling ends; -1 if it is neither leased nor cooling."""
     rested_ms: int
-    """when the network that had it last may have it again; -1 if it is not cooling for that"""
+    """When the network that had it last may have it again; -1 if that is not why it cools."""
     becomes: str
-    """withheld or removed, when its lease or its cooling is over"""
+    """Withheld or removed, when its lease or its cooling is over; else ""."""
     lease_id: str
-    """of the last lease; "" if there never was one"""
+    """The lease_id of the last lease; "" if there never was one."""
     fence: int
     network: str
     ended: str
-    """how the last lease ended, or "live"; "" if there never was one"""
+    """How the last lease ended, or "live"; "" if there never was one."""
     free_ms: int
-    """until when it cools for other networks, at least"""
+    """The earliest time at which other networks may have it."""
     rest_ms: int
     is_plain: bool
     """whether a plain socket, without SO_REUSEADDR, may have it after its rest; of a lease, whether it is for one"""
@@ -143,13 +143,13 @@ class WanSnapshot:
     cooling: int
     withheld: int
     rested: int
-    """how many of the cooling ports the asking network may have"""
+    """How many of the cooling ports the asking network may have."""
     weight: int
     generation: str
     config: dict[str, str]
     now_ms: int
     grace_ms: int
-    """ms for which nothing new is granted after a failover or restart; 0: there is no grace"""
+    """Milliseconds for which nothing new is granted after a failover or restart; 0 without a grace."""
     leases: tuple[ListedLease, ...]
 
     @property
@@ -202,9 +202,9 @@ class WanStatus:
     seen: WanSnapshot
     quarantined: int
     frees: tuple[int, ...]
-    """how many ports are free to all after each time that was asked for, if running leases go on and none is granted"""
+    """How many ports are free to all after each time that was asked for, if no lease ends early and none is granted."""
     rest: float
-    """seconds before the asking network may have a port again"""
+    """Seconds before the asking network may have a port again."""
 
     @property
     def pace(self) -> float:

@@ -17,11 +17,11 @@ from redis_wanpool.model.checks import (
 from redis_wanpool.model.ports import ports_text
 
 COOLDOWN = 125.0
-"""seconds: Linux routers remember TIME_WAIT for 120 (nf_conntrack_tcp_timeout_time_wait), and a little more"""
+"""seconds; a little more than the 120 of Linux routers (nf_conntrack_tcp_timeout_time_wait)"""
 
 
 class WanOptions(TypedDict, total=False):
-    """What may be said of a WAN besides its ports; `WanPortPool.define_wan` says what each means."""
+    """The options of a WAN besides its ports; `WanPortPool.define_wan` explains them."""
 
     lease_ttl: float
     max_ttl: float | None

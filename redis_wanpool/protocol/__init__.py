@@ -1,8 +1,8 @@
-"""The conversation with Redis, without I/O: generators that yield what to do and are sent what came of it.
+"""The conversation with Redis, without I/O: generators that yield steps and are sent the answers.
 
-The faces (`pool`, `aio`) perform the steps. A `Call` is answered with the reply and the local time before it was sent,
-so that a lease's local deadline counts from before the request. All scripts are idempotent on `lease_id`; a call whose
-answer is not known leaves its ids in `doubts`, and upkeep gives back whatever came of them.
+The faces perform the steps. The answer to a `Call` has the reply and the local time before it was sent, so that a
+lease's local deadline counts from before the request. All scripts are idempotent on `lease_id`; an unanswered call
+leaves its ids in `doubts`, and upkeep gives back what they were granted.
 """
 
 from redis_wanpool.model.address import Dial
@@ -49,4 +49,4 @@ __all__ = [
 
 
 class Protocol(Handing, Connecting, Operating, Reaping, Upkeep):
-    """All of the conversation of one holder."""
+    """The whole conversation of one holder."""

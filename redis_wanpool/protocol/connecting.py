@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from redis_wanpool.sockets.leased import LeasedSocket
 
 FACTOR, MOST = 4, 64
-"""each attempt takes this many times the ports of the one before, up to the most: where the system refuses one port, it
-often refuses half the range (another program has it, or the kernel takes its own ports from it)"""
+"""each attempt takes FACTOR times as many ports, MOST at most: where one is refused, half the range often is"""
 
 
 class Connecting(Acquiring, Keeping):
@@ -32,7 +31,7 @@ class Connecting(Acquiring, Keeping):
 
         Raises:
             PortRejected: the system refused every port at each attempt, or too many recently.
-            OSError: the name has no address, or the connection failed, and not because of the port.
+            OSError: the name has no address, or the connection failed for another reason than the port.
         """
         resolved = yield Resolve(dial.address)
         wait = request.wait or 0.0
@@ -64,7 +63,7 @@ class Connecting(Acquiring, Keeping):
                         return cast("LeasedSocket", connected.reply)
                     failure, seen = connected.reply, connected.sent
                     if not failure.port_at_fault:
-                        with suppress(BackendUnavailable):  # upkeep goes on trying; what failed here matters more
+                        with suppress(BackendUnavailable):  # upkeep goes on trying; the error below matters more
                             yield from self.release([good], "released" if failure.used else "unused")
                         raise failure.error
                     end_reason = "rejected after use" if failure.used else "rejected"
@@ -94,7 +93,7 @@ class Connecting(Acquiring, Keeping):
     def _refused_among(
         self, leases: list[LeaseState], source_address: str
     ) -> Conversation[tuple[list[LeaseState], Failure, float]]:
-        """Of several leases those before the first whose port the system accepts; the last refusal, and its time."""
+        """The leases before the first, of several, whose port the system accepts; the last refusal, and its time."""
         rejected: list[LeaseState] = []
         failure, seen = Failure(OSError()), 0.0
         for lease in leases if len(leases) > 1 else ():

@@ -1,4 +1,4 @@
-"""Keeping leases and giving them back."""
+"""Renews leases and gives them back."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Keeping(Session):
         return told
 
     def ending(self, wan_idx: int, end_reason: str, pairs: Sequence[str | int], why: str = "") -> Call:
-        """The call that ends leases, given as port or "", lease_id and so on."""
+        """The call that ends leases; `pairs` alternates a port, or "", and its lease_id."""
         if end_reason in REJECTS:
             why = why or "refused by the operating system"
             return self.call("reject", wan_idx, self.network, self.holder.host, why, REJECTS[end_reason], *pairs)
@@ -112,7 +112,7 @@ class Keeping(Session):
         return "fin" if lease.reuse_address else "time_wait"
 
     def held(self, wan_idx: int, holder: str) -> Conversation[list[tuple[int, str, str]]]:
-        """What a holder holds in a WAN: port, lease_id and expires_at of each."""
+        """The leases of a holder in a WAN: port, lease_id and expires_at of each."""
         found: list[tuple[int, str, str]] = []
         cursor = "0"
         while True:
@@ -150,7 +150,7 @@ class Keeping(Session):
         )
 
     def renewed(self, leases: Sequence[LeaseState], answer: Answer, ttl: float | None = None) -> None:
-        """Notes what the renewal said of each lease."""
+        """Notes the result of a renewal for each lease."""
         now_ms = answer.reply[1]
         for lease, result in zip(leases, answer.reply[4:], strict=True):
             if isinstance(result, int):
@@ -162,7 +162,7 @@ class Keeping(Session):
 
 
 def _reason_gone(lease: LeaseState, answer: Answer, asked: str | None) -> str:
-    """How a lease ended that Redis no longer knows, because its port has been granted again.
+    """How a lease ended whose port has been granted again, so that Redis no longer knows it.
 
     Before the lease can have expired, either an earlier request to end it was executed, or somebody revoked it.
     """

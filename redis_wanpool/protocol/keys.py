@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PROTOCOL = "3"
-"""the version of all that is in Redis, as each WAN notes it (see lua/define.lua and lua/lib/wan.lua)"""
+"""the version of the data in Redis, which each WAN notes (see lua/define.lua and lua/lib/wan.lua)"""
 
 WAN_KEYS = (
     "config",
@@ -23,7 +23,7 @@ WAN_KEYS = (
 )
 """The keys of a WAN, in the order in which every WAN script gets them (see lua/lib/keys.lua).
 
-Nobody writes "nothing". While a slot moves, a cluster runs a script only if it finds all declared keys in one place: so
+No script writes "nothing". While a slot moves, a cluster runs a script only if all declared keys are in one place: so
 it does not run ours, which would stop halfway at the first other key (a lease's) that has moved already.
 """
 

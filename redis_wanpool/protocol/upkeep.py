@@ -1,4 +1,4 @@
-"""What goes on in the background: renewing, and clearing up after calls without an answer."""
+"""The work in the background: renewing, and clearing up after unanswered calls."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from redis_wanpool.protocol.session import logger
 from redis_wanpool.protocol.steps import Conversation
 
 RETRY = 0.5
-"""seconds after which a beat that failed is tried again, at most"""
+"""the most seconds until a failed beat is tried again"""
 
 
 class Upkeep(Keeping):
     """The part of the conversation that the heartbeat holds."""
 
     def beat(self, now: float) -> Conversation[float]:
-        """Renews what is due, and clears up; tells how many seconds the next beat may be away."""
+        """Renews what is due, and clears up; returns the most seconds until the next beat."""
         failed = self.ledger.reasserts = False
         due: dict[int, list[Sequence[LeaseState]]] = {}
         for wan_idx, batch in batches(self.ledger.due(now)):
@@ -53,7 +53,7 @@ class Upkeep(Keeping):
 
     def _renew(self, wan_idx: int, batch: Sequence[LeaseState]) -> Conversation[None]:
         for lease in batch:
-            lease.unreachable = True  # until the answer is there
+            lease.unreachable = True  # until the answer arrives
         answer = yield from self.expect(self.renewal(wan_idx, batch), "RENEWED")
         self.renewed(batch, answer)
         if answer.reply[2] != self.ledger.count_on(wan_idx):

@@ -1,4 +1,4 @@
-"""Binding and connecting from a leased port, and what the system's refusals mean."""
+"""Binds and connects from a leased port, and tells what the system's refusals mean."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WINDOWS = sys.platform == "win32"
 
 
 def new_socket(port: int, source_address: str = "") -> LeasedSocket:
-    """An IPv4 TCP socket bound to the port. IPv6 has no shared NAT port space, and passes by the router's IPv4 rule.
+    """An IPv4 TCP socket bound to the port. IPv6 has no shared NAT port space, and bypasses the router's IPv4 rule.
 
     SO_REUSEADDR must be on every socket of a port, or its TIME_WAIT blocks the next one. On Windows it would let
     another program take the port over, and SO_EXCLUSIVEADDRUSE is right
@@ -37,7 +37,7 @@ def new_socket(port: int, source_address: str = "") -> LeasedSocket:
 
 
 def bind_failure(error: OSError, source_address: str = "") -> Failure:
-    """What a refused bind means. On Windows EACCES is a port of an excluded range, or one that is bound exclusively."""
+    """What a refused bind means. On Windows EACCES means a port of an excluded range, or an exclusive bind."""
     if error.errno == errno.EADDRNOTAVAIL:
         text = f"{error.strerror}: source address {source_address} is not one of this host's; see: ip -4 address"
         return Failure(OSError(error.errno, text))
@@ -61,7 +61,7 @@ def _name(error: OSError) -> str:
 
 
 def try_port(port: int, source_address: str) -> Failure | None:
-    """Whether the system would refuse the port."""
+    """Why the system would refuse the port; None if it would not."""
     try:
         new_socket(port, source_address).close()
     except OSError as error:
@@ -84,11 +84,7 @@ def look(port: int) -> Failure | None:
 
 
 def resolve(address: Address) -> list[Address]:
-    """The IPv4 addresses of a (host, port).
-
-    Raises:
-        OSError: there is none.
-    """
+    """The IPv4 addresses of a (host, port); raises OSError if there is none."""
     return _targets(socket.getaddrinfo(*address, socket.AF_INET, socket.SOCK_STREAM))
 
 
@@ -103,7 +99,7 @@ def _targets(found: Sequence[Any]) -> list[Address]:
 
 
 def connect(port: int, targets: Sequence[Address], timeout: float | None, source: str = "") -> LeasedSocket | Failure:
-    """Connects from the port, to the first of the targets that answers; each has `timeout` seconds."""
+    """Connects from the port to the first target that answers; each has `timeout` seconds."""
     failure = Failure(OSError("no address"))
     for target in targets:
         try:
@@ -155,5 +151,5 @@ async def connect_async(
 
 
 def _after(earlier: Failure, failure: Failure) -> Failure:
-    """A failure, when the router may remember what was tried before it."""
+    """A failure, after an earlier one that the router may remember."""
     return Failure(failure.error, failure.port_at_fault, earlier.used or failure.used, failure.why)

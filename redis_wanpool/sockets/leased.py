@@ -1,4 +1,4 @@
-"""A leased port in a TCP socket: its end gives the port back, and the lease's end may end it."""
+"""A TCP socket on a leased port: its end gives the port back, and the lease's end may end it."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from redis_wanpool.model.endings import CLEAN
 from redis_wanpool.model.lease import LeaseState, members
 
 _ABORT = struct.pack("ii", 1, 0)
-"""SO_LINGER with which close() sends RST"""
+"""the SO_LINGER with which close() sends RST"""
 _ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSED, _CLOSE_WAIT, _LAST_ACK, _TIMESTAMPS = 1, 4, 5, 7, 8, 9, 1
 """of TCP_INFO: states, and an option (include/net/tcp_states.h and include/uapi/linux/tcp.h of Linux)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """What becomes of the lease when its connection ends, and of the connection when its lease does."""
+    """What happens to a lease when its connection ends, and to the connection when the lease does."""
 
     lease: Any
     close_on_loss: bool
     release: Callable[[str], object] | None
-    """gives the port back, now; is told how the connection ended; None: the lease outlives it"""
+    """gives the port back at once, given how the connection ended; None: the lease outlives the connection"""
     let_go: Callable[[Any, str], object]
-    """gives a lease back soon, from where nothing may block"""
+    """gives a lease back soon, where nothing may block"""
     watch: Callable[[int, Tie, str], object]
-    """looks after a file descriptor that goes to another object; is told how its connection would end now"""
+    """watches a file descriptor that goes to another object, given how its connection would end now"""
 
     def begun(self, connection: object) -> None:
-        """One more has it open."""
+        """Notes one more open copy of the connection."""
         self.lease.uses_begun += 1
         if self.release is not None:
             self.lease.connections = self.lease.connections or WeakSet()
@@ -44,7 +44,7 @@ class Tie:
                 shut_down(connection)
 
     def ended(self, connection: object, closed: str, *, at_once: bool = False) -> None:
-        """One has closed it: if it was the last, the port is given back."""
+        """Notes that a copy was closed; the last one gives the port back."""
         self.lease.use_ended(closed)
         if self.release is None or self.lease.connections is None:
             return
@@ -59,17 +59,17 @@ class Tie:
 class LeasedSocket(socket.socket):
     """A socket from a leased port, `lease`. If a pool made it, its last close gives the port back.
 
-    What an interrupt leaves undone here, the heartbeat does: it looks which leases have no connection any more.
+    The heartbeat does what an interrupt leaves undone here: it finds leases that have no connection any more.
     """
 
     lease: Any = None
     _tie: Tie | None = None
     at_once = True
-    """whether closing it tells Redis then and there; else the heartbeat does, a moment later"""
+    """whether closing it tells Redis at once; else the heartbeat does, a moment later"""
     _said_end = False
 
     def tied(self, tie: Tie) -> LeasedSocket:
-        """This socket, which is the lease's from now on."""
+        """Ties this socket to its lease; returns it."""
         self.lease, self._tie = tie.lease, tie
         tie.begun(self)
         return self
@@ -87,7 +87,7 @@ class LeasedSocket(socket.socket):
         return copy
 
     def detach(self) -> int:
-        """Gives the file descriptor away, as ssl has it done; the port is given back when that is closed."""
+        """Gives the file descriptor away, as for ssl; closing that gives the port back."""
         tie = self._tie
         if tie is not None and tie.lease.ended is None and self.fileno() >= 0:
             tie.watch(self.fileno(), tie, how_it_ends(self, self._said_end))
@@ -95,7 +95,7 @@ class LeasedSocket(socket.socket):
         return super().detach()
 
     def _decref_socketios(self) -> None:
-        at_once, self.at_once = self.at_once, False  # a file's end may be a finalizer, in whatever thread
+        at_once, self.at_once = self.at_once, False  # a finalizer may close a file, in any thread
         super()._decref_socketios()  # type: ignore[misc]  # as in _real_close
         self.at_once = at_once
 
@@ -115,7 +115,7 @@ class LeasedSocket(socket.socket):
 
 
 def how_it_ends(sock: socket.socket, said_end: bool) -> str:
-    """What closing the connection now leaves behind, as `Lease.release` wants to know it; "fin" where nobody can tell.
+    """What closing the connection now leaves behind, as `Lease.release` takes it; "fin" where that is unknown.
 
     Args:
         said_end: whether this side has shut down its sending.
@@ -138,12 +138,12 @@ def how_it_ends(sock: socket.socket, said_end: bool) -> str:
 
 
 def shut_down(connection: Any) -> None:
-    """Ends a connection whose lease is lost, under its user's hands: reading finds the end, writing fails."""
+    """Ends a connection whose lease is lost, even in use: reads find the end, writes fail."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
 
 def shut_down_all(lease: LeaseState) -> None:
-    """The same of all that end with the lease."""
+    """Does the same to all connections that end with the lease."""
     for connection in members(lease.closed_when_lost):
         shut_down(connection)

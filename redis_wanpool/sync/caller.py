@@ -1,4 +1,4 @@
-"""Leads the conversations of a blocking caller, who also waits, and opens connections."""
+"""Leads the conversations of a blocking caller: talks to Redis, waits, and opens connections."""
 
 from __future__ import annotations
 
@@ -28,11 +28,7 @@ class Caller:
         self.engine = engine
 
     def run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
-        """Leads a conversation to its end, after the preparation if it is the first.
-
-        Args:
-            also_closed: whether it may be had after the end of the pool object.
-        """
+        """Leads a conversation, the first one after the preparation; `also_closed` allows it after the pool's end."""
         if not also_closed:
             self.engine.check_open()
         try:
@@ -45,19 +41,19 @@ class Caller:
             self.engine.heartbeat.clear_up_soon()
 
     def release(self, lease: LeaseState, *, used: bool, closed: str | None) -> bool:
-        """Gives a port back; False if the lease had ended by another's word or by time."""
+        """Gives a port back; False if the lease had expired or been revoked."""
         checked_closed(closed)
         shut_down_all(lease)
         ending = self.engine.protocol.release_one(lease, used=used, closed=closed)
         return self.run(ending, also_closed=True)
 
     def give_back(self, lease: LeaseState, closed: str | None = None) -> None:
-        """The same where nobody hears of a failure."""
+        """The same, with failures only logged."""
         if lease.ended is not None:
             return
         try:
             self.release(lease, used=True, closed=closed)
-        except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
+        except WanpoolError as error:  # the heartbeat goes on trying; an error of the block matters more
             logger.warning("%r: will be released later: %s", lease, error)
 
     def _perform(self, step: Step) -> Answer:

@@ -56,7 +56,7 @@ class Lease(LeaseState):
         return self._caller.release(self, used=used, closed=closed)
 
     def wait_lost(self, timeout: float | None = None) -> bool:
-        """Waits until the lease is lost, `timeout` seconds at most; tells whether it is."""
+        """Waits until the lease is lost, `timeout` seconds at most; returns whether it is."""
         until = None if timeout is None else boottime() + timeout
         told: SimpleQueue[None] = SimpleQueue()
         listener: Callable[[], object] = lambda: told.put(None)  # noqa: E731  # a bound method equals others
@@ -75,7 +75,7 @@ class Lease(LeaseState):
         """A TCP socket bound to the port; closing it leaves the lease as it is.
 
         Args:
-            source_address: the IPv4 address to bind to, where this host has several; default: that of the route.
+            source_address: the IPv4 address to bind to, if this host has several; default: that of the route.
             close_on_loss: whether its connection ends when the lease does: reads find the end, writes fail.
 
         Raises:
@@ -99,11 +99,11 @@ class Lease(LeaseState):
 
         Args:
             address: host and port.
-            timeout: seconds to wait for each address, and the socket's timeout then; None: the system's.
+            timeout: seconds to wait for each address, and later the socket's timeout; None: the system's.
             source_address, close_on_loss: as for `socket`.
 
         Raises:
-            OSError: it failed.
+            OSError: the connection failed.
         """
         self.check()
         wanted = Dial.of(address, timeout, 1, source_address, close_on_loss)

@@ -1,4 +1,4 @@
-"""Signals are for the main thread, whose waiting they are to interrupt."""
+"""Keeps signals for the main thread, whose waiting they must interrupt."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _CRASHES = {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGPROF"}
-"""of the thread itself, and of profilers"""
+"""signals about the thread itself, and of profilers"""
 
 
 def deaf() -> None:
-    """Leaves the signals to others, for the rest of the calling thread."""
+    """Blocks signals in the calling thread until it ends; other threads get them."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(
             signal.SIG_BLOCK, {number for number in signal.valid_signals() if _name(number) not in _CRASHES}
@@ -21,7 +21,7 @@ def deaf() -> None:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """While a thread is started: it gets no signal from its first moment on, and this thread gets them afterwards."""
+    """Blocks signals while a thread is started, so that it never gets one; this thread gets them afterwards."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -35,7 +35,7 @@ def held() -> Iterator[None]:
 
 @contextmanager
 def hearing() -> Iterator[None]:
-    """While a program is started: it would inherit the signals that its starter blocks."""
+    """Unblocks signals while a program is started, which would inherit the blocks."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -48,9 +48,9 @@ def hearing() -> Iterator[None]:
 
 @contextmanager
 def wakened() -> Iterator[socket.socket]:
-    """While a program waits for signals and children: a socket to read from tells of each signal, also of earlier ones.
+    """Yields a socket that becomes readable at each signal, earlier ones included, to wait for signals and children.
 
-    A handler in Python runs before or after a call that blocks; a signal that comes in between would wait as long.
+    A Python handler runs before or after a call that blocks; a signal in between would wait for the end of the call.
     """
     reading, writing = socket.socketpair()
     with reading, writing:

@@ -26,13 +26,12 @@ def chinese() -> bool:
 
 
 def said(english: str, chinese_text: str) -> str:
-    """The same in the user's language."""
+    """The text in the user's language."""
     return chinese_text if chinese() else english
 
 
 def speak_anywhere() -> None:
-    """Prints a question mark for what the console's code page does not have, instead of failing; and nothing where
-    there is no console, as under pythonw.exe or with `>&-`."""
+    """Prints "?" for characters that the console lacks, and nothing without a console (pythonw.exe, `>&-`)."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

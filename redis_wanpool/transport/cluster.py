@@ -48,11 +48,7 @@ class Cluster:
 
     @classmethod
     def parse(cls, url: str) -> Cluster:
-        """Reads a URL like `LIKE`.
-
-        Raises:
-            ValueError, TypeError: it is no such URL, or an option is unknown; the message may show a password.
-        """
+        """Reads a URL like `LIKE`; raises ValueError or TypeError, and the message may show a password."""
         named = Several.parse(url, SCHEMES, PORT)
         if named.path not in ((), ("0",)) or named.options.pop("db", 0):
             raise ValueError("a cluster has database 0 only")
@@ -89,28 +85,28 @@ class Slots:
         return sorted(dict.fromkeys((*self.primaries, *self._seeds)), key=lambda node: node == self._silent)
 
     def learn(self, reply: Iterable[Any], told_by: Address) -> None:
-        """From a reply to CLUSTER SLOTS: https://redis.io/docs/latest/commands/cluster-slots/."""
+        """Learns from a reply to CLUSTER SLOTS: https://redis.io/docs/latest/commands/cluster-slots/."""
         ranges = sorted((int(first), _text(node[0]) or told_by[0], int(node[1])) for first, _, node, *_ in reply)
         self._ranges = [first for first, _, _ in ranges], [(host, port) for _, host, port in ranges]
         self._moved, self.is_stale = {}, False
 
     def moved(self, error: Any, told_by: Address) -> Address:
-        """From a redirection: the new owner. More may have moved."""
+        """The new owner, from a redirection; more slots may have moved."""
         self._moved[error.slot_id] = owner = (error.host or told_by[0], error.port)
         self.is_stale = True
         return owner
 
     def failed(self, node: Address) -> None:
-        """It does not answer: another one may have taken its place."""
+        """Notes that a node does not answer; another may have taken its place."""
         self._silent, self.is_stale = node, True
 
 
 Steps = Generator[tuple[Any, tuple[str, ...]], Any, T]
-"""Yields a client, and what it is to be asked, or () for what the caller wants to ask; without a client a pause."""
+"""Yields a client and the command for it, or () for the caller's request; no client means a pause."""
 
 
 class _Nodes:
-    """What both clients share: where to ask, and what to do about the answer."""
+    """What both clients share: which node to ask, and what to do about the answer."""
 
     def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any], make: Callable[..., Any]) -> None:
         self.cluster = cluster
@@ -128,7 +124,7 @@ class _Nodes:
         return self._clients[node]
 
     def named(self, name: str) -> Any:
-        """The client of the node that `on_all_primaries` calls so."""
+        """The client of the node with this name in `on_all_primaries`."""
         host, _, port = name.rpartition(":")
         return self.at((host, int(port)))
 
@@ -164,7 +160,7 @@ class _Nodes:
         return owner
 
     def _on_all_primaries(self) -> Steps[list[list[Any]]]:
-        """A request to each primary: pairs of its name and what came of it, None if it does not answer."""
+        """A request to each primary: pairs of its name and its reply, None if it does not answer."""
         yield from self._looking()
         found, why = [], None
         for node in self.slots.primaries:
@@ -202,12 +198,12 @@ class Client(_Nodes):
         super().__init__(cluster, slots, {**options, "retry": Retry(NoBackoff(), 0)}, _blocking)
 
     def follow(self, keys: Sequence[str], request: Callable[[Any], T]) -> T:
-        """What comes of a request at the node that has these keys."""
+        """The result of a request at the node that has these keys."""
         result: T = self._lead(self._following(keys), request)
         return result
 
     def on_all_primaries(self, request: Callable[[Any], Any]) -> list[list[Any]]:
-        """What comes of a request at each primary: pairs of its name and that, None if it does not answer."""
+        """The results of a request at each primary: pairs of its name and its reply, None if it does not answer."""
         return self._lead(self._on_all_primaries(), request)
 
     @staticmethod
@@ -231,7 +227,7 @@ class Client(_Nodes):
         return self.follow(keys, lambda node: node.blpop(keys, timeout=timeout))
 
     def primaries(self) -> list[Any]:
-        """A client of each."""
+        """A client of each primary."""
         self._lead(self._looking(), lambda _: None)
         return [self.at(node) for node in self.slots.primaries]
 

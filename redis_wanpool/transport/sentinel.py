@@ -1,4 +1,4 @@
-"""Connections to the server that Sentinel says is the primary of a service."""
+"""Connects to the primary of a service, as named by Sentinel."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Watched:
     sentinels: tuple[Address, ...]
     is_tls: bool
     options: dict[str, Any]
-    """of the connections to the primary, as redis-py has them"""
+    """options of the connections to the primary, as redis-py has them"""
     sentinel_options: dict[str, Any]
-    """more options of the connections to the Sentinels"""
+    """further options of the connections to the Sentinels"""
 
     @classmethod
     def parse(cls, url: str) -> Watched:
@@ -81,7 +81,7 @@ class Watched:
 
 
 class _Pool(redis.sentinel.SentinelConnectionPool):
-    """Ends its connections to the Sentinels with its others."""
+    """Ends its connections to the Sentinels together with the others."""
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         super().disconnect(inuse_connections)
@@ -99,7 +99,7 @@ class _AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
 
 
 def why(error: Exception) -> str:
-    """What may be wrong when nobody knows a primary; redis-py would name all options of its connections."""
+    """What may be wrong when no Sentinel knows a primary; redis-py would name all options of its connections."""
     if "Authentication" in str(error):
         return "they want other credentials; put sentinel_username and sentinel_password behind the ? of the URL"
     return "check the name of the service, and that the Sentinels run and can be reached"

@@ -1,4 +1,4 @@
-"""What redis-py raises and what servers say, in our words."""
+"""Puts the errors of redis-py and of servers into our words."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PLACE = re.compile(r"\b(?:f_)?([0-9a-f]{40})\b.*?@user_script:(\d+)")
 
 
 def translated(error: Exception, keys: Sequence[str], *, name: str, timeout: float) -> BackendUnavailable:
-    """What redis-py raised, for a request with these keys.
+    """The error for what redis-py raised after a request with these keys.
 
     Args:
         name: the server's, without a password.
-        timeout: seconds that were waited for it.
+        timeout: seconds for which the client waited.
     """
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "-OOM " in str(error):  # the latter from Redis 6.2
         return BackendUnavailable(
@@ -71,7 +71,7 @@ def translated(error: Exception, keys: Sequence[str], *, name: str, timeout: flo
 
 
 def is_denial(text: str) -> bool:
-    """Whether a server, or an error of ours, says with this that a user may not do something."""
+    """Whether this text, of a server or of one of our errors, says that a user may not do something."""
     return _UNNAMED in text or _TOLD in text or bool(_NAMED.search(text) or _KEY.search(text))
 
 

@@ -1,4 +1,4 @@
-"""URLs of Redis: what of them may be shown, and those that name several servers (Sentinels, a cluster)."""
+"""Reads URLs of Redis: which parts may be shown, and which servers they name (Sentinels, a cluster)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def has_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return False  # that it does not parse is said elsewhere
+        return False  # `checked_url` says that it does not parse
     return bool(parts.password) or any("pass" in name.lower() for name, _ in parse_qsl(parts.query))
 
 
@@ -40,7 +40,7 @@ class Several:
     own: dict[str, str]
     """the options that are not redis-py's"""
     options: dict[str, Any]
-    """of connections, as redis-py has them"""
+    """options of connections, as redis-py has them"""
 
     @classmethod
     def parse(cls, url: str, schemes: tuple[str, str], port: int, own_options: tuple[str, ...] = ()) -> Several:

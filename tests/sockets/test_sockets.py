@@ -214,7 +214,7 @@ class TestRefusal:
             pool.acquire((0, 1))
         assert caught.value.wan_idx == (0, 1) and 0 < caught.value.free_in <= 65
         pool.define_wan(2, "24210")
-        with pool.acquire(2), pytest.raises(PoolExhausted, match="of WAN 0, 1 none for this network") as exhausted:
+        with pool.acquire(2), pytest.raises(PoolExhausted, match="none of WAN 0, 1 for this network") as exhausted:
             pool.acquire(ANY)
         assert exhausted.value.wan_idx == (0, 1, 2)
 
