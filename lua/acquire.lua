@@ -1,5 +1,4 @@
--- Leases ports of a WAN to a holder: its network's own rested ports first, the most recently rested before the others,
--- then free ones.
+-- Leases ports of a WAN to a holder: its network's own rested ports, the most recently rested first, then free ones.
 -- ARGV 1 boot clock  2 its time in ms  3 holder  4 network  5 its rest in ms  6 host  7 pid  8 label
 --   9 ttl in ms, or "" for the WAN's
 --   10 "", or for how many ms at most the caller waits before it asks again: it then gets a place in the queue
@@ -23,9 +22,7 @@ local network, wait_ms, wanted, least = ARGV[4], tonumber(ARGV[10]), ARGV[11], t
 local is_plain, ids, ticket = ARGV[16] == "plain", {unpack(ARGV, 17)}, ARGV[17]
 local count, known = #ids, redis.call("HMGET", IDS, unpack(ARGV, 17))
 for asked = 1, count do
-  if known[asked] then
-    -- @include "again"
-  end
+  -- @include "again"
 end
 if state ~= "open" then return {"DRAINING"} end
 local ttl_ms = tonumber(ARGV[9]) or tonumber(config[10])
@@ -59,9 +56,8 @@ if is_due then
 end
 
 local all, mine, plain_ahead, ports, fresh, avoid, till_ms = 0, 0, 0, {}, 0, {}, nil
-for port in string.gmatch(ARGV[12], "%d+") do
-  if #avoid < MOST_AVOIDED then avoid[#avoid + 1] = port; avoid[port] = true end
-end
+local function shun(port) avoid[#avoid + 1] = port; avoid[port] = true end
+for port in string.gmatch(ARGV[12], "%d+") do if #avoid < MOST_AVOIDED then shun(port) end end
 if waiting > 0 then
   local wake
   -- @include "queue"
@@ -74,6 +70,12 @@ if max_per_network > 0 then
 end
 if count >= least then
   if wanted == "" then
+    local kept = {}
+    if is_plain or plain_ahead > 0 then
+      -- @include "grant"
+      -- @include "plain"
+      kept = plain_ports(is_plain and count + mine + #avoid or plain_ahead)
+    end
     -- @include "own"
     if fresh > 0 and tonumber(config[13] or 0) > now_ms then
       -- @include "rejecting"

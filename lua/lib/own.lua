@@ -1,13 +1,10 @@
--- Finds the network's own rested ports that nobody ahead needs, and how many free ones will do besides.
-if is_plain or plain_ahead > 0 then
-  -- @include "grant"
-  -- @include "plain"
-  ports = plain_ports(is_plain and count + mine + #avoid or plain_ahead)
-end
-if not is_plain then
-  local kept = {unpack(ports)} -- for plain sockets that wait longer
+-- Finds the network's own rested ports that nobody ahead needs, and how many free ones will do besides. `kept` are those
+-- that plain sockets can have: the caller's choice if it is one, else what it leaves to those ahead.
+if is_plain then
+  ports = kept
+else
   for _, port in ipairs(kept) do
-    if not avoid[port] then avoid[#avoid + 1] = port; avoid[port] = true end
+    if not avoid[port] then shun(port) end
   end
   ports = redis.call("ZREVRANGEBYSCORE", RESTING .. network, now_ms, "-inf", "LIMIT", 0, count + mine + #avoid)
 end

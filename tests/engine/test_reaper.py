@@ -376,7 +376,7 @@ def test_reap_says_of_each_holder_what_it_saw(pools: Any, backends: Any, process
         (replace(me, id="h:3:elsewhere", host="far", boot_id="other"), "h:3:elsewhere/a"),
     ):
         register(backends.admin, who)
-        wanted = (who.id, "net", 0, who.host, who.pid, "", "", "", "", "", 1, 8, "", first_id)
+        wanted = (who.id, "net", 0, who.host, who.pid, "", "", "", "", "", 1, 8, "", "", first_id)
         assert run_script(backends.admin, "acquire", *wanted)[0] == "GRANTED"
 
     for dry_run in (True, False):

@@ -23,7 +23,7 @@ def expired(server: Any) -> Any:
         for first in range(0, PORTS, 1000):
             ids = [f"dead:1:x/{number}" for number in range(first, first + 1000)]
             granted = run_script(
-                server.admin, "acquire", "dead:1:x", "gone", 0, "dead", 1, "", "", "", "", "", 1000, 8, "", *ids
+                server.admin, "acquire", "dead:1:x", "gone", 0, "dead", 1, "", "", "", "", "", 1000, 8, "", "", *ids
             )
             assert len(granted) == 6 + 2000
         assert server.admin.zcard(PREFIX + "leased") == PORTS
@@ -43,7 +43,7 @@ def test_sixty_thousand_leases_that_expire_at_once_stall_nobody(expired: WanPort
         assert lease.release() is True
         unsettled = server.admin.zcard(PREFIX + "leased")
     args = ("late:1:x", "late", 0, "late", 1, "", "", "", "", "", 1)
-    run_script(server.admin, "acquire", *args, 1_000_000, "", "late:1:x/greedy")
+    run_script(server.admin, "acquire", *args, 1_000_000, "", "", "late:1:x/greedy")
     assert server.admin.zcard(PREFIX + "leased") == unsettled - IN_ACQUIRE_AT_MOST + 1, "whatever the caller says"
     unsettled = server.admin.zcard(PREFIX + "leased")
     settled = run_script(server.admin, "renew", "nobody:1:x", "late", 0, "nobody", 1)[3]
