@@ -1,7 +1,5 @@
 """What can go wrong: each error says what happened, to what, and what to do, with the facts as attributes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

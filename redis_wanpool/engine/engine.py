@@ -1,7 +1,5 @@
 """The parts of a pool object, and what it does at its beginning, at a fork, and at its end."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar

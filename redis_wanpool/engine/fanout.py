@@ -1,7 +1,5 @@
 """Conversations about several WANs, side by side where their keys are on different servers."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,7 +1,5 @@
 """File descriptors that other objects took over from leased sockets, as ssl does: closing them gives the port back."""
 
-from __future__ import annotations
-
 import os
 import socket
 

@@ -1,7 +1,5 @@
 """Keeps all leases of a pool object alive, and gives back those that nothing refers to any more."""
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What happens to the pool objects of a process when it forks, ends, or gets SIGTERM."""
 
-from __future__ import annotations
-
 import atexit
 import logging
 import os

@@ -1,7 +1,5 @@
 """Announces lost leases before Redis could grant their ports again."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Performs the steps of conversations that are about Redis, in the calling thread."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Looks at the processes beside this one, and takes back the leases of dead ones."""
 
-from __future__ import annotations
-
 import logging
 import random
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A thread that does one thing again and again, whenever it is due."""
 
-from __future__ import annotations
-
 import logging
 import math
 import threading

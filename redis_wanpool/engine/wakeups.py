@@ -1,7 +1,5 @@
 """Listens for calls to waiters, with one listener for each WAN on which this pool object waits."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """aiohttp from leased ports."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from typing import Any

@@ -1,7 +1,5 @@
 """httpx from leased ports, blocking and with asyncio."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar

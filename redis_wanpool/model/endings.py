@@ -1,7 +1,5 @@
 """The words for how a lease ends: what holders ask for, what Redis notes, and what people read."""
 
-from __future__ import annotations
-
 from redis_wanpool.errors import InvalidValue
 
 CLOSED = ("fin", "drained", "reset", "time_wait")

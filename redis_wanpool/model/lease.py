@@ -1,7 +1,5 @@
 """A lease as its holder sees it: pure state, judged by the caller's clock."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

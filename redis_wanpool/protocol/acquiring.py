@@ -1,7 +1,5 @@
 """Leasing ports: trying WANs, waiting, and saying why not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from redis_wanpool.errors import BackendUnavailable, WanpoolError

@@ -4,8 +4,6 @@ Several threads use a ledger, without a lock: each step takes a copy before it i
 its next place before it leaves the one before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from weakref import WeakValueDictionary
 

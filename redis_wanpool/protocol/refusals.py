@@ -1,7 +1,5 @@
 """Turns replies of scripts that refuse a request into errors."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

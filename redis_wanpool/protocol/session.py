@@ -1,7 +1,5 @@
 """One holder's side of the conversation: its settings, and how it makes calls and reads their answers."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from random import Random

@@ -1,7 +1,5 @@
 """The work in the background: renewing, and clearing up after unanswered calls."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
