@@ -12,7 +12,7 @@ from redis_wanpool.model.checks import checked_port
 from redis_wanpool.model.holder import Holder, host_and_pid
 from redis_wanpool.model.views import PortSeen
 from redis_wanpool.terminal.format import moment, one_line, padded, span, until, width
-from redis_wanpool.terminal.language import said
+from redis_wanpool.terminal.language import said, tell
 
 ENDED = {
     "released": ("given back after its connection was closed", "连接关闭后归还"),
@@ -92,11 +92,9 @@ def explain(options: argparse.Namespace) -> int:
         print(head + _state_said(verdict.state))
         if wan.grace_ms:
             left = span(wan.grace_ms / 1000)
-            print(
-                said(
-                    f"  the WAN is in grace for {left}: nothing is granted, for Redis may have forgotten grants",
-                    f"  该 WAN 处于宽限期，还有 {left}：暂不分配，因为 Redis 可能丢失了租约记录",
-                )
+            tell(
+                f"  the WAN is in grace for {left}: nothing is granted, for Redis may have forgotten grants",
+                f"  该 WAN 处于宽限期，还有 {left}：暂不分配，因为 Redis 可能丢失了租约记录",
             )
         lines = told(seen, verdict, who, wan.state, absolute=options.absolute)
         columns = max(width(name) for name, _ in lines)

@@ -12,7 +12,7 @@ from redis_wanpool import Operator
 from redis_wanpool.cli.verb import add_verb, choose_wans, operator_of
 from redis_wanpool.model.views import ListedLease
 from redis_wanpool.terminal.format import counted, moment, one_line, padded, seconds_of, until
-from redis_wanpool.terminal.language import said
+from redis_wanpool.terminal.language import said, tell
 
 Wanted = Callable[[ListedLease], bool]
 
@@ -112,11 +112,9 @@ def as_text(operator: Operator, found: Iterator[tuple[int, list[ListedLease]]], 
             )
         count += len(page)
         print("".join(f"{line_of(cells, widths)}\n" for cells in lines), end="", flush=True)
-    print(
-        said(
-            f"{counted(count, 'lease')} (namespace {operator.namespace!r})",
-            f"共 {count} 个租约（命名空间 {operator.namespace!r}）",
-        )
+    tell(
+        f"{counted(count, 'lease')} (namespace {operator.namespace!r})",
+        f"共 {count} 个租约（命名空间 {operator.namespace!r}）",
     )
 
 

@@ -14,7 +14,7 @@ from redis_wanpool.errors import InvalidValue, WanpoolError
 from redis_wanpool.model.ports import port_list, port_numbers, ports_text
 from redis_wanpool.system import time_wait as rest
 from redis_wanpool.terminal.format import counted, padded, width, wrapped
-from redis_wanpool.terminal.language import said
+from redis_wanpool.terminal.language import said, tell
 from redis_wanpool.terminal.screen import coloured
 from redis_wanpool.transport import embedded
 from redis_wanpool.tuning import (
@@ -138,22 +138,18 @@ def show(
     print("\n".join(shown(system, settings)))
     print()
     print(_pool(ports))
-    print(
-        said(
-            f"in TIME_WAIT now: {counted(lingers.all, 'connection')}, {lingers.of_the_pool} of them on pool ports",
-            f"当前处于 TIME_WAIT 的连接：{lingers.all}，其中端口池的端口 {lingers.of_the_pool}",
-        )
+    tell(
+        f"in TIME_WAIT now: {counted(lingers.all, 'connection')}, {lingers.of_the_pool} of them on pool ports",
+        f"当前处于 TIME_WAIT 的连接：{lingers.all}，其中端口池的端口 {lingers.of_the_pool}",
     )
     if measured is not None:
-        print(said(f"TIME_WAIT lasts here, measured: {measured:.1f} s", f"本机 TIME_WAIT 实测：{measured:.1f} 秒"))
-    print(said(f"a leased port rests {rest.default_rest():g} s", f"租用的端口静置 {rest.default_rest():g} 秒"))
+        tell(f"TIME_WAIT lasts here, measured: {measured:.1f} s", f"本机 TIME_WAIT 实测：{measured:.1f} 秒")
+    tell(f"a leased port rests {rest.default_rest():g} s", f"租用的端口静置 {rest.default_rest():g} 秒")
     _print_notes(pending, trouble)
     if count := len(plan(settings)):
-        print(
-            said(
-                f"what can be done: wanpool tune plan ({counted(count, 'change')})",
-                f"可执行：wanpool tune plan（{count} 项更改）",
-            )
+        tell(
+            f"what can be done: wanpool tune plan ({counted(count, 'change')})",
+            f"可执行：wanpool tune plan（{count} 项更改）",
         )
     return DONE
 
@@ -190,11 +186,9 @@ def plan_or_apply(
         _print_notes([], trouble)
     if options.what == "apply":
         if changes and not options.json:
-            print(
-                said(
-                    "these settings count for all programs of this machine; wanpool tune undo takes them back",
-                    "这些设置影响本机所有程序；可用 wanpool tune undo 撤销",
-                )
+            tell(
+                "these settings count for all programs of this machine; wanpool tune undo takes them back",
+                "这些设置影响本机所有程序；可用 wanpool tune undo 撤销",
             )
         applied = engine.apply(system, changes)
     pending = [str(item) for item in engine.pending(system)]
@@ -211,14 +205,11 @@ def plan_or_apply(
         print_json(**facts)
         return code
     if applied.done:
-        print(
-            said(
-                f"done, and read back: {counted(len(applied.done), 'change')}",
-                f"已完成并核对：{len(applied.done)} 项更改",
-            )
+        tell(
+            f"done, and read back: {counted(len(applied.done), 'change')}", f"已完成并核对：{len(applied.done)} 项更改"
         )
     for line in applied.besides:
-        print(said(f"changed besides, by whomever: {line}", f"同时另有改动：{line}"))
+        tell(f"changed besides, by whomever: {line}", f"同时另有改动：{line}")
     _print_notes(pending, "")
     return code
 
@@ -269,19 +260,17 @@ def undo(options: argparse.Namespace, system: System) -> int:
     for one in undone.done:
         print("\n".join(_lines(one)))
     for one in undone.left:
-        print(
-            said(
-                f"{one.item} is {_line(one.before)}, which somebody else set since: left alone. To set it back to "
-                f"{_line(one.after)}: wanpool tune undo --force",
-                f"{one.item} 现为 {_line(one.before)}，之后被他人改过，未动。"
-                f"要恢复为 {_line(one.after)}：wanpool tune undo --force",
-            )
+        tell(
+            f"{one.item} is {_line(one.before)}, which somebody else set since: left alone. To set it back to "
+            f"{_line(one.after)}: wanpool tune undo --force",
+            f"{one.item} 现为 {_line(one.before)}，之后被他人改过，未动。"
+            f"要恢复为 {_line(one.after)}：wanpool tune undo --force",
         )
     if undone.done:
         count = len(undone.done)
-        print(said(f"taken back, and read back: {counted(count, 'change')}", f"已撤销并核对：{count} 项更改"))
+        tell(f"taken back, and read back: {counted(count, 'change')}", f"已撤销并核对：{count} 项更改")
     if not undone.done and not undone.left:
-        print(said("nothing to undo", "没有可撤销的更改"))
+        tell("nothing to undo", "没有可撤销的更改")
     _print_notes(pending, "")
     return NO if undone.left else DONE
 
@@ -297,9 +286,9 @@ def _pool(ports: Collection[int]) -> str:
 def _print_notes(pending: list[str], trouble: str) -> None:
     if pending:
         names = ", ".join(pending)
-        print(said(f"in effect after a restart: {names}", f"重启后生效：{names}"))
+        tell(f"in effect after a restart: {names}", f"重启后生效：{names}")
     if trouble:
-        print(said(f"note: {trouble}", f"注意：{trouble}"))
+        tell(f"note: {trouble}", f"注意：{trouble}")
 
 
 def _setting(one: Setting) -> dict[str, Any]:

@@ -16,11 +16,7 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def add_verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    command: Command,
-    text: str,
-    examples: str,
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, command: Command, text: str, examples: str
 ) -> argparse.ArgumentParser:
     """A verb with the options that all verbs share."""
     parser = verbs.add_parser(

@@ -108,10 +108,7 @@ def examine_machine(operator: Operator | None, settings: Settings, redis: Examin
 
 
 def _judge_server(
-    operator: Operator,
-    settings: Settings,
-    shards: Sequence[server.ServerFacts] | None,
-    seen: Sequence[wans.WanFacts],
+    operator: Operator, settings: Settings, shards: Sequence[server.ServerFacts] | None, seen: Sequence[wans.WanFacts]
 ) -> Iterator[Finding]:
     if shards is None:
         text = said("an in-process stand-in for Redis (fake://)", "进程内的 Redis 替身（fake://）")

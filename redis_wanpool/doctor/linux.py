@@ -110,20 +110,18 @@ def _kernel_ports(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding
         yield Finding(OK, "kernel-ports", (), seen)
         return
     which = port_list(given)
-    yield Finding(
-        FAIL,
-        "kernel-ports",
-        (),
-        said(
-            f"the kernel gives ports of the pool to whoever asks for any: {which} ({RANGE} = {first} {last})",
-            f"内核会把端口池的端口随意分给其他程序：{which}（{RANGE} = {first} {last}）",
-        ),
-        said(
-            "connections from leased ports fail (EADDRINUSE), and the NAT rewrites others",
-            "从租用端口发起的连接会失败（EADDRINUSE），另一些会被 NAT 改写端口",
-        ),
-        said("wanpool tune apply; or ", "wanpool tune apply；或") + _lines(RESERVED, port_list(reserved.union(ports))),
+    seen = said(
+        f"the kernel gives ports of the pool to whoever asks for any: {which} ({RANGE} = {first} {last})",
+        f"内核会把端口池的端口随意分给其他程序：{which}（{RANGE} = {first} {last}）",
     )
+    means = said(
+        "connections from leased ports fail (EADDRINUSE), and the NAT rewrites others",
+        "从租用端口发起的连接会失败（EADDRINUSE），另一些会被 NAT 改写端口",
+    )
+    cure = said("wanpool tune apply; or ", "wanpool tune apply；或") + _lines(
+        RESERVED, port_list(reserved.union(ports))
+    )
+    yield Finding(FAIL, "kernel-ports", (), seen, means, cure)
 
 
 def _privileged(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding]:

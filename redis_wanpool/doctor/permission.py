@@ -69,17 +69,10 @@ def judge(denied: tuple[str, ...], *, is_whole: bool) -> Iterator[Finding]:
         yield Finding(OK, "permissions", (), seen)
     if denied:
         names = ", ".join(denied)
-        yield Finding(
-            FAIL,
-            "permissions",
-            (),
-            said(f"this user may not run {names} on the keys of the pool", f"此用户无权对端口池的键执行 {names}"),
-            said(
-                "programs that use this user cannot lease, or stop halfway; one that only looks needs less",
-                "使用此用户的程序无法租用端口，或中途停下；只做查看的用户不需要这些权限",
-            ),
-            said(
-                "give the user what `wanpool acl` prints for a holder",
-                "按 wanpool acl 输出中 holder 的内容授权",
-            ),
+        seen = said(f"this user may not run {names} on the keys of the pool", f"此用户无权对端口池的键执行 {names}")
+        means = said(
+            "programs that use this user cannot lease, or stop halfway; one that only looks needs less",
+            "使用此用户的程序无法租用端口，或中途停下；只做查看的用户不需要这些权限",
         )
+        cure = said("give the user what `wanpool acl` prints for a holder", "按 wanpool acl 输出中 holder 的内容授权")
+        yield Finding(FAIL, "permissions", (), seen, means, cure)

@@ -17,6 +17,7 @@ import redis
 from redis_wanpool.errors import BackendUnavailable
 from redis_wanpool.sync.operator import Operator
 from redis_wanpool.system.clock import boottime
+from redis_wanpool.terminal.language import said
 from redis_wanpool.transport.strict import NotPrimary
 from redis_wanpool.transport.url import has_password
 
@@ -101,6 +102,15 @@ def was_refused(error: Exception) -> bool:
     """Whether Redis answered, and said no to that one request; a replica does so to what writes."""
     answered = isinstance(error.__cause__, (redis.ResponseError, NotPrimary))
     return answered and not _UNREACHED.match(str(error.__cause__))
+
+
+def config_set(*settings: str) -> str:
+    """How somebody gives a Redis these settings, to last."""
+    english, chinese = (sign.join(f"CONFIG SET {setting}" for setting in settings) for sign in (", ", "、"))
+    return said(
+        f"at the prompt of redis-cli: {english}, then CONFIG REWRITE",
+        f"在 redis-cli 提示符下执行：{chinese}，然后 CONFIG REWRITE",
+    )
 
 
 def look(operator: Operator, url: str | None) -> list[ServerFacts]:

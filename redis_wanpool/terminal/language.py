@@ -30,6 +30,11 @@ def said(english: str, chinese_text: str) -> str:
     return chinese_text if chinese() else english
 
 
+def tell(english: str, chinese_text: str) -> None:
+    """Prints it in the user's language."""
+    print(said(english, chinese_text))
+
+
 def speak_anywhere() -> None:
     """Prints a question mark for what the console's code page does not have, instead of failing; and nothing where
     there is no console, as under pythonw.exe or with `>&-`."""

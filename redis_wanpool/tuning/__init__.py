@@ -194,10 +194,7 @@ def encoded(value: Value | None) -> Any:
     return (
         {"kind": value.kind, "hex": value.data.hex()}
         if isinstance(value.data, bytes)
-        else {
-            "kind": value.kind,
-            "data": value.data,
-        }
+        else {"kind": value.kind, "data": value.data}
     )
 
 
