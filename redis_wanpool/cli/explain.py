@@ -44,12 +44,9 @@ class Verdict:
     """What is so now, also when nobody has settled what is due."""
 
     state: str
-    ended_ms: int | None = None
-    """when the last lease ended, where that is known, in the WAN's time"""
-    rested_ms: int | None = None
-    """from when the network that had it last may have it again"""
-    free_ms: int | None = None
-    """from when all may have it"""
+    ended_ms: int | None = None  #: when the last lease ended, where that is known, in the WAN's time
+    rested_ms: int | None = None  #: from when the network that had it last may have it again
+    free_ms: int | None = None  #: from when all may have it
 
 
 def judge(seen: PortSeen, cooldown_ms: int, *, in_grace: bool = False) -> Verdict:

@@ -21,8 +21,7 @@ from redis_wanpool.system import signals
 from redis_wanpool.terminal.format import one_line, seconds_of
 from redis_wanpool.terminal.language import said
 
-NOT_FOUND, NOT_EXECUTABLE = 127, 126
-"""exit codes of a shell for a command that it cannot run"""
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  #: exit codes of a shell for a command that it cannot run
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -90,8 +89,7 @@ class Command:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._early: list[int] | None = None
-        """signals that came while it was being started; None before that"""
+        self._early: list[int] | None = None  #: signals that came while it was being started; None before that
         self._lost: LeaseState | None = None
 
     def run(self, path: str, words: list[str], ports: list[int]) -> int:

@@ -19,8 +19,7 @@ from redis_wanpool.terminal.screen import FullScreen, bar, coloured, size
 
 COUNTS = ("total", "free", "leased", "cooling", "withheld")
 LOOKS_AHEAD = (60, 1800, 3600)
-NARROW, FEWEST = 10, 5
-"""columns that are shown at most and at least where not all fit; all are in the JSON"""
+NARROW, FEWEST = 10, 5  #: columns that are shown at most and at least where not all fit; all are in the JSON
 MOST_SHOWN = 20
 
 
@@ -61,8 +60,7 @@ class Seen:
 
     redis: dict[str, str]
     wans: list[WanStatus]
-    troubles: dict[int, str]
-    """of WANs whose data is lost, or of another version: they hide no other"""
+    troubles: dict[int, str]  #: of WANs whose data is lost, or of another version: they hide no other
 
 
 def look_at_all(operator: Operator) -> Seen:

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from redis_wanpool import Operator
 from redis_wanpool.errors import WanNotDefined
 
-DONE, NO, USAGE, UNREACHABLE, NOT_ELEVATED = 0, 1, 2, 3, 77
-"""77 is EX_NOPERM of sysexits(3)"""
+DONE, NO, USAGE, UNREACHABLE, NOT_ELEVATED = 0, 1, 2, 3, 77  #: 77 is EX_NOPERM of sysexits(3)
 
 Command = Callable[[argparse.Namespace], int]
 

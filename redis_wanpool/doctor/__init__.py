@@ -12,8 +12,7 @@ class Finding:
     """What a check found."""
 
     severity: str
-    code: str
-    """for programs; stays what it is"""
+    code: str  #: for programs; stays what it is
     wans: tuple[int, ...]
     seen: str
     means: str = ""

@@ -31,8 +31,7 @@ from redis_wanpool.terminal.language import said
 from redis_wanpool.transport.translate import is_denial
 
 DEFAULT_TTL = 60.0
-LONGEST = 240
-"""letters of an error"""
+LONGEST = 240  #: letters of an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,7 @@ class Examined:
 
     findings: tuple[Finding, ...]
     reached: bool
-    wans: tuple[wans.WanFacts, ...] | None = None
-    """None: it does not tell"""
+    wans: tuple[wans.WanFacts, ...] | None = None  #: None: it does not tell
 
 
 def examine_redis(operator: Operator, settings: Settings) -> Examined:

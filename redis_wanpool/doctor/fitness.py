@@ -23,8 +23,7 @@ _VALKEY = {(7, 2): (7, 2, 11), (8, 0): (8, 0, 6), (8, 1): (8, 1, 4)}
 FIXED = {False: _REDIS, True: _VALKEY}
 """whether it is Valkey -> line -> the first version without CVE-2025-49844, of that line or the next"""
 NEARLY_FULL = 0.9
-TIMEOUT = 2.0
-"""seconds after which a call to Redis is given up, by default"""
+TIMEOUT = 2.0  #: seconds after which a call to Redis is given up, by default
 SLOW = TIMEOUT / 10
 
 

@@ -20,19 +20,14 @@ _CAP_NET_BIND_SERVICE = 10
 class LinuxFacts:
     """What the kernel says in this network namespace; None is what it does not."""
 
-    ephemeral: tuple[int, int] | None = None
-    """the ports that it gives to who does not choose: first and last"""
-    reserved: str | None = None
-    """those that it does not, as a list"""
+    ephemeral: tuple[int, int] | None = None  #: the ports that it gives to who does not choose: first and last
+    reserved: str | None = None  #: those that it does not, as a list
     timestamps: int | None = None
-    unprivileged: int | None = None
-    """the first port that needs no privilege"""
-    is_privileged: bool = False
-    """whether this process may use the others"""
+    unprivileged: int | None = None  #: the first port that needs no privilege
+    is_privileged: bool = False  #: whether this process may use the others
     boot_id: bool = True
     clock: str | None = None
-    unseen: tuple[tuple[str, str], ...] = ()
-    """what was to be read, and why it could not be"""
+    unseen: tuple[tuple[str, str], ...] = ()  #: what was to be read, and why it could not be
 
 
 def look(root: Path = Path("/")) -> LinuxFacts:

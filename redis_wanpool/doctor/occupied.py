@@ -22,8 +22,7 @@ class Taken:
     port: int
     listens: bool
     peer: str
-    program: str
-    """"" if this user may not know"""
+    program: str  #: "" if this user may not know
     pid: int | None
 
 

@@ -25,8 +25,7 @@ WORDS = {
 """command -> with how many words it says that it is not permitted, before it finds out that they make no sense"""
 ON_A_HASH = frozenset({"LPUSH", "SADD"})
 """what would write with any words: it gets the key of a hash, which it refuses; the others get no key that is there"""
-NEEDED = ("INFO", "EVAL")
-"""of what the doctor asks anyway"""
+NEEDED = ("INFO", "EVAL")  #: of what the doctor asks anyway
 _TRY = """
 local protocol = redis.pcall("HGET", KEYS[1], "protocol")
 if type(protocol) == "table" then return {"HGET " .. protocol.err} end

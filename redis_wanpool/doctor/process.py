@@ -16,8 +16,7 @@ from redis_wanpool.terminal.language import said
 class ProcessFacts:
     """What is known of this process."""
 
-    files: int | None = None
-    """how many it may have open; None: no limit, or not known"""
+    files: int | None = None  #: how many it may have open; None: no limit, or not known
     network: str = "net-1"
     default_network: str = "net-1"
     is_inside: bool = False

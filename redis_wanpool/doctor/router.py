@@ -8,8 +8,7 @@ from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.probe import NO_PORT, Line
 from redis_wanpool.terminal.language import said
 
-FAILURES = ("refused", "timeout", "unreachable", "strange")
-"""of a connection, the kinds that tell of the router"""
+FAILURES = ("refused", "timeout", "unreachable", "strange")  #: of a connection, the kinds that tell of the router
 
 
 def _everywhere(kind: str) -> tuple[str, str]:

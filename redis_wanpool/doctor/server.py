@@ -33,41 +33,29 @@ class ServerFacts:
     """What is known of a Redis; None is what it did not tell."""
 
     embedded: bool = False
-    is_here: bool = True
-    """on this machine"""
-    is_encrypted: bool = False
-    """or needs no encryption: a unix socket"""
+    is_here: bool = True  #: on this machine
+    is_encrypted: bool = False  #: or needs no encryption: a unix socket
     has_password: bool = False
     version: tuple[int, ...] | None = None
     is_valkey: bool = False
     role: str | None = None
     eviction: str | None = None
     max_memory: int = 0
-    used_memory: int = 0
-    """bytes, of those that count against `max_memory`"""
+    used_memory: int = 0  #: bytes, of those that count against `max_memory`
     is_aof: bool | None = None
-    writes_fail: bool = False
-    """the last write of its log, or its last snapshot, failed"""
+    writes_fail: bool = False  #: the last write of its log, or its last snapshot, failed
     replicas: int | None = None
-    lag: int = 0
-    """seconds by which the slowest replica is behind"""
-    enough_replicas: int | None = None
-    """how many keep up, where it counts them"""
-    shard: str = ""
-    """which of a cluster it is, by its primary's address"""
+    lag: int = 0  #: seconds by which the slowest replica is behind
+    enough_replicas: int | None = None  #: how many keep up, where it counts them
+    shard: str = ""  #: which of a cluster it is, by its primary's address
     answers: bool = True
     cluster: bool = False
     shards: int | None = None
-    whole_cluster: bool = False
-    """whether the pool asks all of them"""
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """those of `CONFIG GET` that it tells"""
-    round_trips: tuple[float, ...] = ()
-    """seconds"""
-    ahead: float | None = None
-    """seconds that its clock is ahead of this machine's"""
-    unseen: tuple[tuple[str, str], ...] = ()
-    """what was asked for, and why it was not told"""
+    whole_cluster: bool = False  #: whether the pool asks all of them
+    settings: Mapping[str, str] = field(default_factory=dict)  #: those of `CONFIG GET` that it tells
+    round_trips: tuple[float, ...] = ()  #: seconds
+    ahead: float | None = None  #: seconds that its clock is ahead of this machine's
+    unseen: tuple[tuple[str, str], ...] = ()  #: what was asked for, and why it was not told
 
     def setting(self, name: str) -> int | None:
         """A setting that is a number."""

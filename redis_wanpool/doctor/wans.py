@@ -20,11 +20,9 @@ class WanFacts:
     """A WAN as Redis has it: a snapshot, or what is wrong with it."""
 
     wan_idx: int
-    claimed: str
-    """its ports, as the namespace has them"""
+    claimed: str  #: its ports, as the namespace has them
     snapshot: WanSnapshot | None = None
-    trouble: str = ""
-    """unfinished, lost, other-protocol or unreadable"""
+    trouble: str = ""  #: unfinished, lost, other-protocol or unreadable
     why: str = ""
 
     @property

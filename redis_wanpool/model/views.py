@@ -20,12 +20,9 @@ class ListedLease:
     expires_ms: int
     lease_id: str
     label: str = ""
-    acquired_at: str = ""
-    """as text for people; "" if it was not asked for, or the server has evicted it"""
-    expires_at_ms: int = 0
-    """by the server's clock, like all times for people"""
-    seen_at_ms: int = 0
-    """when it was seen, by the server's clock"""
+    acquired_at: str = ""  #: as text for people; "" if it was not asked for, or the server has evicted it
+    expires_at_ms: int = 0  #: by the server's clock, like all times for people
+    seen_at_ms: int = 0  #: when it was seen, by the server's clock
 
     def __repr__(self) -> str:
         return f"<lease of port {self.port} by {self.holder}>"
@@ -78,22 +75,15 @@ class PortSeen:
     port: int
     now_ms: int
     ahead_ms: int
-    state: str
-    """free, leased, cooling, withheld, or "" if it does not belong to the WAN; as settled last"""
-    due_ms: int
-    """when its lease ends unless it is renewed, or its cooling; -1 if it is neither leased nor cooling"""
-    rested_ms: int
-    """when the network that had it last may have it again; -1 if it is not cooling for that"""
-    becomes: str
-    """withheld or removed, when its lease or its cooling is over"""
-    lease_id: str
-    """of the last lease; "" if there never was one"""
+    state: str  #: free, leased, cooling, withheld, or "" if it does not belong to the WAN; as settled last
+    due_ms: int  #: when its lease ends unless it is renewed, or its cooling; -1 if it is neither leased nor cooling
+    rested_ms: int  #: when the network that had it last may have it again; -1 if it is not cooling for that
+    becomes: str  #: withheld or removed, when its lease or its cooling is over
+    lease_id: str  #: of the last lease; "" if there never was one
     fence: int
     network: str
-    ended: str
-    """how the last lease ended, or "live"; "" if there never was one"""
-    free_ms: int
-    """until when it cools for other networks, at least"""
+    ended: str  #: how the last lease ended, or "live"; "" if there never was one
+    free_ms: int  #: until when it cools for other networks, at least
     rest_ms: int
     lease: dict[str, str]
     quarantine: dict[str, str]
@@ -138,14 +128,12 @@ class WanSnapshot:
     leased: int
     cooling: int
     withheld: int
-    rested: int
-    """how many of the cooling ports the asking network may have"""
+    rested: int  #: how many of the cooling ports the asking network may have
     weight: int
     generation: str
     config: dict[str, str]
     now_ms: int
-    grace_ms: int
-    """ms for which nothing new is granted after a failover or restart; 0: there is no grace"""
+    grace_ms: int  #: ms for which nothing new is granted after a failover or restart; 0: there is no grace
     leases: tuple[ListedLease, ...]
 
     @property
@@ -199,8 +187,7 @@ class WanStatus:
     quarantined: int
     frees: tuple[int, ...]
     """how many ports are free to all after each time that was asked for, if running leases go on and none is granted"""
-    rest: float
-    """seconds before the asking network may have a port again"""
+    rest: float  #: seconds before the asking network may have a port again
 
     @property
     def pace(self) -> float:

@@ -20,8 +20,7 @@ class Uplink:
     name: str
     ranges: tuple[Range, ...]
     device: str
-    gateway: str
-    """an address, or a name on routers that name them; "" for a line without one, such as PPPoE"""
+    gateway: str  #: an address, or a name on routers that name them; "" for a line without one, such as PPPoE
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +28,9 @@ class Site:
     """What a router is to know."""
 
     namespace: str
-    lan: tuple[str, ...]
-    """the devices behind which the holders are; lo: on the router itself"""
+    lan: tuple[str, ...]  #: the devices behind which the holders are; lo: on the router itself
     uplinks: tuple[Uplink, ...]
-    others: Range
-    """the ports to which the NAT moves all connections that have no lease"""
+    others: Range  #: the ports to which the NAT moves all connections that have no lease
 
 
 def checked_word(option: str, word: str) -> str:

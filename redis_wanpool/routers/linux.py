@@ -8,8 +8,7 @@ from redis_wanpool.routers import Range, Site, Uplink, header, ports_between
 PREFERENCE, TABLE = 7000, 7000
 """of ip-rule(8): 7000 for networks that the router knows, 7001 or 7002 for the WANs; and of the tables, plus the WAN"""
 VERIFIED = "verified: loaded, run and undone in network namespaces, with Linux 6.18, iproute2 6.1 and nftables 1.0.6"
-LAST = 4_000_000
-"""a metric that no route prefers"""
+LAST = 4_000_000  #: a metric that no route prefers
 
 
 def iproute2(site: Site) -> str:

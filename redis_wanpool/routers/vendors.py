@@ -9,8 +9,7 @@ from redis_wanpool.errors import InvalidValue
 from redis_wanpool.routers import Site, Uplink, header, ports_between
 
 UNVERIFIED = "not verified: written after the documentation of {}, and never loaded; try it on one WAN first"
-MULTIPORT = 7
-"""ranges that one rule of iptables' multiport takes: 15 ports, and a range counts as two"""
+MULTIPORT = 7  #: ranges that one rule of iptables' multiport takes: 15 ports, and a range counts as two
 
 
 def mwan3(site: Site) -> str:

@@ -31,8 +31,7 @@ class Excluded:
 
     first: int
     last: int
-    by_administrator: bool
-    """then programs may bind to them all the same"""
+    by_administrator: bool  #: then programs may bind to them all the same
 
 
 def run(words: list[str]) -> tuple[int, str]:

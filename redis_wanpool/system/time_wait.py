@@ -18,8 +18,7 @@ DOCUMENTED, UNKNOWN = 120.0, 240.0
 """Windows: where TcpTimedWaitDelay is absent, https://learn.microsoft.com/biztalk/technical-guides (settings that can
 be modified to improve network performance), and the longest that any of its versions is documented to wait"""
 PARAMETERS = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
-SAME_BOOT = 60.0
-"""seconds by which the time of the start may differ when it is computed again: clocks are set"""
+SAME_BOOT = 60.0  #: seconds by which the time of the start may differ when it is computed again: clocks are set
 _TIMESTAMPS = Path("/proc/sys/net/ipv4/tcp_timestamps")
 
 

@@ -12,8 +12,7 @@ from redis_wanpool.terminal.language import said
 
 _SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|min|h|d|)\s*")
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-MOST_SECONDS = 30 * 86400.0
-"""what every operating system can wait for; Windows cannot for 50 days"""
+MOST_SECONDS = 30 * 86400.0  #: what every operating system can wait for; Windows cannot for 50 days
 
 
 def width(text: str) -> int:

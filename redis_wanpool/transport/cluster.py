@@ -30,8 +30,7 @@ T = TypeVar("T")
 SCHEMES = ("redis+cluster", "rediss+cluster")
 PORT = 6379
 LIKE = "redis+cluster://user:password@10.0.0.2:6379,10.0.0.3:6379"
-PAUSE = 0.05
-"""seconds before a cluster that cannot yet say where the keys are is asked again"""
+PAUSE = 0.05  #: seconds before a cluster that cannot yet say where the keys are is asked again
 NOT_NOW = (redis.exceptions.AskError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
 """answers of a cluster that executed nothing: the keys are moving, or have no primary. A script needs all keys of its
 WAN in one place, so there is no following a slot (ASK) before it has moved as a whole."""
@@ -69,8 +68,7 @@ class Slots:
         """the first slot of each range, ascending, and the nodes that have the ranges"""
         self._moved: dict[int, Address] = {}
         self._silent: Address | None = None
-        self.is_stale = True
-        """whether a node is to be asked before the next request"""
+        self.is_stale = True  #: whether a node is to be asked before the next request
 
     def owner(self, slot: int) -> Address | None:
         if slot in self._moved:

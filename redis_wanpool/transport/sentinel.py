@@ -30,10 +30,8 @@ class Watched:
     service: str
     sentinels: tuple[Address, ...]
     is_tls: bool
-    options: dict[str, Any]
-    """of the connections to the primary, as redis-py has them"""
-    sentinel_options: dict[str, Any]
-    """more options of the connections to the Sentinels"""
+    options: dict[str, Any]  #: of the connections to the primary, as redis-py has them
+    sentinel_options: dict[str, Any]  #: more options of the connections to the Sentinels
 
     @classmethod
     def parse(cls, url: str) -> Watched:

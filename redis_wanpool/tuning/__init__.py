@@ -19,8 +19,7 @@ STATUSES = (OK, SUGGESTION, LEGACY, DEAD, MANAGED, UNKNOWN)
 
 LEAST_DYNAMIC = 1025
 """where the dynamic ports of Windows may begin, by its documentation; systems were seen on which it is 1024"""
-WHO = "an administrator" if os.name == "nt" else "root"
-"""may change settings"""
+WHO = "an administrator" if os.name == "nt" else "root"  #: may change settings
 
 
 class TuningError(WanpoolError):
@@ -39,8 +38,7 @@ class NotElevated(TuningError):
 class Item:
     """One value that can be written."""
 
-    store: str
-    """"registry", "netsh", "sysctl" or "file\""""
+    store: str  #: "registry", "netsh", "sysctl" or "file"
     where: str
     name: str
 
@@ -77,13 +75,10 @@ class Setting:
 
     name: str
     status: str
-    value: str | None
-    """what is in effect; None if the system does not tell"""
-    source: str
-    """where that comes from: "registry", "netsh", "policy", "kernel", "file", "default" or "\""""
+    value: str | None  #: what is in effect; None if the system does not tell
+    source: str  #: where that comes from: "registry", "netsh", "policy", "kernel", "file", "default" or ""
     why: str
-    default: str | None = None
-    """the default of this version of the system"""
+    default: str | None = None  #: the default of this version of the system
     allowed: str | None = None
     changes: tuple[Change, ...] = ()
 
@@ -92,12 +87,9 @@ class Setting:
 class Wishes:
     """What an operator asks for beyond the suggestions."""
 
-    time_wait: int = 30
-    """seconds, for TcpTimedWaitDelay"""
-    dynamic: tuple[int, int] | None = None
-    """first and last port that Windows is to give to who does not choose"""
-    fin_wait_2: int | None = None
-    """seconds, for TcpFinWait2Delay, which is not documented"""
+    time_wait: int = 30  #: seconds, for TcpTimedWaitDelay
+    dynamic: tuple[int, int] | None = None  #: first and last port that Windows is to give to who does not choose
+    fin_wait_2: int | None = None  #: seconds, for TcpFinWait2Delay, which is not documented
 
 
 class Store(Protocol):
@@ -126,18 +118,14 @@ class System:
     """This machine, or one made up."""
 
     name: str
-    machine: str
-    """its id: a journal of another one is of no use here"""
+    machine: str  #: its id: a journal of another one is of no use here
     booted_at: float
-    folder: Path
-    """where the journals are"""
+    folder: Path  #: where the journals are
     stores: Mapping[str, Store]
     look: Callable[[Collection[int], Wishes, System], list[Setting]]
     """judges all settings with regard to the ports of the pool"""
-    is_declared: Callable[[Item], bool]
-    """whether an item is one of those that may be written at all"""
-    is_elevated: Callable[[], bool | None] = field(default=lambda: None)
-    """None: not to be known before the attempt"""
+    is_declared: Callable[[Item], bool]  #: whether an item is one of those that may be written at all
+    is_elevated: Callable[[], bool | None] = field(default=lambda: None)  #: None: not to be known before the attempt
     remember: Callable[[System], None] = field(default=lambda _: None)
     """notes what is in effect now, before it is written over"""
 

@@ -15,18 +15,15 @@ class Applied:
     """What was done."""
 
     done: tuple[Change, ...]
-    besides: tuple[str, ...]
-    """what changed in the same places, though nobody asked for it"""
+    besides: tuple[str, ...]  #: what changed in the same places, though nobody asked for it
 
 
 @dataclass(frozen=True, slots=True)
 class Undone:
     """What was taken back."""
 
-    done: tuple[Change, ...]
-    """from what stood to what stands now"""
-    left: tuple[Change, ...]
-    """what somebody else changed since: from what stands to what stood before"""
+    done: tuple[Change, ...]  #: from what stood to what stands now
+    left: tuple[Change, ...]  #: what somebody else changed since: from what stands to what stood before
 
 
 def apply(system: System, changes: Sequence[Change]) -> Applied:

@@ -12,8 +12,7 @@ import psutil
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.tuning import TuningError
 
-LONGEST = 330.0
-"""seconds; no system is known to keep one longer than 300"""
+LONGEST = 330.0  #: seconds; no system is known to keep one longer than 300
 STEP = 0.2
 
 

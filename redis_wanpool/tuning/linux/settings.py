@@ -36,8 +36,7 @@ RESERVED = "net.ipv4.ip_local_reserved_ports"
 TIMESTAMPS = "net.ipv4.tcp_timestamps"
 UNPRIVILEGED = "net.ipv4.ip_unprivileged_port_start"
 FILE = "/etc/sysctl.d/90-wanpool.conf"
-FEWEST = 1_000
-"""how many ports the kernel must keep for who does not choose"""
+FEWEST = 1_000  #: how many ports the kernel must keep for who does not choose
 WITHOUT_EFFECT = {
     "net.ipv4.tcp_tw_reuse": (
         "for ports that the kernel chooses; a leased one is used again at once where timestamps are on",
@@ -50,8 +49,7 @@ WITHOUT_EFFECT = {
 }
 FORWARD = "net.ipv4.ip_forward"
 TRACKED, MOST_TRACKED = "net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max"
-NEARLY = 0.8
-"""of nf_conntrack_max: beyond it the table of connections counts as nearly full"""
+NEARLY = 0.8  #: of nf_conntrack_max: beyond it the table of connections counts as nearly full
 SILENT = "net.netfilter.nf_conntrack_tcp_timeout_established"
 ENDED = "net.netfilter.nf_conntrack_tcp_timeout_time_wait"
 

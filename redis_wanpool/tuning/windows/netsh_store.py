@@ -12,8 +12,7 @@ from redis_wanpool.tuning import Item, NotElevated, TuningError, Unreadable, Val
 _Told = TypeVar("_Told")
 _ELEVATION = re.compile(r"elevat|élévation|administra|提升|管理员|관리자", re.IGNORECASE)
 _RANGE = re.compile(r"\d{1,5}-\d{1,5}")
-Runner = Callable[[list[str]], tuple[int, str]]
-"""runs netsh with these words: its exit code, and what it printed"""
+Runner = Callable[[list[str]], tuple[int, str]]  #: runs netsh with these words: its exit code, and what it printed
 
 
 class Netsh:

@@ -43,8 +43,7 @@ DYNAMIC = {family: Item("netsh", "dynamicport", f"{family} tcp") for family in (
 AUTOTUNING = Item("netsh", "global", "autotuninglevel")
 LOWEST = 10_000
 """where the dynamic ports begin lower, servers, and what WinNAT reserves for itself, come into their way"""
-MOST = 16_384
-"""how many dynamic ports Windows has by default"""
+MOST = 16_384  #: how many dynamic ports Windows has by default
 IGNORED = ("StrictTimeWaitSeqCheck", "TcpNumConnections", "TcpWindowSize", "NumTcbTablePartitions", "MaxHashTableSize")
 """values of old advice: not documented, at their best already, or ignored since Windows Vista, https://learn.microsoft.com
 /windows-server/networking/technologies/network-subsystem/net-sub-performance-tuning-nics"""
@@ -61,10 +60,8 @@ class Generation:
 
     since: tuple[int, int]
     name: str
-    time_wait: int
-    """seconds, where TcpTimedWaitDelay is absent"""
-    least: int
-    """what TcpTimedWaitDelay may be at least; 300 at most"""
+    time_wait: int  #: seconds, where TcpTimedWaitDelay is absent
+    least: int  #: what TcpTimedWaitDelay may be at least; 300 at most
     dynamic: tuple[int, int]
 
 
