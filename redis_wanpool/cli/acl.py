@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from redis_wanpool import settings as config
-from redis_wanpool.cli.verb import add_verb, print_json
+from redis_wanpool.cli.verb import Verbs, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.protocol.scripts import names, script
 from redis_wanpool.terminal.language import said, tell
@@ -59,10 +59,8 @@ class User:
         return cls(role, name, keys, needed, f"ACL SETUSER {name} reset {text}", f"user {name} {text}")
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "acl",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         acl,
         "Prints the users that a Redis with ACLs needs for a namespace, with the least rights; asks no Redis.",
         "  wanpool acl --namespace prod\n  wanpool acl viewer --user grafana\n  wanpool acl holder --json",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from redis_wanpool import settings as config
 from redis_wanpool.cli.init import definition
-from redis_wanpool.cli.verb import add_verb, print_json
+from redis_wanpool.cli.verb import Verbs, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.model.wan import WanDefinition
@@ -53,10 +53,8 @@ class Planned:
     """"write", "keep" (it is there, the same), "replace" (and keep a backup) or "set aside" (keep the backup only)"""
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "adopt",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         adopt,
         "Writes the old interface, as a package on top of this one, into a folder of your program.",
         "  wanpool adopt core/wan_manager --wan 0=20000-21999 --wan 1=22000-23999\n"

@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from redis_wanpool.cli.verb import add_verb
+from redis_wanpool.cli.verb import Verbs
 from redis_wanpool.demo.judge import read_log, verdict
 from redis_wanpool.demo.show import judged, show
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "demo",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         demo,
         "Shows the main job: many processes take source ports, connect with them, crash, and never share one.",
         "  wanpool demo\n  wanpool demo --seconds 5 --log run.jsonl\n  wanpool demo --judge run.jsonl",

@@ -12,7 +12,7 @@ from typing import Any
 
 from redis_wanpool import Operator
 from redis_wanpool import settings as config
-from redis_wanpool.cli.verb import add_verb, operator_of, print_json
+from redis_wanpool.cli.verb import Verbs, operator_of, print_json
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.echo import PORT, Echo
 from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redis
@@ -29,10 +29,8 @@ from redis_wanpool.transport.url import public_url
 COUNT = 5
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "doctor",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         doctor,
         "Looks for what makes the promises false: in Redis, in the WANs, on this machine; with --echo in the router.",
         "  wanpool doctor\n  wanpool doctor --echo 203.0.113.9:7801\n"
@@ -43,9 +41,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--wan", metavar="K", type=int, action="append", help="ask only from this WAN; repeat it")
     parser.add_argument("--count", metavar="N", type=int, help=f"connections for each WAN (default: {COUNT})")
-    parser = add_verb(
-        verbs,
-        "echo",
+    parser = verbs.add(
         echo,
         "Listens, and tells each visitor the address and port that it is seen with; for `wanpool doctor --echo`.",
         "  wanpool echo --bind 203.0.113.9\n  wanpool echo --bind 0.0.0.0 --port 8080 --verbose",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis_wanpool import Operator
-from redis_wanpool.cli.verb import add_verb, operator_of, print_json
+from redis_wanpool.cli.verb import Verbs, operator_of, print_json
 from redis_wanpool.model.checks import checked_port
 from redis_wanpool.model.holder import Holder, host_and_pid
 from redis_wanpool.model.views import PortSeen
@@ -27,10 +27,8 @@ ENDED = {
 }
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "explain",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         explain,
         "Says all about one port: its state, who has or had it, why it is not free, when it will be, and what to do.",
         "  wanpool explain 20017\n  wanpool explain 20017 --absolute\n  wanpool explain 20017 --json",

@@ -7,17 +7,15 @@ import json
 from typing import Any
 
 from redis_wanpool import settings
-from redis_wanpool.cli.verb import add_verb, operator_of, print_json
+from redis_wanpool.cli.verb import Verbs, operator_of, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.ports import ports_text
 from redis_wanpool.model.wan import COOLDOWN, WanDefinition
 from redis_wanpool.terminal.format import seconds_of
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "init",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         init,
         "Defines WANs in Redis; what is there already, the same, stays.",
         "  wanpool init --wan 0=20000-21999 --wan 1=22000-23999\n"

@@ -6,7 +6,7 @@ import argparse
 
 from redis_wanpool import ANY
 from redis_wanpool.cli.leases import add_filters, wanted
-from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of, print_json
+from redis_wanpool.cli.verb import DONE, NO, Verbs, choose_wans, operator_of, print_json
 from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.checks import checked_lease_id
 from redis_wanpool.model.endings import CLOSED, OURS, SAID
@@ -14,10 +14,8 @@ from redis_wanpool.model.ports import port_numbers, ports_text
 from redis_wanpool.terminal.format import counted, iso, one_line, seconds_of
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "acquire",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         acquire,
         "Leases a port for so long, without a process that keeps it; prints PORT LEASE_ID.",
         "  read port id < <(wanpool acquire --wan 0 --ttl 60s --label nightly)\n"
@@ -29,18 +27,12 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--wait", metavar="SPAN", default="0", help="how long to wait for a port (default: not at all)")
     parser.add_argument("--label", metavar="L", default="", help="for people")
     parser.add_argument("--port", metavar="PORT", type=int, help="this one, of one WAN")
-    parser = add_verb(
-        verbs,
-        "renew",
-        renew,
-        "Prolongs a lease to so long from now; it never gets shorter.",
-        "  wanpool renew $port $id --ttl 60s",
+    parser = verbs.add(
+        renew, "Prolongs a lease to so long from now; it never gets shorter.", "  wanpool renew $port $id --ttl 60s"
     )
     _of_one(parser)
     parser.add_argument("--ttl", metavar="SPAN", required=True, help="how long, like 60s or 5m")
-    parser = add_verb(
-        verbs,
-        "release",
+    parser = verbs.add(
         release,
         "Gives a lease back.",
         "  wanpool release $port $id\n  wanpool release $port $id --unused    # no packet left from it",
@@ -48,9 +40,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _of_one(parser)
     parser.add_argument("--unused", action="store_true", help="never connected: free for all at once")
     parser.add_argument("--closed", choices=CLOSED, default="fin", help="how the connection ended (default: fin)")
-    parser = add_verb(
-        verbs,
-        "revoke",
+    parser = verbs.add(
         revoke,
         "Ends leases of others: their holders learn it at their next heartbeat, the ports cool.",
         "  wanpool revoke 20017\n  wanpool revoke --holder host1:4242\n"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from redis_wanpool import Operator
-from redis_wanpool.cli.verb import add_verb, choose_wans, operator_of
+from redis_wanpool.cli.verb import Verbs, choose_wans, operator_of
 from redis_wanpool.model.views import ListedLease
 from redis_wanpool.terminal.format import counted, moment, one_line, padded, seconds_of, until
 from redis_wanpool.terminal.language import said, tell
@@ -17,10 +17,8 @@ from redis_wanpool.terminal.language import said, tell
 Wanted = Callable[[ListedLease], bool]
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "leases",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         leases,
         "Lists the live leases, those first that end first unless they are renewed.",
         "  wanpool leases\n  wanpool leases --wan 0 --holder host1 --expiring 60s\n"

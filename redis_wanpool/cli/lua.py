@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 
-from redis_wanpool.cli.verb import add_verb, print_json
+from redis_wanpool.cli.verb import Verbs, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.protocol.scripts import Script, names, script
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "lua",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         lua,
         "Prints a script as Redis runs it, with the line numbers of its errors (user_script:17); asks no Redis.",
         "  wanpool lua              # all scripts, with the SHA1 that EVALSHA and SLOWLOG show\n"

@@ -4,39 +4,35 @@ from __future__ import annotations
 
 import argparse
 
-from redis_wanpool.cli.verb import add_verb, choose_wans, operator_of, print_json
+from redis_wanpool.cli.verb import Verbs, choose_wans, operator_of, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.ports import port_list, ports_text
 from redis_wanpool.terminal.format import counted, one_line
 from redis_wanpool.terminal.language import said
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(verbs: Verbs) -> None:
     for verb, command, text in (
         ("drain", drain, "Grants nothing new on WANs; running leases live on."),
         ("open", open_, "Ends a drain."),
     ):
-        parser = add_verb(verbs, verb, command, text, f"  wanpool {verb} 0\n  wanpool {verb} 0 1 --namespace prod")
+        parser = verbs.add(command, text, f"  wanpool {verb} 0\n  wanpool {verb} 0 1 --namespace prod")
         parser.add_argument("wans", metavar="WAN", type=int, nargs="+", help="its number")
     for verb, command, text in (
         ("withhold", withhold, "Takes ports out of service; a leased one when its lease ends."),
         ("restore", restore, "Puts withheld ports back into service; they cool first."),
     ):
         examples = f"  wanpool {verb} 20017\n  wanpool {verb} 20017,20100-20199 --json"
-        parser = add_verb(verbs, verb, command, text, examples)
+        parser = verbs.add(command, text, examples)
         parser.add_argument("ports", metavar="PORTS", help="like 20017,20100-20199; of any WANs of the namespace")
-    parser = add_verb(
-        verbs,
-        "resize",
+    parser = verbs.add(
         resize,
         "Gives a WAN other ports; those that are taken away leave when their lease and cool-down are over.",
         "  wanpool resize 0 20000-23999\n  wanpool resize 0 20000-21999,24000    # ask again when they have left",
     )
     parser.add_argument("wan", metavar="WAN", type=int, help="its number")
     parser.add_argument("ports", metavar="PORTS", help="all ports that it is to have, like 20000-21999")
-    parser = add_verb(
-        verbs,
-        "remove",
+    parser = verbs.add(
         remove,
         "Removes WANs on which nothing is leased, and all that Redis knows of them.",
         "  wanpool drain 3 && wanpool remove 3\n  wanpool remove 3 --force    # its leases end at once\n"
@@ -45,9 +41,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("wans", metavar="WAN", type=int, nargs="*", help="its number")
     parser.add_argument("--all", action="store_true", help="all of the namespace")
     parser.add_argument("--force", action="store_true", help="though leases live: their holders lose them")
-    parser = add_verb(
-        verbs,
-        "reap",
+    parser = verbs.add(
         reap,
         "Takes back what dead processes of this machine held, and says of each holder what it saw, and why.",
         "  wanpool reap --dry-run\n  wanpool reap --json",

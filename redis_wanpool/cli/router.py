@@ -7,7 +7,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of, print_json
+from redis_wanpool.cli.verb import DONE, NO, Verbs, choose_wans, operator_of, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.ports import ports_text
 from redis_wanpool.routers import Range, Site, Uplink, checked_word, largest_gap, linux, ranges_of, vendors
@@ -22,10 +22,8 @@ FORMATS = {
 }
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "router",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         router,
         "Writes the router's part: routing by source port that fails closed, and NAT that keeps leased ports.",
         "  wanpool router --format iproute2 --lan br0 --uplink 0=eth1,198.51.100.1 --uplink 1=ppp0 > routing.sh\n"

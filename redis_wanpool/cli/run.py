@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from redis_wanpool import ANY, Lease, WanPortPool
-from redis_wanpool.cli.verb import NO, add_verb, operator_of
+from redis_wanpool.cli.verb import NO, Verbs, operator_of
 from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.lease import LeaseState, margin
 from redis_wanpool.system import signals
@@ -24,10 +24,8 @@ from redis_wanpool.terminal.language import said
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  #: exit codes of a shell for a command that it cannot run
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "run",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         run,
         "Runs a command with leased ports, and answers with its exit code. It gets WANPOOL_PORT, and WANPOOL_PORTS "
         "(several, separated by commas); {port} and {ports} in its arguments are replaced.",

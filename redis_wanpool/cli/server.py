@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import argparse
 
-from redis_wanpool.cli.verb import add_verb, print_json
-from redis_wanpool.transport import embedded as server
+from redis_wanpool.cli.verb import Verbs, print_json
+from redis_wanpool.transport import embedded
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "server",
-        run,
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
+        server,
         "Starts, stops or shows the embedded server, which all processes of this user on this machine share.",
         "  wanpool server status\n  wanpool server stop",
     )
     parser.add_argument("what", choices=("start", "stop", "status"))
 
 
-def run(options: argparse.Namespace) -> int:
+def server(options: argparse.Namespace) -> int:
     ran = None
     if options.what == "start":
-        server.ensure()
+        embedded.ensure()
     elif options.what == "stop":
-        ran = server.stop()
-    seen = server.status()
+        ran = embedded.stop()
+    seen = embedded.status()
     if options.json:
         print_json(running=seen.running, url=seen.url, folder=str(seen.folder), version=seen.version)
     elif seen.running:

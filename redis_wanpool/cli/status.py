@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis_wanpool import Operator
-from redis_wanpool.cli.verb import add_verb, operator_of, print_json
+from redis_wanpool.cli.verb import Verbs, operator_of, print_json
 from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.model.views import WanStatus
 from redis_wanpool.system.clock import boottime
@@ -23,10 +23,8 @@ NARROW, FEWEST = 10, 5  #: columns that are shown at most and at least where not
 MOST_SHOWN = 20
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "status",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         status,
         "Shows the WANs of the namespace, who has how many of their ports, and the Redis behind them.",
         "  wanpool status\n  wanpool status --watch\n  wanpool status --namespace prod --json",

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from redis_wanpool import settings as config
-from redis_wanpool.cli.verb import DONE, NO, add_verb, operator_of, print_json
+from redis_wanpool.cli.verb import DONE, NO, Verbs, operator_of, print_json
 from redis_wanpool.doctor import wans
 from redis_wanpool.errors import InvalidValue, WanpoolError
 from redis_wanpool.model.ports import port_list, port_numbers, ports_text
@@ -37,10 +37,8 @@ COLOURS = {SUGGESTION: "yellow", UNKNOWN: "red"}
 WIDTH = 108
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "tune",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         tune,
         "Shows this machine's TCP settings, and changes those that hinder leased ports so that it can be undone.",
         "  wanpool tune show                      # changes nothing, needs no administrator\n"
