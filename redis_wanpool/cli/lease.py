@@ -6,7 +6,7 @@ import argparse
 
 from redis_wanpool import ANY
 from redis_wanpool.cli.leases import add_filters, wanted
-from redis_wanpool.cli.verb import DONE, NO, Verbs, choose_wans, operator_of, print_json
+from redis_wanpool.cli.verb import DONE, NO, Verbs, answer, choose_wans, operator_of
 from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.checks import checked_lease_id
 from redis_wanpool.model.endings import CLOSED, OURS, SAID
@@ -64,11 +64,9 @@ def acquire(options: argparse.Namespace) -> int:
         lease = pool.acquire(
             options.wan or ANY, wait=wait, port=options.port, label=options.label, ttl=ttl, detached=True
         )
-        if options.json:
-            at, expires_at_ms = {"wan_idx": lease.wan_idx, "port": lease.port}, round(lease.expires_at * 1000)
-            print_json(namespace=pool.namespace, **at, lease_id=lease.lease_id, expires_at_ms=expires_at_ms)
-        else:
-            print(f"{lease.port} {lease.lease_id}")
+        facts = {"lease_id": lease.lease_id, "expires_at_ms": round(lease.expires_at * 1000)}
+        told = [f"{lease.port} {lease.lease_id}"]
+        answer(options, told, namespace=pool.namespace, wan_idx=lease.wan_idx, port=lease.port, **facts)
     return DONE
 
 
@@ -82,11 +80,9 @@ def renew(options: argparse.Namespace) -> int:
             said = f"expires at {iso(expires_at_ms)}"
         except LeaseLost as error:
             ended, said = error.reason, _how(error.reason)
-        if options.json:
-            at, renewed = {"wan_idx": wan_idx, "port": port}, ended is None
-            print_json(namespace=operator.namespace, **at, renewed=renewed, expires_at_ms=expires_at_ms, ended=ended)
-        else:
-            print(f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {said}")
+        facts = {"renewed": ended is None, "expires_at_ms": expires_at_ms, "ended": ended}
+        told = [f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {said}"]
+        answer(options, told, namespace=operator.namespace, wan_idx=wan_idx, port=port, **facts)
     return DONE if ended is None else NO
 
 
@@ -94,12 +90,10 @@ def release(options: argparse.Namespace) -> int:
     port, lease_id = options.port, checked_lease_id(options.lease_id)
     with operator_of(options) as operator:
         wan_idx = operator.wan_of(port)
-        told = operator.release(wan_idx, port, lease_id, used=not options.unused, closed=options.closed)
-        ours = told in OURS
-        if options.json:
-            print_json(namespace=operator.namespace, wan_idx=wan_idx, port=port, released=ours, ended=told)
-        else:
-            print(f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {_how(told)}")
+        ended = operator.release(wan_idx, port, lease_id, used=not options.unused, closed=options.closed)
+        ours = ended in OURS
+        told = [f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {_how(ended)}"]
+        answer(options, told, namespace=operator.namespace, wan_idx=wan_idx, port=port, released=ours, ended=ended)
     return DONE if ours else NO
 
 
@@ -121,13 +115,8 @@ def revoke(options: argparse.Namespace) -> int:
             wans = [wan_idx for wan_idx in wans if wan_idx not in others]
         for wan_idx in wans:
             for page in operator.lease_pages(wan_idx):
-                leases = [
-                    lease
-                    for lease in page
-                    if is_wanted(lease)
-                    and (ports is None or lease.port in ports)
-                    and options.lease in (None, lease.lease_id)
-                ]
+                leases = [lease for lease in page if is_wanted(lease) and (ports is None or lease.port in ports)]
+                leases = [lease for lease in leases if options.lease in (None, lease.lease_id)]
                 words = dict.fromkeys((lease.port for lease in leases), "live")
                 if not options.dry_run:
                     words = operator.revoke(wan_idx, leases)
@@ -136,9 +125,7 @@ def revoke(options: argparse.Namespace) -> int:
                     ended.append(one)
                     if not options.json:
                         print(one_line(f"port {lease.port} of WAN {wan_idx}, held by {lease.holder}: {one['ended']}"))
-        if options.json:
-            print_json(namespace=operator.namespace, dry_run=options.dry_run, leases=ended)
-        else:
-            did = "would end" if options.dry_run else "ended; their ports cool, and their holders learn it soon"
-            print(f"{counted(len(ended), 'lease')} (namespace {operator.namespace!r}) {did}")
+        did = "would end" if options.dry_run else "ended; their ports cool, and their holders learn it soon"
+        told = [f"{counted(len(ended), 'lease')} (namespace {operator.namespace!r}) {did}"]
+        answer(options, told, namespace=operator.namespace, dry_run=options.dry_run, leases=ended)
     return DONE if ended else NO

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from redis_wanpool.cli.verb import Verbs, choose_wans, operator_of, print_json
+from redis_wanpool import Operator
+from redis_wanpool.cli.verb import DONE, Verbs, answer, choose_wans, operator_of
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.ports import port_list, ports_text
 from redis_wanpool.terminal.format import counted, one_line
@@ -63,14 +64,14 @@ def _set_state(options: argparse.Namespace, state: str) -> int:
         for wan_idx in wans:
             (operator.drain if state == "draining" else operator.open)(wan_idx)
         seen = operator.snapshots(wans).values()
-        if options.json:
-            rows = [{"wan_idx": wan.wan_idx, "state": wan.state, "leased": wan.leased} for wan in seen]
-            print_json(namespace=operator.namespace, wans=rows)
-            return 0
-        for wan in seen:
-            leases = counted(wan.leased, "lease")
-            print(f"WAN {wan.wan_idx} (namespace {operator.namespace!r}): {wan.state}, {leases} live")
-    return 0
+        told = (f"{_at(operator, wan.wan_idx)}: {wan.state}, {counted(wan.leased, 'lease')} live" for wan in seen)
+        rows = [{"wan_idx": wan.wan_idx, "state": wan.state, "leased": wan.leased} for wan in seen]
+        answer(options, told, namespace=operator.namespace, wans=rows)
+    return DONE
+
+
+def _at(operator: Operator, wan_idx: int) -> str:
+    return f"WAN {wan_idx} (namespace {operator.namespace!r})"
 
 
 def withhold(options: argparse.Namespace) -> int:
@@ -84,37 +85,30 @@ def restore(options: argparse.Namespace) -> int:
 def _move(options: argparse.Namespace, verb: str, notes: dict[str, str]) -> int:
     with operator_of(options) as operator:
         moved = (operator.withhold if verb == "withhold" else operator.restore)(options.ports)
-        if options.json:
-            rows = [
-                {"wan_idx": wan_idx, "port": port, "was": place}
-                for wan_idx, places in moved.items()
-                for port, place in places.items()
-            ]
-            print_json(namespace=operator.namespace, ports=rows)
-            return 0
+        told, rows = [], []
         for wan_idx, places in moved.items():
+            rows += [{"wan_idx": wan_idx, "port": port, "was": place} for port, place in places.items()]
             for was in sorted(set(places.values())):
                 which = port_list(port for port, place in places.items() if place == was)
                 note = f" ({notes[was]})" if was in notes else ""
-                print(f"WAN {wan_idx} (namespace {operator.namespace!r}): {verb} {which}, was {was or 'gone'}{note}")
-    return 0
+                told.append(f"{_at(operator, wan_idx)}: {verb} {which}, was {was or 'gone'}{note}")
+        answer(options, told, namespace=operator.namespace, ports=rows)
+    return DONE
 
 
 def resize(options: argparse.Namespace) -> int:
     ports = ports_text(options.ports)
     with operator_of(options) as operator:
         leaving = operator.resize(options.wan, ports)
-        if options.json:
-            print_json(namespace=operator.namespace, wan_idx=options.wan, ports=ports, leaving=leaving)
-            return 0
-        print(f"WAN {options.wan} (namespace {operator.namespace!r}): {ports}")
+        told = [f"{_at(operator, options.wan)}: {ports}"]
         if leaving:
-            print(
+            told.append(
                 f"to leave yet, when lease and cool-down are over: {leaving}; ask for the same again then, and other "
                 "WANs can have them"
             )
-        print("a wanpool.toml that defines this WAN must say the same from now on")
-    return 0
+        told.append("a wanpool.toml that defines this WAN must say the same from now on")
+        answer(options, told, namespace=operator.namespace, wan_idx=options.wan, ports=ports, leaving=leaving)
+    return DONE
 
 
 def remove(options: argparse.Namespace) -> int:
@@ -127,27 +121,24 @@ def remove(options: argparse.Namespace) -> int:
             operator.remove(wan_idx, force=options.force)
             removed.append(wan_idx)
             if not options.json:
-                print(f"WAN {wan_idx} (namespace {operator.namespace!r}) is removed; it had {claims.get(wan_idx)}")
-        if options.json:
-            print_json(namespace=operator.namespace, removed=removed)
-        else:
-            print("the router may know old connections of these ports: use them anew after its timeout (cool-down)")
-    return 0
+                print(f"{_at(operator, wan_idx)} is removed; it had {claims.get(wan_idx)}")
+        told = ["the router may know old connections of these ports: use them anew after its timeout (cool-down)"]
+        answer(options, told, namespace=operator.namespace, removed=removed)
+    return DONE
 
 
 def reap(options: argparse.Namespace) -> int:
     with operator_of(options) as operator:
         seen = operator.reap(dry_run=options.dry_run)
         count = sum(len(ports) for one in seen for ports in one.ports.values())
-        if options.json:
-            names = ("id", "host", "pid", "program", "verdict", "why", "ports")
-            rows = [{name: getattr(one, name) for name in names} for one in seen]
-            print_json(namespace=operator.namespace, dry_run=options.dry_run, ports=count, holders=rows)
-            return 0
+        told = []
         for one in sorted(seen, key=lambda one: (one.verdict, one.id)):
-            print(one_line(f"{one.verdict:8} {one.id}  {one.program}: {one.why}"))
-            for wan_idx, ports in one.ports.items():
-                print(f"         WAN {wan_idx}: {port_list(ports)}")
+            told.append(one_line(f"{one.verdict:8} {one.id}  {one.program}: {one.why}"))
+            told += [f"         WAN {wan_idx}: {port_list(ports)}" for wan_idx, ports in one.ports.items()]
         did = "would be taken back" if options.dry_run else "taken back" + ("; they cool now" if count else "")
-        print(f"{counted(len(seen), 'holder')} (namespace {operator.namespace!r}), {counted(count, 'port')} {did}")
-    return 0
+        holders = f"{counted(len(seen), 'holder')} (namespace {operator.namespace!r})"
+        told.append(f"{holders}, {counted(count, 'port')} {did}")
+        names = ("id", "host", "pid", "program", "verdict", "why", "ports")
+        rows = [{name: getattr(one, name) for name in names} for one in seen]
+        answer(options, told, namespace=operator.namespace, dry_run=options.dry_run, ports=count, holders=rows)
+    return DONE

@@ -7,7 +7,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from redis_wanpool.cli.verb import DONE, NO, Verbs, choose_wans, operator_of, print_json
+from redis_wanpool.cli.verb import DONE, NO, Verbs, answer, choose_wans, operator_of
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.ports import ports_text
 from redis_wanpool.routers import Range, Site, Uplink, checked_word, largest_gap, linux, ranges_of, vendors
@@ -88,20 +88,15 @@ def _others(text: str, pools: list[Range]) -> Range:
 
 
 def _show(options: argparse.Namespace, namespace: str, text: str) -> int:
-    def show(name: str, shown: str) -> None:
-        if options.json:
-            print_json(namespace=namespace, format=options.format, **{name: shown})
-        else:
-            print(shown, end="")
-
+    about = {"namespace": namespace, "format": options.format}
     if options.diff is None:
-        show("text", text)
+        answer(options, text.splitlines(), **about, text=text)
         return DONE
     try:
         old = sys.stdin.read() if str(options.diff) == "-" else options.diff.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidValue(f"--diff {options.diff}: {error}") from None
     changes = difflib.unified_diff(old.splitlines(), text.splitlines(), str(options.diff), "now", lineterm="")
-    diff = "".join(f"{line}\n" for line in changes)
-    show("diff", diff)
-    return NO if diff else DONE
+    lines = list(changes)
+    answer(options, lines, **about, diff="".join(f"{line}\n" for line in lines))
+    return NO if lines else DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from redis_wanpool.cli.verb import Verbs, print_json
+from redis_wanpool.cli.verb import DONE, NO, Verbs, answer
 from redis_wanpool.transport import embedded
 
 
@@ -24,12 +24,8 @@ def server(options: argparse.Namespace) -> int:
     elif options.what == "stop":
         ran = embedded.stop()
     seen = embedded.status()
-    if options.json:
-        print_json(running=seen.running, url=seen.url, folder=str(seen.folder), version=seen.version)
-    elif seen.running:
-        print(f"running, version {seen.version}, at {seen.url}\ndata in {seen.folder}")
-    elif ran:
-        print(f"stopped; its data stays in {seen.folder}")
-    else:
-        print(f"not running; its data is in {seen.folder}")
-    return 0 if seen.running or options.what == "stop" else 1
+    told = f"stopped; its data stays in {seen.folder}" if ran else f"not running; its data is in {seen.folder}"
+    if seen.running:
+        told = f"running, version {seen.version}, at {seen.url}\ndata in {seen.folder}"
+    answer(options, [told], running=seen.running, url=seen.url, folder=str(seen.folder), version=seen.version)
+    return DONE if seen.running or options.what == "stop" else NO

@@ -9,6 +9,11 @@ from typing import Any
 from redis_wanpool.model.holder import host_and_pid
 
 
+def paired(flat: Sequence[str]) -> dict[str, str]:
+    """The fields and values of a hash, as a script returns them one after the other."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class ListedLease:
     """A live lease as others see it; its lease_id proves holding, so `repr` leaves it out."""
@@ -41,14 +46,7 @@ class ListedLease:
         port, expires_ms, grant, label, acquired_at = row
         lease_id, fence, network, *_ = grant.split(" ")
         return cls(
-            port=port,
-            holder=lease_id.rpartition("/")[0],
-            fence=int(fence),
-            network=network,
-            expires_ms=expires_ms,
-            lease_id=lease_id,
-            label=label,
-            acquired_at=acquired_at,
+            *(port, lease_id.rpartition("/")[0], int(fence), network, expires_ms, lease_id, label, acquired_at),
             expires_at_ms=expires_ms + ahead_ms,
             seen_at_ms=now_ms + ahead_ms,
         )
@@ -95,26 +93,11 @@ class PortSeen:
     @classmethod
     def parse(cls, wan_idx: int, port: int, reply: list[Any]) -> PortSeen:
         """Reads the reply of lua/explain.lua."""
-        _, now_ms, ahead_ms, state, due_ms, rested_ms, becomes, grant, lease, quarantine = reply
+        _, *standing, grant, lease, quarantine = reply
         lease_id, fence, network, rest_ms, free_ms, ended = grant.split(" ") if grant else ("", "0", "", "0", "0", "")
-        return cls(
-            wan_idx,
-            port,
-            now_ms,
-            ahead_ms,
-            state,
-            due_ms,
-            rested_ms,
-            becomes,
-            lease_id,
-            int(fence),
-            network,
-            ended,
-            int(free_ms),
-            int(rest_ms),
-            dict(zip(lease[::2], lease[1::2], strict=True)),
-            dict(zip(quarantine[::2], quarantine[1::2], strict=True)),
-        )
+        last = lease_id, int(fence), network, ended, int(free_ms), int(rest_ms)
+        facts: list[Any] = [wan_idx, port, *standing, *last, paired(lease), paired(quarantine)]
+        return cls(*facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,28 +133,17 @@ class WanSnapshot:
     @classmethod
     def parse(cls, wan_idx: int, reply: list[Any]) -> WanSnapshot:
         """Reads the reply of lua/snapshot.lua."""
-        _, now_ms, grace_ms, free, leased, cooling, withheld, rested, flat, listed = reply
-        config = dict(zip(flat[::2], flat[1::2], strict=True))
+        _, now_ms, grace_ms, *counts, flat, listed = reply
+        config = paired(flat)
         rows = zip(*(listed[i::5] for i in range(5)), strict=True)
-        return cls(
-            wan_idx=wan_idx,
-            name=config["name"],
-            state="draining" if config["state"] == "draining" else "open",
-            free=free,
-            leased=leased,
-            cooling=cooling,
-            withheld=withheld,
-            rested=rested,
-            weight=int(config["weight"]),
-            generation=config["generation"],
-            config=config,
-            now_ms=now_ms,
-            grace_ms=grace_ms,
-            leases=tuple(
-                ListedLease(int(port), lease_id.rpartition("/")[0], int(fence), network, int(expires), lease_id)
-                for port, lease_id, fence, network, expires in rows
-            ),
+        leases = tuple(
+            ListedLease(int(port), lease_id.rpartition("/")[0], int(fence), network, int(expires), lease_id)
+            for port, lease_id, fence, network, expires in rows
         )
+        state = "draining" if config["state"] == "draining" else "open"
+        settled = int(config["weight"]), config["generation"], config
+        facts: list[Any] = [wan_idx, config["name"], state, *counts, *settled, now_ms, grace_ms, leases]
+        return cls(*facts)
 
     def with_more(self, leases: Sequence[ListedLease]) -> WanSnapshot:
         """This snapshot, with the leases of a later page."""

@@ -22,6 +22,10 @@ class Uplink:
     device: str
     gateway: str  #: an address, or a name on routers that name them; "" for a line without one, such as PPPoE
 
+    def ports(self, sign: str) -> str:
+        """Its ports as a router writes them, with that sign within a range."""
+        return ",".join(ports_between(first, last, sign) for first, last in self.ranges)
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -74,8 +78,7 @@ def header(site: Site, title: str, status: str, usage: Sequence[str], sign: str 
     """The comment with which every configuration begins."""
     lines = [f"wanpool router: {title}, for namespace {site.namespace!r}", *usage, status]
     for uplink in site.uplinks:
-        ports = ",".join(ports_between(first, last, "-") for first, last in uplink.ranges)
         name = f" ({''.join(sign if sign.isprintable() else '?' for sign in uplink.name)})" if uplink.name else ""
         via = f" via {uplink.gateway}" if uplink.gateway else ""
-        lines.append(f"WAN {uplink.wan_idx}{name}: ports {ports} by {uplink.device}{via}")
+        lines.append(f"WAN {uplink.wan_idx}{name}: ports {uplink.ports('-')} by {uplink.device}{via}")
     return [f"{sign} {line}" for line in lines]

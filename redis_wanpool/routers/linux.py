@@ -30,10 +30,7 @@ def iproute2(site: Site) -> str:
         for first, last in uplink.ranges
         for lan in site.lan
     ]
-    local = [
-        f"ip -4 rule add pref {PREFERENCE} iif {lan} ipproto tcp lookup main suppress_prefixlength 0"
-        for lan in site.lan
-    ]
+    known = "ipproto tcp lookup main suppress_prefixlength 0"
     lines = [
         "#!/bin/sh",
         *header(site, "iproute2", VERIFIED, usage),
@@ -56,7 +53,7 @@ def iproute2(site: Site) -> str:
         "clear $old",
         f"clear {PREFERENCE}",
         "# What the router reaches without a default route, such as its LANs, it reaches as ever.",
-        *local,
+        *(f"ip -4 rule add pref {PREFERENCE} iif {lan} {known}" for lan in site.lan),
         'if [ $failed = 1 ]; then echo "a line is down: its ports are refused; run this again when it is up" >&2; fi',
         "exit $failed",
     ]

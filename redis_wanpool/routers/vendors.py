@@ -51,7 +51,6 @@ def routeros(site: Site) -> str:
     lines += [f'{menu}/remove [find comment~"^wanpool"]' for menu in clear]
     for uplink in site.uplinks:
         mark, gateway = f"wanpool{uplink.wan_idx}", uplink.gateway or uplink.device
-        ports = ",".join(ports_between(first, last, "-") for first, last in uplink.ranges)
         comment = f'comment="{mark}"'
         lines += [
             f"/routing/table/add name={mark} fib {comment}",
@@ -61,7 +60,7 @@ def routeros(site: Site) -> str:
         for lan in site.lan:
             where = f"chain=prerouting in-interface-list={lan} dst-address-type=!local"
             lines += [
-                f"/ip/firewall/mangle/add {where} connection-state=new protocol=tcp src-port={ports} "
+                f"/ip/firewall/mangle/add {where} connection-state=new protocol=tcp src-port={uplink.ports('-')} "
                 f"action=mark-connection new-connection-mark={mark} passthrough=yes {comment}",
                 f"/ip/firewall/mangle/add {where} connection-mark={mark} action=mark-routing "
                 f"new-routing-mark={mark} passthrough=no {comment}",
@@ -83,11 +82,9 @@ def ikuai(site: Site) -> str:
     ]
     lines = header(site, "iKuai", UNVERIFIED.format("ikuai-cli of June 2026"), usage)
     for uplink in site.uplinks:
-        name, ports = f"wanpool{uplink.wan_idx}", ",".join(ports_between(*span, "-") for span in uplink.ranges)
-        lines.append(
-            f"ikuai-cli routing stream five-tuple create --name {name} --protocol tcp --src-port {ports} "
-            f"--interface {uplink.device} --iface-band 1"
-        )
+        what = f"--name wanpool{uplink.wan_idx} --protocol tcp --src-port {uplink.ports('-')}"
+        line = f"--interface {uplink.device} --iface-band 1"
+        lines.append(f"ikuai-cli routing stream five-tuple create {what} {line}")
     return "\n".join(lines) + "\n"
 
 
@@ -120,12 +117,8 @@ def _opnsense(uplink: Uplink, lan: str) -> list[str]:
         )
     lines = []
     for first, last in uplink.ranges:
-        common = {
-            "description": f"wanpool {uplink.wan_idx}",
-            "ipprotocol": "inet",
-            "protocol": "TCP",
-            "source_port": ports_between(first, last, "-"),
-        }
+        common = {"description": f"wanpool {uplink.wan_idx}", "ipprotocol": "inet", "protocol": "TCP"}
+        common["source_port"] = ports_between(first, last, "-")
         rule = {**common, "interface": lan, "direction": "in", "gateway": uplink.gateway}
         nat = {**common, "interface": uplink.device, "target": "wanip", "staticnatport": "1"}
         lines.append(f"call filter/addRule '{json.dumps({'rule': rule})}'")

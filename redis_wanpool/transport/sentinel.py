@@ -64,13 +64,8 @@ class Watched:
         timeouts: dict[str, Any] = {
             name: options[name] for name in ("socket_timeout", "socket_connect_timeout") if name in options
         }
-        watchers: dict[str, Any] = {
-            **self.sentinel_options,
-            **timeouts,
-            "retry": retry,
-            "protocol": 2,
-            "ssl": self.is_tls,
-        }
+        ours: dict[str, Any] = {"retry": retry, "protocol": 2, "ssl": self.is_tls}
+        watchers = {**self.sentinel_options, **timeouts, **ours}
         manager = module.Sentinel(self.sentinels, sentinel_kwargs=watchers)
         kind = strict(_kind(module, self.is_tls), blocking=blocking)
         return (_Pool if blocking else _AsyncPool)(

@@ -4,6 +4,7 @@ undone."""
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,14 +163,9 @@ def checked_dynamic(text: object) -> tuple[int, int]:
     Raises:
         InvalidValue
     """
-    first, dash, last = str(text).partition("-")
-    if (
-        dash
-        and first.isdecimal()
-        and last.isdecimal()
-        and LEAST_DYNAMIC <= int(first) <= int(last) - 254 <= 65_535 - 254
-    ):
-        return int(first), int(last)
+    match = re.fullmatch(r"([0-9]+)-([0-9]+)", str(text), re.ASCII)
+    if match and LEAST_DYNAMIC <= int(match[1]) <= int(match[2]) - 254 <= 65_535 - 254:
+        return int(match[1]), int(match[2])
     raise InvalidValue(
         f"dynamic ports {text!r}: write a range of at least 255 ports from {LEAST_DYNAMIC} to 65535, like 49152-65535"
     )

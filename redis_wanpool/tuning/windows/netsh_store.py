@@ -87,16 +87,8 @@ class Netsh:
         if item.where == "dynamicport":
             return ["int", item.name.split(" ")[0], "set", "dynamicport", "tcp", f"start={first}", f"num={count}"]
         verb = "delete" if value is None else "add"
-        words = [
-            "int",
-            "ipv4",
-            verb,
-            "excludedportrange",
-            "protocol=tcp",
-            f"startport={first}",
-            f"numberofports={count}",
-        ]
-        return [*words, "store=persistent"]
+        ports = ["protocol=tcp", f"startport={first}", f"numberofports={count}", "store=persistent"]
+        return ["int", "ipv4", verb, "excludedportrange", *ports]
 
     def beside(self, item: Item) -> dict[str, Value]:
         return {}
