@@ -120,22 +120,13 @@ def show(
             trouble = said(f"what was measured is not noted: {error}", f"测量结果未能保存：{error}")
     lingers = measure.lingering(ports)
     pending = [str(item) for item in engine.pending(system)]
-    text = port_list(ports)
     if options.json:
-        facts = {
-            "system": system.name,
-            "ports": text,
-            "rest": rest.default_rest(),
-            "settings": [_setting(one) for one in settings],
-            "pending_restart": pending,
-            "time_wait": {"measured": measured, "connections": lingers.all, "of_the_pool": lingers.of_the_pool},
-            "trouble": trouble or None,
-        }
-        print_json(**facts)
+        waits = {"measured": measured, "connections": lingers.all, "of_the_pool": lingers.of_the_pool}
+        facts = {"system": system.name, "ports": port_list(ports), "rest": rest.default_rest()}
+        facts |= {"settings": [_setting(one) for one in settings], "pending_restart": pending, "time_wait": waits}
+        print_json(**facts, trouble=trouble or None)
         return DONE
-    print("\n".join(shown(system, settings)))
-    print()
-    print(_pool(ports))
+    print("\n".join([*shown(system, settings), "", _pool(ports)]))
     tell(
         f"in TIME_WAIT now: {counted(lingers.all, 'connection')}, {lingers.of_the_pool} of them on pool ports",
         f"当前处于 TIME_WAIT 的连接：{lingers.all}，其中端口池的端口 {lingers.of_the_pool}",
@@ -178,9 +169,7 @@ def plan_or_apply(
     applied, changes, remains = engine.Applied((), ()), plan(settings), left(settings)
     code = NO if options.what == "apply" and remains else DONE
     if not options.json:
-        print(_pool(ports))
-        for line in planned(settings):
-            print(line)
+        print("\n".join([_pool(ports), *planned(settings)]))
         _print_notes([], trouble)
     if options.what == "apply":
         if changes and not options.json:
@@ -191,16 +180,9 @@ def plan_or_apply(
         applied = engine.apply(system, changes)
     pending = [str(item) for item in engine.pending(system)]
     if options.json:
-        facts = {
-            "applied": options.what == "apply",
-            "ports": port_list(ports),
-            "changes": [_change(one) for one in changes],
-            "left": [{"name": one.name, "why": one.why} for one in remains],
-            "besides": applied.besides,
-            "pending_restart": pending,
-            "trouble": trouble or None,
-        }
-        print_json(**facts)
+        facts = {"applied": options.what == "apply", "ports": port_list(ports), "changes": [*map(_change, changes)]}
+        facts |= {"left": [{"name": one.name, "why": one.why} for one in remains], "besides": applied.besides}
+        print_json(**facts, pending_restart=pending, trouble=trouble or None)
         return code
     if applied.done:
         tell(
@@ -248,12 +230,8 @@ def undo(options: argparse.Namespace, system: System) -> int:
     undone = engine.undo(system, force=options.force)
     pending = [str(item) for item in engine.pending(system)]
     if options.json:
-        facts = {
-            "changes": [_change(one) for one in undone.done],
-            "left": [_change(one) for one in undone.left],
-            "pending_restart": pending,
-        }
-        print_json(**facts)
+        done, remains = ([_change(one) for one in changes] for changes in (undone.done, undone.left))
+        print_json(changes=done, left=remains, pending_restart=pending)
         return NO if undone.left else DONE
     for one in undone.done:
         print("\n".join(_lines(one)))

@@ -22,24 +22,27 @@ def deaf() -> None:
 @contextmanager
 def held() -> Iterator[None]:
     """While a thread is started: it gets no signal from its first moment on, and this thread gets them afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
+    with _restored():
         deaf()
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
 def hearing() -> Iterator[None]:
     """While a program is started: it would inherit the signals that its starter blocks."""
+    with _restored():
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        yield
+
+
+@contextmanager
+def _restored() -> Iterator[None]:
+    """Afterwards this thread blocks the signals that it blocks now."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         yield
     finally:
