@@ -1,10 +1,9 @@
 """`wanpool acl`: the least that a Redis must permit whom."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from dataclasses import asdict, dataclass
+from typing import Self
 
 from redis_wanpool import settings as config
 from redis_wanpool.cli.verb import Verbs, print_json
@@ -51,7 +50,7 @@ class User:
     aclfile: str
 
     @classmethod
-    def of(cls, role: str, name: str, namespace: str, database: int, *, fsync: bool, cluster: bool) -> User:
+    def of(cls, role: str, name: str, namespace: str, database: int, *, fsync: bool, cluster: bool) -> Self:
         keys = f"wanpool:{{{namespace}}}:*", f"wanpool:{{{namespace}:*"  # no letter of a namespace is special in a glob
         needed = (*commands(role, fsync=fsync, cluster=cluster), *(["select"] if database else []))
         rules = ["on", ">PASSWORD", "resetchannels", *(f"~{key}" for key in keys), *(f"+{name}" for name in needed)]

@@ -1,7 +1,5 @@
 """`wanpool adopt`: puts this package behind the imports of the one that it replaces."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

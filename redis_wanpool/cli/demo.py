@@ -1,7 +1,5 @@
 """`wanpool demo`: real processes lease ports, connect with them, crash, and never share one."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`wanpool doctor` and `wanpool echo`: what makes the promises false, and whether the router does its part."""
 
-from __future__ import annotations
-
 import argparse
 import ipaddress
 import json

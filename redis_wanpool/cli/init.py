@@ -1,7 +1,5 @@
 """`wanpool init`: defines WANs."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from typing import Any

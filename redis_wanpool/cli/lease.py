@@ -1,7 +1,5 @@
 """`wanpool acquire`, `renew`, `release`: leases for shell scripts; `wanpool revoke`: those of others."""
 
-from __future__ import annotations
-
 import argparse
 
 from redis_wanpool import ANY

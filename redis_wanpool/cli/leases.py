@@ -1,7 +1,5 @@
 """`wanpool leases`: who holds what, page by page."""
 
-from __future__ import annotations
-
 import argparse
 import fnmatch
 import json

@@ -1,7 +1,5 @@
 """`wanpool lua`: the scripts as Redis has them."""
 
-from __future__ import annotations
-
 import argparse
 import re
 

@@ -1,7 +1,5 @@
 """Reads a command line, and runs its verb."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """What an operator does to WANs, to ports, to the leases of others, and to the dead."""
 
-from __future__ import annotations
-
 import argparse
 
 from redis_wanpool import Operator

@@ -1,7 +1,5 @@
 """The old names of `wanpool tune`: generate_optimization_suggestions, print_optimization_guide, and a module to run."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """`wanpool router`: the router's configuration, from the WANs in Redis."""
 
-from __future__ import annotations
-
 import argparse
 import difflib
 import sys

@@ -1,7 +1,5 @@
 """`wanpool run`: holds leases while a command runs, and does not let it outlive them."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

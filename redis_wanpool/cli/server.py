@@ -1,7 +1,5 @@
 """`wanpool server`: the private server of this user on this machine."""
 
-from __future__ import annotations
-
 import argparse
 
 from redis_wanpool.cli.verb import DONE, NO, Verbs, answer

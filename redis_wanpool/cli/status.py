@@ -1,7 +1,5 @@
 """`wanpool status`: how many ports of each WAN are in which state, how fast they go, and who has them."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """`wanpool tune`: the TCP settings of this machine, what would help leased ports, and the way back."""
 
-from __future__ import annotations
-
 import argparse
 import difflib
 from collections.abc import Collection, Iterator

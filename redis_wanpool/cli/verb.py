@@ -1,7 +1,5 @@
 """What all verbs share: their options, and the exit codes."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """The judge of the demo: a TCP server that writes down who connected from which port, and finds what is wrong in it."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import threading

@@ -1,7 +1,5 @@
 """The show of the demo: workers that lease ports and are killed, and what was seen of it."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

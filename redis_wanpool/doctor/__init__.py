@@ -1,7 +1,5 @@
 """What may be wrong between the pool and the world: each check looks first, and judges what it saw then."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 OK, WARN, FAIL = "ok", "warn", "fail"

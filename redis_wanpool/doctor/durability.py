@@ -1,7 +1,5 @@
 """Judges what a Redis remembers after a crash, and after a failover."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding

@@ -1,7 +1,5 @@
 """An echo endpoint: tells each visitor the address and port that it is seen with."""
 
-from __future__ import annotations
-
 import errno
 import selectors
 import socket

@@ -1,7 +1,5 @@
 """Judges whether a Redis can keep the promises while it runs: version, role, memory, speed, clock, what it shows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from statistics import median
 

@@ -1,7 +1,5 @@
 """This machine's kernel, where it is Linux: whether it keeps out of the pool's ports, and lets programs use them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Who has sockets on the pool's ports right now, on this machine, without a lease."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 

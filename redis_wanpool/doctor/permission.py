@@ -1,7 +1,5 @@
 """Whether a user of Redis may do what leasing takes: asks for each command in a form that changes nothing."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 

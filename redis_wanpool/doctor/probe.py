@@ -1,7 +1,5 @@
 """The probe: how an echo endpoint beyond the router sees connections from leased ports."""
 
-from __future__ import annotations
-
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence

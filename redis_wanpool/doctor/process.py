@@ -1,7 +1,5 @@
 """What holds for programs like this one: how many files they may have open, and which network they are."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Judges the router, by what a probe saw of its lines."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding

@@ -1,7 +1,5 @@
 """Looks at Redis: what it says of itself to this user, and how long it takes to answer."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 import socket

@@ -1,7 +1,5 @@
 """The WANs of a namespace: whether they are whole, what the configuration says of them, and whether they have ports."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Windows: the ports that it gives to others, and those that it keeps; read from netsh, whatever language it speaks."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace

@@ -1,10 +1,8 @@
 """What a WAN looks like at one moment."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from redis_wanpool.model.holder import host_and_pid
 
@@ -41,7 +39,7 @@ class ListedLease:
         return host_and_pid(self.holder)[1]
 
     @classmethod
-    def parse(cls, row: tuple[Any, ...], now_ms: int, ahead_ms: int) -> ListedLease:
+    def parse(cls, row: tuple[Any, ...], now_ms: int, ahead_ms: int) -> Self:
         """Reads a lease of lua/leases.lua."""
         port, expires_ms, grant, label, acquired_at = row
         lease_id, fence, network, *_ = grant.split(" ")
@@ -91,7 +89,7 @@ class PortSeen:
         return self.lease_id.rpartition("/")[0]
 
     @classmethod
-    def parse(cls, wan_idx: int, port: int, reply: list[Any]) -> PortSeen:
+    def parse(cls, wan_idx: int, port: int, reply: list[Any]) -> Self:
         """Reads the reply of lua/explain.lua."""
         _, *standing, grant, lease, quarantine = reply
         lease_id, fence, network, rest_ms, free_ms, ended = grant.split(" ") if grant else ("", "0", "", "0", "0", "")
@@ -131,7 +129,7 @@ class WanSnapshot:
         return (int(self.config.get("granted", 0)) - count) / max(1.0, (self.now_ms - since_ms) / 1000)
 
     @classmethod
-    def parse(cls, wan_idx: int, reply: list[Any]) -> WanSnapshot:
+    def parse(cls, wan_idx: int, reply: list[Any]) -> Self:
         """Reads the reply of lua/snapshot.lua."""
         _, now_ms, grace_ms, *counts, flat, listed = reply
         config = paired(flat)
@@ -145,7 +143,7 @@ class WanSnapshot:
         facts: list[Any] = [wan_idx, config["name"], state, *counts, *settled, now_ms, grace_ms, leases]
         return cls(*facts)
 
-    def with_more(self, leases: Sequence[ListedLease]) -> WanSnapshot:
+    def with_more(self, leases: Sequence[ListedLease]) -> Self:
         """This snapshot, with the leases of a later page."""
         known = {lease.port for lease in self.leases}
         return replace(self, leases=self.leases + tuple(lease for lease in leases if lease.port not in known))

@@ -1,7 +1,5 @@
 """The router's part, written for the router: source-port policy routing that fails closed, NAT that keeps the ports."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

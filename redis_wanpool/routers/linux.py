@@ -1,7 +1,5 @@
 """Linux: rules of iproute2, and a table of nftables."""
 
-from __future__ import annotations
-
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.routers import Range, Site, Uplink, header, ports_between
 

@@ -1,7 +1,5 @@
 """Routers that are configured by their vendor's means; written after their documentation, and never run."""
 
-from __future__ import annotations
-
 import json
 from itertools import product
 

@@ -1,7 +1,5 @@
 """Our own time, for how long something took; Redis time is for what is stored."""
 
-from __future__ import annotations
-
 import time
 
 if hasattr(time, "CLOCK_BOOTTIME"):

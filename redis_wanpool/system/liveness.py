@@ -1,7 +1,5 @@
 """Whether a process is dead: only on proof. Where there is none, its leases' ttl decides."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,8 +1,6 @@
 """What netsh says, in whatever language and code page, and what it is told. Numbers and values are read by their shape:
 the words around them are the system's language, and change between its releases."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Signals are for the main thread, whose waiting they are to interrupt."""
 
-from __future__ import annotations
-
 import signal
 import socket
 from collections.abc import Iterator

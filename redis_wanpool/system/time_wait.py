@@ -1,7 +1,5 @@
 """How long this system's own TCP stack keeps a port whose connection it closed first: the default of `rest`."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -39,11 +37,11 @@ def default_rest() -> float:
     return 1.0
 
 
-def windows_rest(value: Any) -> float:
+def windows_rest(value: Any, absent: float = DOCUMENTED, least: int = 2) -> float:
     """The rest that a TcpTimedWaitDelay means: an integer, None where it is absent, anything else where it is wrong."""
     if value is None:
-        return DOCUMENTED
-    is_right = isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= 300
+        return float(absent)
+    is_right = isinstance(value, int) and not isinstance(value, bool) and least <= value <= 300
     return float(value) if is_right else UNKNOWN
 
 

@@ -1,7 +1,5 @@
 """How facts read on a terminal: tables, spans of time, moments."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence

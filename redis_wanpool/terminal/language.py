@@ -1,7 +1,5 @@
 """English, or Chinese where the system speaks Chinese: for what operators read."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

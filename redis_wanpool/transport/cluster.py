@@ -4,15 +4,13 @@ redis-py has clients for clusters. They send a request again after a timeout, on
 replicas (WAIT) needs the connection that wrote, and the faces decide what is sent again. So the routing is here.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import redis
 import redis.asyncio
@@ -46,7 +44,7 @@ class Cluster:
     options: dict[str, Any]
 
     @classmethod
-    def parse(cls, url: str) -> Cluster:
+    def parse(cls, url: str) -> Self:
         """Reads a URL like `LIKE`.
 
         Raises:

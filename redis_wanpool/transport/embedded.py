@@ -1,7 +1,5 @@
 """The embedded default: one private, durable server for this user on this machine, started on first use."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import os

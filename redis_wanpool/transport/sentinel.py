@@ -1,9 +1,7 @@
 """Connections to the server that Sentinel says is the primary of a service."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import redis
 import redis.asyncio
@@ -34,7 +32,7 @@ class Watched:
     sentinel_options: dict[str, Any]  #: more options of the connections to the Sentinels
 
     @classmethod
-    def parse(cls, url: str) -> Watched:
+    def parse(cls, url: str) -> Self:
         """Reads a URL like `LIKE`; what follows a "?" is as in redis://, and `sentinel_username`, `sentinel_password`.
 
         Raises:

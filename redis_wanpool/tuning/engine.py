@@ -1,7 +1,5 @@
 """Applies a plan, and takes it back: journal first, then write, then read back."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What was changed, on disk before it is: the way back."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

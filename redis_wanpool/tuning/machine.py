@@ -1,7 +1,5 @@
 """Which system this is."""
 
-from __future__ import annotations
-
 import sys
 
 from redis_wanpool.terminal.language import said

@@ -1,7 +1,5 @@
 """How long this machine really keeps a port whose connection it closed first."""
 
-from __future__ import annotations
-
 import socket
 import time
 from collections.abc import Collection

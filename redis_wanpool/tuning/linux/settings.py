@@ -1,7 +1,5 @@
 """What Linux says of its TCP settings in this network namespace, and what of it matters to leased ports."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Collection, Iterator
@@ -94,9 +92,8 @@ class Look:
 
     def settings(self) -> Iterator[Setting]:
         """All of them, in the order in which they would be changed."""
-        yield self._reserved()
-        yield self._timestamps()
-        yield self._file()
+        reserved, timestamps = self._reserved(), self._timestamps()
+        yield from (reserved, timestamps, self._file(*self._lasting(reserved, timestamps)))
         yield from self._kernel_range()
         yield from self._privileged()
         for name, texts in WITHOUT_EFFECT.items():
@@ -170,7 +167,7 @@ class Look:
         change = Change(_sysctl(name), now, Value("sysctl", wanted))
         return Setting(name, SUGGESTION, str(now), "kernel", why, default, allowed, (change,))
 
-    def _file(self) -> Setting:
+    def _file(self, wanted: dict[str, str], others: list[str]) -> Setting:
         """What makes the settings last: the whole list of reserved ports, for the last file that names it counts."""
         item = Item("file", FILE, "")
         try:
@@ -179,7 +176,6 @@ class Look:
             return Setting(FILE, UNKNOWN, None, "file", str(error))
         lines = parsed("" if now is None else str(now))
         value = said("absent", "无") if now is None else ", ".join(f"{key} = {text}" for key, text in lines.items())
-        wanted, others = self._lasting()
         if wanted:
             why = said("without it the kernel forgets the settings at the next start", "没有它，重启后设置会丢失")
             change = Change(item, now, Value("file", merged("" if now is None else str(now), wanted)))
@@ -196,13 +192,12 @@ class Look:
             why = said("what is set above lasts", "以上设置会一直保持")
         return Setting(FILE, OK, value, "file", why)
 
-    def _lasting(self) -> tuple[dict[str, str], list[str]]:
+    def _lasting(self, reserved: Setting, timestamps: Setting) -> tuple[dict[str, str], list[str]]:
         """What our file has to say so that the next start sets what is set now; and which files say otherwise later."""
-        start = at_start(self.root, (RESERVED, TIMESTAMPS))
-        reserved, timestamps = self._reserved(), self._timestamps()
+        start, is_sealed = at_start(self.root, (RESERVED, TIMESTAMPS)), Kernel(self.root).is_sealed(RESERVED)
         wanted: dict[str, str] = {}
         listed = listed_ports(start[RESERVED][0]) if RESERVED in start else set()
-        if (reserved.changes or reserved.status == OK) and not set(self.ports) <= listed and not self._is_sealed():
+        if (reserved.changes or reserved.status == OK) and not set(self.ports) <= listed and not is_sealed:
             wanted[RESERVED] = port_list(listed | listed_ports(reserved.value or "") | set(self.ports))
         set_to = start[TIMESTAMPS][0] if TIMESTAMPS in start else None
         if set_to == "0" or (set_to is None and timestamps.changes):
@@ -210,9 +205,6 @@ class Look:
         later = {name for name in wanted if name in start and start[name][1].name > Path(FILE).name}
         others = [f"{start[name][1]} ({name} = {start[name][0]})" for name in sorted(later)]
         return {name: text for name, text in wanted.items() if name not in later}, others
-
-    def _is_sealed(self) -> bool:
-        return Kernel(self.root).is_sealed(RESERVED)
 
     def _kernel_range(self) -> Iterator[Setting]:
         found = self._range()

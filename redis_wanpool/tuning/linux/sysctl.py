@@ -1,7 +1,5 @@
 """The settings of a Linux kernel, as a store; and the files that set them at each start, sysctl.d(5)."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

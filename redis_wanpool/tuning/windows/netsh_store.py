@@ -1,7 +1,5 @@
 """What netsh shows and sets, as a store; whether it worked is seen by reading back, not by what it says."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """What Windows says of its TCP settings, and what of it matters to leased ports, version by version."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from itertools import pairwise
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.checks import checked_integer
 from redis_wanpool.model.ports import port_list, port_ranges
-from redis_wanpool.system.time_wait import PARAMETERS
+from redis_wanpool.system.time_wait import PARAMETERS, windows_rest
 from redis_wanpool.system.time_wait import UNKNOWN as LONGEST
 from redis_wanpool.terminal.language import said
 from redis_wanpool.tuning import (
@@ -92,10 +90,8 @@ def time_wait(system: System, kind: Generation | None = None) -> float:
     except Unreadable:
         return LONGEST
     kind = kind or GENERATIONS[-1]
-    if value is None:
-        return float(kind.time_wait)
-    is_right = value.kind == "REG_DWORD" and isinstance(value.data, int) and kind.least <= value.data <= 300
-    return float(value.data) if is_right and isinstance(value.data, int) else LONGEST
+    told = value.data if value is not None and value.kind == "REG_DWORD" else value
+    return windows_rest(told, kind.time_wait, kind.least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +245,10 @@ class Look:
         if value_at_start(self.system, TIME_WAIT) != now:
             written = default if now is None else str(now)
             wait = said(f"{written} is written, and in effect after a restart", f"已写入 {written}，重启后生效")
-            effective_now = f"{effective} ({wait})"
-        else:
-            effective_now = effective
+            effective = f"{effective} ({wait})"
         if self.kind.least <= seconds <= wish:
             why = said("a leased port may be used again soon", "租用的端口很快可以再用")
-            return Setting(TIME_WAIT.name, OK, effective_now, source, why, default, allowed)
+            return Setting(TIME_WAIT.name, OK, effective, source, why, default, allowed)
         why = said(
             f"a port whose connection this machine closed first rests so long: {wish} s let it serve more often. It "
             "counts for all programs: stray segments of their old connections are guarded against for less time",
@@ -262,7 +256,7 @@ class Look:
             "对其他程序旧连接的残留报文，防护时间也会缩短",
         )
         change = Change(TIME_WAIT, now, Value("REG_DWORD", wish), needs_restart=True)
-        return Setting(TIME_WAIT.name, SUGGESTION, effective_now, source, why, default, allowed, (change,))
+        return Setting(TIME_WAIT.name, SUGGESTION, effective, source, why, default, allowed, (change,))
 
     def _max_user_port(self) -> Setting:
         why = said(
