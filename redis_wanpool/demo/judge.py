@@ -134,11 +134,7 @@ def write_log(path: Path, visits: Iterable[Visit]) -> None:
 
 
 def read_log(path: Path) -> list[Visit]:
-    """Reads what `write_log` wrote.
-
-    Raises:
-        InvalidValue: it is not such a file.
-    """
+    """Reads what `write_log` wrote. Raises InvalidValue: it is not such a file."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         return [Visit(**_object(line)) for line in lines]

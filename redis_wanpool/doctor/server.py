@@ -70,11 +70,7 @@ class Asking:
         self.unseen: dict[str, str] = {}
 
     def __call__(self, *words: str) -> Any:
-        """The reply, or None.
-
-        Raises:
-            BackendUnavailable: there is no talking with this Redis.
-        """
+        """The reply, or None. Raises BackendUnavailable: there is no talking with this Redis."""
         try:
             return self._operator.ask(*words, at=self._shard)
         except BackendUnavailable as error:

@@ -59,11 +59,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def seconds_of(option: str, text: str) -> float:
-    """A span of time as an operator writes it: 90, 90s, 1.5m, 2h.
-
-    Raises:
-        InvalidValue
-    """
+    """A span of time as an operator writes it: 90, 90s, 1.5m, 2h. Raises InvalidValue."""
     match = _SPAN.fullmatch(text)
     if match is None:
         raise InvalidValue(f"{option} {text!r}: write a number of seconds, or like 90s, 5m, 2h")

@@ -139,11 +139,7 @@ def status() -> Status:
 
 
 def find_binary() -> tuple[str, tuple[int, int]]:
-    """A server binary that runs, with its version.
-
-    Raises:
-        BackendUnavailable: there is none.
-    """
+    """A server binary that runs, with its version. Raises BackendUnavailable: there is none."""
     named = os.environ.get("WANPOOL_SERVER")
     tried = []
     for candidate in [named] if named else _candidates():

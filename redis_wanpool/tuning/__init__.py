@@ -97,18 +97,10 @@ class Store(Protocol):
     """Where values stand."""
 
     def read(self, item: Item) -> Value | None:
-        """What stands there now.
-
-        Raises:
-            Unreadable
-        """
+        """What stands there now. Raises Unreadable."""
 
     def write(self, item: Item, value: Value | None) -> None:
-        """Puts a value there, or takes it away.
-
-        Raises:
-            TuningError
-        """
+        """Puts a value there, or takes it away. Raises TuningError."""
 
     def beside(self, item: Item) -> Mapping[str, Value]:
         """All that stands in the same place, by name: a tool may change more than it was asked to."""
@@ -183,11 +175,7 @@ def encoded(value: Value | None) -> Any:
 
 
 def decoded(found: Any) -> Value | None:
-    """A value from JSON.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is none.
-    """
+    """A value from JSON. Raises KeyError, TypeError, ValueError: it is none."""
     if found is None:
         return None
     data = bytes.fromhex(found["hex"]) if "hex" in found else found["data"]

@@ -128,11 +128,7 @@ def pending(system: System) -> list[Item]:
 
 
 def value_at_start(system: System, item: Item) -> Value | None:
-    """What stood there when the machine started, as far as the journals know.
-
-    Raises:
-        Unreadable
-    """
+    """What stood there when the machine started, as far as the journals know. Raises Unreadable."""
     for changed, value in _since_start(system):
         if changed == item:
             return value

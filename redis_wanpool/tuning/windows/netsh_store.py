@@ -21,27 +21,15 @@ class Netsh:
         self._run = runner
 
     def dynamic(self, family: str) -> tuple[int, int]:
-        """The ports that Windows gives to who does not choose, first and last.
-
-        Raises:
-            Unreadable
-        """
+        """The ports that Windows gives to who does not choose, first and last. Raises Unreadable."""
         return self._told(["int", family, "show", "dynamicport", "tcp"], dynamic_ports)
 
     def excluded(self) -> tuple[Excluded, ...]:
-        """The ports that it keeps; they count for IPv6 as well.
-
-        Raises:
-            Unreadable
-        """
+        """The ports that it keeps; they count for IPv6 as well. Raises Unreadable."""
         return self._told(EXCLUDED, excluded_ports)
 
     def autotuning(self) -> str:
-        """The level that is in effect.
-
-        Raises:
-            Unreadable
-        """
+        """The level that is in effect. Raises Unreadable."""
         return self._told(["int", "tcp", "show", "global"], autotuning)
 
     def _told(self, words: list[str], parse: Callable[[str], _Told | None]) -> _Told:
