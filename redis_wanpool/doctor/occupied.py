@@ -86,9 +86,7 @@ def judge(
 
 
 def _told(one: Taken) -> str:
-    who = (
-        f"{one.program} (pid {one.pid})"
-        if one.pid is not None
-        else said("a program that this user cannot see", "此用户看不到的程序")
-    )
+    who = f"{one.program} (pid {one.pid})"
+    if one.pid is None:
+        who = said("a program that this user cannot see", "此用户看不到的程序")
     return f"{one.port} " + (said("listening", "监听") if one.listens else f"-> {one.peer}") + f", {who}"

@@ -125,6 +125,13 @@ class System:
     def read(self, item: Item) -> Value | None:
         return self.stores[item.store].read(item)
 
+    def told(self, item: Item) -> tuple[Value | None, str]:
+        """What stands there, and why the system does not tell, if it does not."""
+        try:
+            return self.read(item), ""
+        except Unreadable as error:
+            return None, str(error)
+
     def settings(self, ports: Collection[int], wishes: Wishes | None = None) -> list[Setting]:
         return self.look(ports, wishes or Wishes(), self)
 
@@ -167,11 +174,8 @@ def encoded(value: Value | None) -> Any:
     """A value as JSON."""
     if value is None:
         return None
-    return (
-        {"kind": value.kind, "hex": value.data.hex()}
-        if isinstance(value.data, bytes)
-        else {"kind": value.kind, "data": value.data}
-    )
+    data = {"hex": value.data.hex()} if isinstance(value.data, bytes) else {"data": value.data}
+    return {"kind": value.kind, **data}
 
 
 def decoded(found: Any) -> Value | None:

@@ -111,10 +111,8 @@ def undo(system: System, *, force: bool = False) -> Undone:
             failures.append(error)
     if failures:
         wanted = len(done) + len(unread)
-        what = (
-            f"{wanted - len(failures)} of {wanted} changes were taken back; ask for the rest again: wanpool tune undo"
-        )
-        raise type(failures[0])(f"{'; '.join(map(str, failures))}. {what}")
+        what = f"{wanted - len(failures)} of {wanted} changes were taken back; ask for the rest again"
+        raise type(failures[0])(f"{'; '.join(map(str, failures))}. {what}: wanpool tune undo")
     for journal in journals:
         if not left[journal.path]:
             close(journal)
@@ -124,7 +122,7 @@ def undo(system: System, *, force: bool = False) -> Undone:
 def pending(system: System) -> list[Item]:
     """What was written since the machine started, and is in effect only after a restart."""
     found = dict.fromkeys(item for item, _ in _since_start(system))
-    return [item for item in found if value_at_start(system, item) != _known(system, item)]
+    return [item for item in found if value_at_start(system, item) != system.told(item)[0]]
 
 
 def value_at_start(system: System, item: Item) -> Value | None:
@@ -145,13 +143,6 @@ def _since_start(system: System) -> list[tuple[Item, Value | None]]:
         for at, change in sorted(events, key=lambda event: event[0])
         if change.needs_restart and at > system.booted_at
     ]
-
-
-def _known(system: System, item: Item) -> Value | None:
-    try:
-        return system.read(item)
-    except Unreadable:
-        return None
 
 
 def _refuse_strangers(system: System, changes: Sequence[Change]) -> None:
@@ -177,10 +168,7 @@ def _put(system: System, item: Item, value: Value | None) -> None:
 
 
 def _reads(system: System, item: Item, value: Value | None) -> bool:
-    try:
-        return system.read(item) == value
-    except Unreadable:
-        return False
+    return system.told(item) == (value, "")
 
 
 def _beside(system: System, changes: Sequence[Change]) -> dict[tuple[str, str], dict[str, Value]]:

@@ -22,7 +22,6 @@ from redis_wanpool.tuning import (
     Item,
     Setting,
     System,
-    Unreadable,
     Value,
     Wishes,
     ports_unknown,
@@ -101,14 +100,12 @@ class Look:
         yield from self._tracked()
 
     def _reserved(self) -> Setting:
-        try:
-            now = self.system.read(_sysctl(RESERVED))
-        except Unreadable as error:
-            return Setting(RESERVED, UNKNOWN, None, "kernel", str(error), "")
+        now, trouble = self.system.told(_sysctl(RESERVED))
+        if trouble:
+            return Setting(RESERVED, UNKNOWN, None, "kernel", trouble, "")
         if now is None:
-            return Setting(
-                RESERVED, UNKNOWN, None, "kernel", said("this kernel has no such setting", "此内核没有该设置")
-            )
+            why = said("this kernel has no such setting", "此内核没有该设置")
+            return Setting(RESERVED, UNKNOWN, None, "kernel", why)
         stands = listed_ports(str(now))
         missing = set(self.ports) - stands
         if not self.ports:
@@ -135,19 +132,14 @@ class Look:
         return len(set(range(first, last + 1)) - stands - set(self.ports)) >= FEWEST or first > last
 
     def _range(self) -> tuple[int, int] | None:
-        try:
-            words = str(self.system.read(_sysctl(RANGE)) or "").split()
-        except Unreadable:
-            return None
+        words = str(self.system.told(_sysctl(RANGE))[0] or "").split()
         return (int(words[0]), int(words[1])) if len(words) == 2 and all(map(str.isdecimal, words)) else None
 
     def _timestamps(self) -> Setting:
-        try:
-            now = self.system.read(_sysctl(TIMESTAMPS))
-        except Unreadable as error:
-            return Setting(TIMESTAMPS, UNKNOWN, None, "kernel", str(error), "1")
+        now, trouble = self.system.told(_sysctl(TIMESTAMPS))
         if now is None:
-            return Setting(TIMESTAMPS, UNKNOWN, None, "kernel", said("no such setting", "没有该设置"), "1")
+            why = trouble or said("no such setting", "没有该设置")
+            return Setting(TIMESTAMPS, UNKNOWN, None, "kernel", why, "1")
         if now.data != "0":
             why = said("a leased port may be used again after 1 s", "租用的端口 1 秒后即可再用")
             return Setting(TIMESTAMPS, OK, str(now), "kernel", why, "1", "0-2")
@@ -170,10 +162,9 @@ class Look:
     def _file(self, wanted: dict[str, str], others: list[str]) -> Setting:
         """What makes the settings last: the whole list of reserved ports, for the last file that names it counts."""
         item = Item("file", FILE, "")
-        try:
-            now = self.system.read(item)
-        except Unreadable as error:
-            return Setting(FILE, UNKNOWN, None, "file", str(error))
+        now, trouble = self.system.told(item)
+        if trouble:
+            return Setting(FILE, UNKNOWN, None, "file", trouble)
         lines = parsed("" if now is None else str(now))
         value = said("absent", "无") if now is None else ", ".join(f"{key} = {text}" for key, text in lines.items())
         if wanted:
@@ -269,18 +260,13 @@ class Look:
         yield from self._reported(ENDED, OK if seconds < COOLDOWN else SUGGESTION, why, "120")
 
     def _number(self, name: str) -> int | None:
-        try:
-            text = str(self.system.read(_sysctl(name)))
-        except Unreadable:
-            return None
+        text = str(self.system.told(_sysctl(name))[0])
         return int(text) if text.isdecimal() else None
 
     def _reported(self, name: str, status: str, why: str, default: str | None = None) -> Iterator[Setting]:
         """A setting that is not changed; none where the kernel has none."""
-        try:
-            now = self.system.read(_sysctl(name))
-        except Unreadable as error:
-            yield Setting(name, UNKNOWN, None, "kernel", str(error))
-            return
-        if now is not None:
+        now, trouble = self.system.told(_sysctl(name))
+        if trouble:
+            yield Setting(name, UNKNOWN, None, "kernel", trouble)
+        elif now is not None:
             yield Setting(name, status, str(now), "kernel", why, default)

@@ -124,10 +124,9 @@ class Look:
     def _dynamic(self, family: str) -> Setting:
         item, default = DYNAMIC[family], self.kind.dynamic
         name, allowed = f"dynamicport {family} tcp", said("255 ports or more, from 1025", "1025 起，至少 255 个端口")
-        try:
-            now = self.system.read(item)
-        except Unreadable as error:
-            return Setting(name, UNKNOWN, None, "netsh", str(error), _text(default), allowed)
+        now, trouble = self.system.told(item)
+        if trouble:
+            return Setting(name, UNKNOWN, None, "netsh", trouble, _text(default), allowed)
         first, last = map(int, str(now).split("-"))
         why = said("it keeps off the pool's ports", "与端口池不重叠") if self.ports else ports_unknown()
         wanted: tuple[int, int] | None = (first, last)
@@ -232,10 +231,9 @@ class Look:
 
     def _time_wait(self) -> Setting:
         default, allowed = f"{self.kind.time_wait}", f"{self.kind.least}-300 s"
-        try:
-            now = self.system.read(TIME_WAIT)
-        except Unreadable as error:
-            return Setting(TIME_WAIT.name, UNKNOWN, None, "registry", str(error), default, allowed)
+        now, trouble = self.system.told(TIME_WAIT)
+        if trouble:
+            return Setting(TIME_WAIT.name, UNKNOWN, None, "registry", trouble, default, allowed)
         effective, wish = f"{time_wait(self.system, self.kind):g}", self.wishes.time_wait
         source = "default" if now is None else "registry"
         if now is not None and now.kind != "REG_DWORD":
@@ -291,26 +289,19 @@ class Look:
                 yield found
 
     def _reported(self, item: Item, status: str, why: str) -> Setting:
-        try:
-            now = self.system.read(item)
-        except Unreadable as error:
-            return Setting(item.name, UNKNOWN, None, "registry", str(error))
+        now, trouble = self.system.told(item)
+        if trouble:
+            return Setting(item.name, UNKNOWN, None, "registry", trouble)
         if now is None:
             return Setting(item.name, status, said("absent", "无"), "default", why)
         return Setting(item.name, status, str(now), "registry", why)
 
     def _autotuning(self) -> Setting:
         name, allowed = "autotuninglevel", "normal, disabled, restricted, highlyrestricted, experimental"
-        now, policy = None, None
-        trouble = ""
-        try:
-            now = self.system.read(AUTOTUNING)
-        except Unreadable as error:
-            trouble = str(error)
-        try:
-            policy = self.system.read(POLICY)
-        except Unreadable as error:
-            now, trouble = None, str(error)
+        now, trouble = self.system.told(AUTOTUNING)
+        policy, unread = self.system.told(POLICY)
+        if unread:
+            now, trouble = None, unread
         if policy is not None:
             why = said(
                 f'a group policy sets it ("{policy}"): ask who manages this machine',
