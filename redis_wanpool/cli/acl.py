@@ -59,11 +59,7 @@ class User:
 
 
 def add_to(verbs: Verbs) -> None:
-    parser = verbs.add(
-        acl,
-        "Prints the users that a Redis with ACLs needs for a namespace, with the least rights; asks no Redis.",
-        "  wanpool acl --namespace prod\n  wanpool acl viewer --user grafana\n  wanpool acl holder --json",
-    )
+    parser = verbs.add(acl, "--namespace prod", "viewer --user grafana", "holder --json")
     parser.add_argument("role", choices=tuple(SCRIPTS), nargs="?", help="(default: all three)")
     parser.add_argument("--user", metavar="NAME", help="the user's name (default: wanpool-NAMESPACE-ROLE)")
     parser.add_argument(
@@ -77,6 +73,7 @@ def add_to(verbs: Verbs) -> None:
 
 
 def acl(options: argparse.Namespace) -> int:
+    """Prints the users that a Redis with ACLs needs for a namespace, with the least rights; asks no Redis."""
     settings = config.settings(url=options.url, namespace=options.namespace)
     if options.user is not None:
         if options.role is None:

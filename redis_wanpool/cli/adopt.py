@@ -54,10 +54,9 @@ class Planned:
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
         adopt,
-        "Writes the old interface, as a package on top of this one, into a folder of your program.",
-        "  wanpool adopt core/wan_manager --wan 0=20000-21999 --wan 1=22000-23999\n"
-        "  wanpool adopt core/wan_manager --dry-run    # show the files, write none\n"
-        "  wanpool adopt core/wan_manager --force      # replace the old package's __init__.py, and keep a backup",
+        "core/wan_manager --wan 0=20000-21999 --wan 1=22000-23999",
+        "core/wan_manager --dry-run    # show the files, write none",
+        "core/wan_manager --force      # replace the old package's __init__.py, and keep a backup",
     )
     parser.add_argument("path", metavar="PATH", type=Path, help="the folder of the old package, like core/wan_manager")
     parser.add_argument("--wan", action="append", default=[], metavar="K=PORTS", help="a WAN and its ports; repeat it")
@@ -66,6 +65,7 @@ def add_to(verbs: Verbs) -> None:
 
 
 def adopt(options: argparse.Namespace) -> int:
+    """Writes the old interface, as a package on top of this one, into a folder of your program."""
     folder: Path = options.path
     if folder.exists() and not folder.is_dir():
         raise InvalidValue(f"{folder}: not a folder; give the folder of the old package, like core/wan_manager")

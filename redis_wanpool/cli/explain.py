@@ -38,11 +38,7 @@ TO_COME = {
 
 
 def add_to(verbs: Verbs) -> None:
-    parser = verbs.add(
-        explain,
-        "Says all about one port: its state, who has or had it, why it is not free, when it will be, and what to do.",
-        "  wanpool explain 20017\n  wanpool explain 20017 --absolute\n  wanpool explain 20017 --json",
-    )
+    parser = verbs.add(explain, "20017", "20017 --absolute", "20017 --json")
     parser.add_argument("port", metavar="PORT", type=int)
     parser.add_argument("--absolute", action="store_true", help="times of the server's clock, not how far off they are")
 
@@ -80,6 +76,7 @@ def to_become(seen: PortSeen, verdict: Verdict) -> str:
 
 
 def explain(options: argparse.Namespace) -> int:
+    """Says all about one port: its state, who has or had it, why it is not free, when it will be, and what to do."""
     port = checked_port(options.port)
     with operator_of(options) as operator:
         seen = operator.explain(port)

@@ -15,12 +15,11 @@ from redis_wanpool.terminal.format import seconds_of
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
         init,
-        "Defines WANs in Redis; what is there already, the same, stays.",
-        "  wanpool init --wan 0=20000-21999 --wan 1=22000-23999\n"
-        "  wanpool init --wan 0=20000-21999 --cooldown 15s     # a router that forgets after 10 s\n"
-        "  wanpool init                                        # the WANs of wanpool.toml\n"
-        "  wanpool init --recover --wan 0=20000-21999          # a WAN whose data Redis has lost\n"
-        "  wanpool init --show > wanpool.toml                  # what Redis holds",
+        "wanpool init --wan 0=20000-21999 --wan 1=22000-23999",
+        "wanpool init --wan 0=20000-21999 --cooldown 15s     # a router that forgets after 10 s",
+        "wanpool init                                        # the WANs of wanpool.toml",
+        "wanpool init --recover --wan 0=20000-21999          # a WAN whose data Redis has lost",
+        "wanpool init --show > wanpool.toml                  # what Redis holds",
     )
     parser.add_argument("--wan", action="append", default=[], metavar="K=PORTS", help="a WAN and its ports; repeat it")
     parser.add_argument("--cooldown", metavar="SPAN", help=f"before another network has a port ({COOLDOWN:g}s)")
@@ -41,6 +40,7 @@ def add_to(verbs: Verbs) -> None:
 
 
 def init(options: argparse.Namespace) -> int:
+    """Defines WANs in Redis; what is there already, the same, stays."""
     if options.show:
         return show(options)
     definitions = [definition(text, options) for text in options.wan]

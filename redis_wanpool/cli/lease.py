@@ -15,35 +15,23 @@ from redis_wanpool.terminal.format import counted, iso, one_line, seconds_of
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
         acquire,
-        "Leases a port for so long, without a process that keeps it; prints PORT LEASE_ID.",
-        "  read port id < <(wanpool acquire --wan 0 --ttl 60s --label nightly)\n"
-        "  curl --local-port $port https://example.com/; wanpool release $port $id\n"
-        "  wanpool acquire --ttl 5m --wait 10s --json    # any WAN",
+        "read port id < <(wanpool acquire --wan 0 --ttl 60s --label nightly)",
+        "curl --local-port $port https://example.com/; wanpool release $port $id",
+        "--ttl 5m --wait 10s --json    # any WAN",
     )
     parser.add_argument("--wan", metavar="K", type=int, action="append", help="(default: any) repeat it for several")
     parser.add_argument("--ttl", metavar="SPAN", required=True, help="how long, like 60s or 5m; see renew")
     parser.add_argument("--wait", metavar="SPAN", default="0", help="how long to wait for a port (default: not at all)")
     parser.add_argument("--label", metavar="L", default="", help="for people")
     parser.add_argument("--port", metavar="PORT", type=int, help="this one, of one WAN")
-    parser = verbs.add(
-        renew, "Prolongs a lease to so long from now; it never gets shorter.", "  wanpool renew $port $id --ttl 60s"
-    )
+    parser = verbs.add(renew, "$port $id --ttl 60s")
     _of_one(parser)
     parser.add_argument("--ttl", metavar="SPAN", required=True, help="how long, like 60s or 5m")
-    parser = verbs.add(
-        release,
-        "Gives a lease back.",
-        "  wanpool release $port $id\n  wanpool release $port $id --unused    # no packet left from it",
-    )
+    parser = verbs.add(release, "$port $id", "$port $id --unused    # no packet left from it")
     _of_one(parser)
     parser.add_argument("--unused", action="store_true", help="never connected: free for all at once")
     parser.add_argument("--closed", choices=CLOSED, default="fin", help="how the connection ended (default: fin)")
-    parser = verbs.add(
-        revoke,
-        "Ends leases of others: their holders learn it at their next heartbeat, the ports cool.",
-        "  wanpool revoke 20017\n  wanpool revoke --holder host1:4242\n"
-        "  wanpool revoke --network 'b1*' --wan 0 --dry-run",
-    )
+    parser = verbs.add(revoke, "20017", "--holder host1:4242", "--network 'b1*' --wan 0 --dry-run")
     parser.add_argument("ports", metavar="PORTS", nargs="?", help="like 20017,20100-20199")
     parser.add_argument("--wan", metavar="K", type=int, action="append", help="only of this WAN; repeat it")
     parser.add_argument("--lease", metavar="LEASE_ID", help="only this one")
@@ -57,6 +45,7 @@ def _of_one(parser: argparse.ArgumentParser) -> None:
 
 
 def acquire(options: argparse.Namespace) -> int:
+    """Leases a port for so long, without a process that keeps it; prints PORT LEASE_ID."""
     ttl, wait = seconds_of("--ttl", options.ttl), seconds_of("--wait", options.wait)
     with operator_of(options) as operator, operator.pool() as pool:
         lease = pool.acquire(
@@ -69,6 +58,7 @@ def acquire(options: argparse.Namespace) -> int:
 
 
 def renew(options: argparse.Namespace) -> int:
+    """Prolongs a lease to so long from now; it never gets shorter."""
     port, lease_id, ttl = options.port, checked_lease_id(options.lease_id), seconds_of("--ttl", options.ttl)
     with operator_of(options) as operator:
         wan_idx = operator.wan_of(port)
@@ -85,6 +75,7 @@ def renew(options: argparse.Namespace) -> int:
 
 
 def release(options: argparse.Namespace) -> int:
+    """Gives a lease back."""
     port, lease_id = options.port, checked_lease_id(options.lease_id)
     with operator_of(options) as operator:
         wan_idx = operator.wan_of(port)
@@ -100,6 +91,7 @@ def _how(word: str) -> str:
 
 
 def revoke(options: argparse.Namespace) -> int:
+    """Ends leases of others: their holders learn it at their next heartbeat, the ports cool."""
     chosen = (options.ports, options.lease, options.holder, options.network, options.label)
     if all(choice is None for choice in chosen):
         raise InvalidValue("say whose leases to end: PORTS, --lease, --holder, --network or --label")

@@ -16,12 +16,7 @@ Wanted = Callable[[ListedLease], bool]
 
 
 def add_to(verbs: Verbs) -> None:
-    parser = verbs.add(
-        leases,
-        "Lists the live leases, those first that end first unless they are renewed.",
-        "  wanpool leases\n  wanpool leases --wan 0 --holder host1 --expiring 60s\n"
-        "  wanpool leases --label 'daily*' --json",
-    )
+    parser = verbs.add(leases, "", "--wan 0 --holder host1 --expiring 60s", "--label 'daily*' --json")
     parser.add_argument("--wan", metavar="K", type=int, action="append", help="only this WAN; repeat it")
     add_filters(parser)
     parser.add_argument("--expiring", metavar="SPAN", help="only those that end within 60s, 5m, 1h unless renewed")
@@ -51,6 +46,7 @@ def wanted(options: argparse.Namespace) -> Wanted:
 
 
 def leases(options: argparse.Namespace) -> int:
+    """Lists the live leases, those first that end first unless they are renewed."""
     within = None if options.expiring is None else seconds_of("--expiring", options.expiring)
     is_wanted = wanted(options)
     with operator_of(options) as operator:

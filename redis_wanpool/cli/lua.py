@@ -11,14 +11,15 @@ from redis_wanpool.protocol.scripts import Script, names, script
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
         lua,
-        "Prints a script as Redis runs it, with the line numbers of its errors (user_script:17); asks no Redis.",
-        "  wanpool lua              # all scripts, with the SHA1 that EVALSHA and SLOWLOG show\n"
-        "  wanpool lua acquire\n  wanpool lua acquire --json | jq -r .source",
+        "             # all scripts, with the SHA1 that EVALSHA and SLOWLOG show",
+        "acquire",
+        "acquire --json | jq -r .source",
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="a script, like acquire (default: list all)")
 
 
 def lua(options: argparse.Namespace) -> int:
+    """Prints a script as Redis runs it, with the line numbers of its errors (user_script:17); asks no Redis."""
     if options.name is None:
         found = [script(name) for name in names()]
         width = max(len(one.name) for one in found)

@@ -11,48 +11,32 @@ from redis_wanpool.terminal.language import said
 
 
 def add_to(verbs: Verbs) -> None:
-    for verb, command, text in (
-        ("drain", drain, "Grants nothing new on WANs; running leases live on."),
-        ("open", open_, "Ends a drain."),
-    ):
-        parser = verbs.add(command, text, f"  wanpool {verb} 0\n  wanpool {verb} 0 1 --namespace prod")
+    for command in (drain, open_):
+        parser = verbs.add(command, "0", "0 1 --namespace prod")
         parser.add_argument("wans", metavar="WAN", type=int, nargs="+", help="its number")
-    for verb, command, text in (
-        ("withhold", withhold, "Takes ports out of service; a leased one when its lease ends."),
-        ("restore", restore, "Puts withheld ports back into service; they cool first."),
-    ):
-        examples = f"  wanpool {verb} 20017\n  wanpool {verb} 20017,20100-20199 --json"
-        parser = verbs.add(command, text, examples)
+    for command in (withhold, restore):
+        parser = verbs.add(command, "20017", "20017,20100-20199 --json")
         parser.add_argument("ports", metavar="PORTS", help="like 20017,20100-20199; of any WANs of the namespace")
-    parser = verbs.add(
-        resize,
-        "Gives a WAN other ports; those that are taken away leave when their lease and cool-down are over.",
-        "  wanpool resize 0 20000-23999\n  wanpool resize 0 20000-21999,24000    # ask again when they have left",
-    )
+    parser = verbs.add(resize, "0 20000-23999", "0 20000-21999,24000    # ask again when they have left")
     parser.add_argument("wan", metavar="WAN", type=int, help="its number")
     parser.add_argument("ports", metavar="PORTS", help="all ports that it is to have, like 20000-21999")
     parser = verbs.add(
-        remove,
-        "Removes WANs on which nothing is leased, and all that Redis knows of them.",
-        "  wanpool drain 3 && wanpool remove 3\n  wanpool remove 3 --force    # its leases end at once\n"
-        "  wanpool remove --all --namespace old",
+        remove, "wanpool drain 3 && wanpool remove 3", "3 --force    # its leases end at once", "--all --namespace old"
     )
     parser.add_argument("wans", metavar="WAN", type=int, nargs="*", help="its number")
     parser.add_argument("--all", action="store_true", help="all of the namespace")
     parser.add_argument("--force", action="store_true", help="though leases live: their holders lose them")
-    parser = verbs.add(
-        reap,
-        "Takes back what dead processes of this machine held, and says of each holder what it saw, and why.",
-        "  wanpool reap --dry-run\n  wanpool reap --json",
-    )
+    parser = verbs.add(reap, "--dry-run", "--json")
     parser.add_argument("--dry-run", action="store_true", help="look, and change nothing")
 
 
 def drain(options: argparse.Namespace) -> int:
+    """Grants nothing new on WANs; running leases live on."""
     return _set_state(options, "draining")
 
 
 def open_(options: argparse.Namespace) -> int:
+    """Ends a drain."""
     return _set_state(options, "open")
 
 
@@ -73,10 +57,12 @@ def _at(operator: Operator, wan_idx: int) -> str:
 
 
 def withhold(options: argparse.Namespace) -> int:
+    """Takes ports out of service; a leased one when its lease ends."""
     return _move(options, "withhold", {"leased": said("when its lease ends", "租约结束后")})
 
 
 def restore(options: argparse.Namespace) -> int:
+    """Puts withheld ports back into service; they cool first."""
     return _move(options, "restore", {"withheld": said("it cools first", "先冷却")})
 
 
@@ -95,6 +81,7 @@ def _move(options: argparse.Namespace, verb: str, notes: dict[str, str]) -> int:
 
 
 def resize(options: argparse.Namespace) -> int:
+    """Gives a WAN other ports; those that are taken away leave when their lease and cool-down are over."""
     ports = ports_text(options.ports)
     with operator_of(options) as operator:
         leaving = operator.resize(options.wan, ports)
@@ -110,6 +97,7 @@ def resize(options: argparse.Namespace) -> int:
 
 
 def remove(options: argparse.Namespace) -> int:
+    """Removes WANs on which nothing is leased, and all that Redis knows of them."""
     if bool(options.wans) == options.all:
         raise InvalidValue("say which WANs to remove, like: wanpool remove 3; or all of the namespace: --all")
     with operator_of(options) as operator:
@@ -126,6 +114,7 @@ def remove(options: argparse.Namespace) -> int:
 
 
 def reap(options: argparse.Namespace) -> int:
+    """Takes back what dead processes of this machine held, and says of each holder what it saw, and why."""
     with operator_of(options) as operator:
         seen = operator.reap(dry_run=options.dry_run)
         count = sum(len(ports) for one in seen for ports in one.ports.values())

@@ -23,10 +23,9 @@ FORMATS = {
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
         router,
-        "Writes the router's part: routing by source port that fails closed, and NAT that keeps leased ports.",
-        "  wanpool router --format iproute2 --lan br0 --uplink 0=eth1,198.51.100.1 --uplink 1=ppp0 > routing.sh\n"
-        "  wanpool router --format nftables --lan br0 --uplink 0=eth1 --uplink 1=ppp0 > nat.nft\n"
-        "  wanpool router --format nftables --lan br0 --uplink 0=eth1 --uplink 1=ppp0 --diff nat.nft",
+        "--format iproute2 --lan br0 --uplink 0=eth1,198.51.100.1 --uplink 1=ppp0 > routing.sh",
+        "--format nftables --lan br0 --uplink 0=eth1 --uplink 1=ppp0 > nat.nft",
+        "--format nftables --lan br0 --uplink 0=eth1 --uplink 1=ppp0 --diff nat.nft",
     )
     parser.add_argument("--format", choices=FORMATS, required=True, help="for which router")
     parser.add_argument(
@@ -44,6 +43,7 @@ def add_to(verbs: Verbs) -> None:
 
 
 def router(options: argparse.Namespace) -> int:
+    """Writes the router's part: routing by source port that fails closed, and NAT that keeps leased ports."""
     uplinks = _uplinks(options.uplink)
     lan = tuple(dict.fromkeys(checked_word("--lan", name) for name in options.lan))
     with operator_of(options) as operator:

@@ -25,10 +25,8 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126  #: exit codes of a shell for a command tha
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
         run,
-        "Runs a command with leased ports, and answers with its exit code. It gets WANPOOL_PORT, and WANPOOL_PORTS "
-        "(several, separated by commas); {port} and {ports} in its arguments are replaced.",
-        "  wanpool run --wan 0 -- curl --local-port {port} https://example.com/\n"
-        "  wanpool run --wan 0 --count 8 --wait 30s -- ./crawl --ports {ports}",
+        "--wan 0 -- curl --local-port {port} https://example.com/",
+        "--wan 0 --count 8 --wait 30s -- ./crawl --ports {ports}",
     )
     parser.add_argument("--wan", metavar="K", type=int, action="append", help="(default: any) repeat it for several")
     parser.add_argument("--count", metavar="N", type=int, default=1, help="how many ports, of one WAN (default: 1)")
@@ -39,6 +37,9 @@ def add_to(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Runs a command with leased ports, and answers with its exit code. It gets WANPOOL_PORT, and
+    WANPOOL_PORTS (several, separated by commas); {port} and {ports} in its arguments are replaced.
+    """
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     if not words:
         raise InvalidValue("no command: say it behind --, like: wanpool run --wan 0 -- curl --local-port {port} URL")

@@ -7,15 +7,12 @@ from redis_wanpool.transport import embedded
 
 
 def add_to(verbs: Verbs) -> None:
-    parser = verbs.add(
-        server,
-        "Starts, stops or shows the embedded server, which all processes of this user on this machine share.",
-        "  wanpool server status\n  wanpool server stop",
-    )
+    parser = verbs.add(server, "status", "stop")
     parser.add_argument("what", choices=("start", "stop", "status"))
 
 
 def server(options: argparse.Namespace) -> int:
+    """Starts, stops or shows the embedded server, which all processes of this user on this machine share."""
     ran = None
     if options.what == "start":
         embedded.ensure()

@@ -22,11 +22,7 @@ MOST_SHOWN = 20
 
 
 def add_to(verbs: Verbs) -> None:
-    parser = verbs.add(
-        status,
-        "Shows the WANs of the namespace, who has how many of their ports, and the Redis behind them.",
-        "  wanpool status\n  wanpool status --watch\n  wanpool status --namespace prod --json",
-    )
+    parser = verbs.add(status, "", "--watch", "--namespace prod --json")
     parser.add_argument("--watch", action="store_true", help="a live view; with --json a document a line")
     parser.add_argument("--every", metavar="SPAN", default="1s", help="how often --watch looks (default: 1s)")
 
@@ -74,6 +70,7 @@ def look_at_all(operator: Operator) -> Seen:
 
 
 def status(options: argparse.Namespace) -> int:
+    """Shows the WANs of the namespace, who has how many of their ports, and the Redis behind them."""
     every = max(0.1, seconds_of("--every", options.every))
     with operator_of(options) as operator:
         if options.watch:

@@ -38,11 +38,10 @@ WIDTH = 108
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
         tune,
-        "Shows this machine's TCP settings, and changes those that hinder leased ports so that it can be undone.",
-        "  wanpool tune show                      # changes nothing, needs no administrator\n"
-        "  wanpool tune plan                      # what apply would do, word for word\n"
-        "  sudo wanpool tune apply --ports 20000-21999\n"
-        "  sudo wanpool tune undo",
+        "show                      # changes nothing, needs no administrator",
+        "plan                      # what apply would do, word for word",
+        "sudo wanpool tune apply --ports 20000-21999",
+        "sudo wanpool tune undo",
     )
     parser.add_argument("what", choices=("show", "plan", "apply", "undo"))
     parser.add_argument("--ports", help="the pool's ports (default: those of all WANs of wanpool.toml and of Redis)")
@@ -59,6 +58,7 @@ def add_to(verbs: Verbs) -> None:
 
 
 def tune(options: argparse.Namespace) -> int:
+    """Shows this machine's TCP settings, and changes those that hinder leased ports so that it can be undone."""
     if options.measure and options.what != "show":
         raise InvalidValue("--measure: only `wanpool tune show` measures")
     if options.force and options.what != "undo":

@@ -18,13 +18,20 @@ class Verbs:
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    def add(self, command: Command, text: str, examples: str) -> argparse.ArgumentParser:
-        """A verb that is called as its function is, with the options that all verbs share."""
+    def add(self, command: Command, *examples: str) -> argparse.ArgumentParser:
+        """A verb with the name and the text of its function, and the options that all verbs share.
+
+        Args:
+            command: the function.
+            examples: what follows the verb; or whole lines, which are known by the word wanpool in them.
+        """
+        verb, text = command.__name__.rstrip("_"), " ".join((command.__doc__ or "").split())
+        lines = (line if "wanpool" in line else f"wanpool {verb} {line}".rstrip() for line in examples)
         parser = self._verbs.add_parser(
-            command.__name__.rstrip("_"),
-            help=text[0].lower() + text[1:].rstrip("."),
+            verb,
+            help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
-            epilog=f"examples:\n{examples}",
+            epilog="\n  ".join(["examples:", *lines]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         parser.set_defaults(command=command)
