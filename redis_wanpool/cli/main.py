@@ -1,7 +1,5 @@
 """Reads a command line, and runs its verb."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
@@ -25,7 +23,7 @@ from redis_wanpool.cli import (
     status,
     tune,
 )
-from redis_wanpool.cli.verb import DONE, NO, NOT_ELEVATED, UNREACHABLE, USAGE, Command
+from redis_wanpool.cli.verb import DONE, NO, NOT_ELEVATED, UNREACHABLE, USAGE, Command, Verbs
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanpoolError
 from redis_wanpool.terminal.format import one_line
 from redis_wanpool.terminal.language import chinese, speak_anywhere
@@ -109,7 +107,7 @@ def command_line() -> argparse.ArgumentParser:
         epilog="exit codes: 0 done, 1 no, 2 usage, 3 Redis unreachable, 77 only an administrator may",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = Verbs(parser)
     seeing, acting = (status, leases, explain), (lease, run, operate)
     for module in (demo, init, adopt, *seeing, *acting, doctor, tune, router, acl, lua, server):
         module.add_to(verbs)

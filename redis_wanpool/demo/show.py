@@ -1,7 +1,5 @@
 """Runs the demo: workers lease ports and are killed, and the result is shown."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -27,8 +25,7 @@ WANS = {0: "20000-20063", 1: "22000-22063", 2: "24000-24063"}
 TTL, COOLDOWN, QUARANTINE = 2.0, 1.0, 5.0
 MACHINES, WORKERS = 3, 9
 KILL_EVERY = 1.3
-PATIENCE = TTL + 1.0
-"""seconds after which a killed worker's port must be on its way back"""
+PATIENCE = TTL + 1.0  #: seconds after which a killed worker's port must be on its way back
 
 
 @dataclass(slots=True)
@@ -37,11 +34,9 @@ class Death:
 
     pid: int
     at: float
-    missing: dict[int, int]
-    """port -> fence"""
+    missing: dict[int, int]  #: port -> fence
     back: list[float] = field(default_factory=list)
-    held: float = 0.0
-    """seconds after which one of its ports was still seen leased"""
+    held: float = 0.0  #: seconds after which one of its ports was still seen leased
 
 
 class Crew:

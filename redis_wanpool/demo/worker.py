@@ -1,7 +1,5 @@
 """One worker of the demo: leases ports, connects from them to the judge, holds them a little, gives them back."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

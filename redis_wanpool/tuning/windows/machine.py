@@ -1,7 +1,5 @@
 """This Windows: its version, its stores, who asks."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Collection
 
