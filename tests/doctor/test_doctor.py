@@ -14,12 +14,11 @@ from typing import Any
 
 import psutil
 import pytest
-from command_line import WANPOOL, wanpool
+from command_line import WANPOOL, says, tells, wanpool
 from listening import squatting
 from waiting import wait_for
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.cli.main import main
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding, probe
 from redis_wanpool.doctor.echo import MOST
 from redis_wanpool.doctor.probe import Line, Seen
@@ -186,7 +185,7 @@ class Endpoint:
         return said
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def endpoint() -> Iterator[Endpoint]:
     with Endpoint() as endpoint:
         yield endpoint
@@ -266,15 +265,13 @@ def test_the_endpoint_says_where_it_listens_and_how_to_ask_it() -> None:
     ],
 )
 def test_where_one_cannot_listen_is_one_clear_line(words: list[str], code: int, said: str) -> None:
-    done = wanpool("echo", *words)
-    assert done.returncode == code
-    assert said in done.stderr and done.stderr.count("\n") == 1
+    told = says("echo", *words, code=code)
+    assert said in told and told.count("\n") == 1
 
 
 def test_a_port_in_use_is_one_clear_line(endpoint: Endpoint) -> None:
-    done = wanpool("echo", "--port", str(endpoint.address[1]))
-    assert done.returncode == 1
-    assert "give another --port" in done.stderr and done.stderr.count("\n") == 1
+    told = says("echo", "--port", str(endpoint.address[1]), code=1)
+    assert "give another --port" in told and told.count("\n") == 1
 
 
 # -- the verbs, end to end
@@ -326,14 +323,14 @@ ROUTER |= {"refused", "timeout", "unreachable", "strange", "kernel-port"}
 
 
 @pytest.fixture
-def doctor(server: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, Any]]:
+def doctor(server: Any) -> Callable[..., tuple[int, Any]]:
     """Asks; of the findings, those about the router."""
 
     def ask(name: str, *words: str) -> tuple[int, Any]:
-        code = main(["doctor", "--url", server.url, "--echo", name, "--json", *words])
-        told = json.loads(capsys.readouterr().out)
+        done = wanpool("doctor", "--url", server.url, "--echo", name, "--json", *words)
+        told = json.loads(done.stdout)
         found = [one for one in told["findings"] if one["code"] in ROUTER or one["code"].startswith("port-")]
-        return code, {**told, "findings": found}
+        return done.returncode, {**told, "findings": found}
 
     return ask
 
@@ -473,12 +470,9 @@ def test_more_connections_than_ports_wait_for_the_rest(wans: WanPortPool, imitat
     assert (code, told["wans"][0]["kept"]) == (0, len(RANGES[0]) + 1)
 
 
-def test_the_doctor_in_words(
-    wans: WanPortPool, imitation: Imitation, server: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_doctor_in_words(wans: WanPortPool, imitation: Imitation, server: Any) -> None:
     imitation.answer = lambda port: f"{B}:{port + 7000}\n".encode() if wan_of(port) == 1 else good(port)
-    assert main(["doctor", "--url", server.url, "--echo", imitation.name]) == 1
-    said = capsys.readouterr().out
+    said = says("doctor", "--url", server.url, "--echo", imitation.name, code=1)
     assert said.splitlines()[2].split() == ["0", "5", "of", "5", "5", "of", "5", A]
     assert said.splitlines()[3].split() == ["1", "5", "of", "5", "0", "of", "5", B]
     assert "fail  WAN 1: every port was rewritten" in said and "\n      cure: " in said
@@ -497,14 +491,12 @@ def test_the_doctor_in_words(
     ],
 )
 def test_a_wrong_call_is_one_clear_line(words: list[str], code: int, said: str) -> None:
-    done = wanpool("doctor", *words)
-    assert done.returncode == code
-    assert said in done.stderr and done.stderr.count("\n") == 1
+    told = says("doctor", *words, code=code)
+    assert said in told and told.count("\n") == 1
 
 
-def test_a_namespace_without_wans_is_told_so(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "--url", server.url, "--echo", "127.0.0.1:9", "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
+def test_a_namespace_without_wans_is_told_so(server: Any) -> None:
+    told = tells("doctor", "--url", server.url, "--echo", "127.0.0.1:9", code=1)
     assert [one["code"] for one in told["findings"] if one["severity"] == FAIL] == ["no-wans"]
     assert "wanpool init" in next(one["cure"] for one in told["findings"] if one["code"] == "no-wans")
     assert (told["default_line"], told["wans"]) == (None, [])

@@ -19,7 +19,7 @@ from waiting import wait_for
 from redis_wanpool import BackendUnavailable, LeaseLost, PoolExhausted
 
 PREFIX = "wanpool:{test:0}:"
-OPERATIONS = max(350, round(350 * LONG))
+OPERATIONS = max(250, round(350 * LONG))
 PORTS, TTL, PATIENCE = 24, 6.0, 1.0
 TROUBLE = 0.2
 RARELY = 0.01
@@ -243,6 +243,7 @@ class Storm:
         self.leases.remove((pool, lease))
 
 
+@pytest.mark.longer
 @pytest.mark.timeout(100 + 0.05 * OPERATIONS)
 @pytest.mark.parametrize("cooldown", [0, 0.05])
 def test_in_a_storm_no_port_is_taken_twice_or_leaked_and_every_answer_is_true(

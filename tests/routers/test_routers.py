@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import says
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.cli.main import main
 from redis_wanpool.cli.router import FORMATS
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.routers import Site, Uplink, largest_gap, linux, vendors
@@ -40,22 +40,17 @@ def url(server: Any) -> Iterator[str]:
     yield server.url
 
 
-def run(url: str, capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
-    capsys.readouterr()
-    assert main(["router", "--url", url, "--namespace", "prod", *words]) == code, capsys.readouterr()
-    out, err = capsys.readouterr()
-    return out or err
+def run(url: str, *words: str, code: int = 0) -> str:
+    return says("router", "--url", url, "--namespace", "prod", *words, code=code)
 
 
 LINES = ["--lan", "br0", "--uplink", "0=eth1,198.51.100.1", "--uplink", "3=ppp0"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_each_format_has_every_wan_and_says_whether_it_was_tried(
-    url: str, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
+def test_each_format_has_every_wan_and_says_whether_it_was_tried(url: str, name: str) -> None:
     lines = LINES if name != "opnsense" else [*LINES[:-1], "3=ppp0,WAN3_GW"]
-    text = run(url, capsys, "--format", name, *lines)
+    text = run(url, "--format", name, *lines)
     assert text == FORMATS[name](
         Site(
             "prod",
@@ -68,7 +63,7 @@ def test_each_format_has_every_wan_and_says_whether_it_was_tried(
     assert ("not verified" in text) == (name not in ("iproute2", "nftables"))
     for port in ("20000", "21999", "22999", "24000", "eth1", "ppp0"):
         assert port in text
-    assert json.loads(run(url, capsys, "--format", name, *lines, "--json"))["text"] == text
+    assert json.loads(run(url, "--format", name, *lines, "--json"))["text"] == text
 
 
 def test_iproute2_reads_well() -> None:
@@ -156,32 +151,30 @@ def test_a_name_that_is_a_trap_stays_a_comment_of_one_line(name: str) -> None:
         (["--uplink", "0=eth1", "--uplink", "3=ppp0", "--diff", "no-such-file"], "no-such-file"),
     ],
 )
-def test_what_cannot_be_is_said(url: str, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
+def test_what_cannot_be_is_said(url: str, words: list[str], said: str) -> None:
     lan = [] if "--lan" in words else ["--lan", "br0"]
     words = [f"--lan={words[1]}", *words[2:]] if "--lan" in words else words
-    told = run(url, capsys, "--format", "iproute2", *lan, *words, code=2)
+    told = run(url, "--format", "iproute2", *lan, *words, code=2)
     assert said in told and told.count("\n") == 1
 
 
-def test_opnsense_wants_gateways(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "3=ppp0,WAN3_GW" in run(url, capsys, "--format", "opnsense", *LINES, code=2)
+def test_opnsense_wants_gateways(url: str) -> None:
+    assert "3=ppp0,WAN3_GW" in run(url, "--format", "opnsense", *LINES, code=2)
 
 
-def test_a_namespace_without_wans_is_said(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "has no WAN" in run(server.url, capsys, "--format", "nftables", *LINES, code=1)
+def test_a_namespace_without_wans_is_said(server: Any) -> None:
+    assert "has no WAN" in run(server.url, "--format", "nftables", *LINES, code=1)
 
 
-def test_diff_tells_what_changes(
-    url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_diff_tells_what_changes(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = tmp_path / "old.nft"
-    old.write_text(run(url, capsys, "--format", "nftables", *LINES))
-    assert run(url, capsys, "--format", "nftables", *LINES, "--diff", str(old)) == ""
+    old.write_text(run(url, "--format", "nftables", *LINES))
+    assert run(url, "--format", "nftables", *LINES, "--diff", str(old)) == ""
     lines = [*LINES[:-1], "3=ppp9"]
-    diff = run(url, capsys, "--format", "nftables", *lines, "--diff", str(old), code=1)
+    diff = run(url, "--format", "nftables", *lines, "--diff", str(old), code=1)
     assert '-    oifname "ppp0" masquerade\n' in diff and '+    oifname "ppp9" masquerade\n' in diff
     monkeypatch.setattr("sys.stdin", io.StringIO(old.read_text()))
-    told = json.loads(run(url, capsys, "--format", "nftables", *lines, "--diff", "-", "--json", code=1))
+    told = json.loads(run(url, "--format", "nftables", *lines, "--diff", "-", "--json", code=1))
     assert told["diff"].splitlines()[2:] == diff.splitlines()[2:]
 
 

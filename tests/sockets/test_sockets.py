@@ -180,8 +180,8 @@ class TestRefusal:
             assert ended(server, port) == "rejected" and server.admin.zscore(PREFIX + "cooling", port)
 
     def test_of_half_a_range_stops_no_connect(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
-        pool.define_wan(1, "24200-24499", cooldown=50)
-        with squatting(*range(24200, 24500, 2)), ExitStack() as open_ones:
+        pool.define_wan(1, "25200-25499", cooldown=50)
+        with squatting(*range(25200, 25500, 2)), ExitStack() as open_ones:
             for _ in range(145):
                 assert open_ones.enter_context(pool.connect(1, echo, timeout=5)).lease.port % 2
         assert pool.snapshot(1).leased == 0
@@ -195,17 +195,17 @@ class TestRefusal:
         assert (pool.snapshot(0).cooling, pool.snapshot(0).rested) == (5, 0), "one network takes no more than half"
 
     def test_of_several_wans_names_them(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
-        pool.define_wan(1, "24200", cooldown=50)
-        pool.define_wan(2, "24201", cooldown=50)
+        pool.define_wan(1, "25200", cooldown=50)
+        pool.define_wan(2, "25201", cooldown=50)
         with (
-            squatting(24200, 24201),
-            pytest.raises(PortRejected, match=r"2 ports of WANs 1, 2 .*24200-24201") as caught,
+            squatting(25200, 25201),
+            pytest.raises(PortRejected, match=r"2 ports of WANs 1, 2 .*25200-25201") as caught,
         ):
             pool.connect((1, 2), echo, timeout=5)
-        assert caught.value.wan_idx == (1, 2) and sorted(caught.value.ports) == [24200, 24201]
+        assert caught.value.wan_idx == (1, 2) and sorted(caught.value.ports) == [25200, 25201]
 
     def test_of_too_many_ports_of_several_wans_is_said(self, pool: WanPortPool) -> None:
-        pool.define_wan(1, "24200-24203", cooldown=50)
+        pool.define_wan(1, "25200-25203", cooldown=50)
         pool._run(pool._engine.protocol.release(pool.acquire_many(0, 6), "rejected", "no"))
         lease = pool.acquire((0, 1))
         assert lease.wan_idx == 1 and lease.release(used=False)
@@ -213,7 +213,7 @@ class TestRefusal:
         with pytest.raises(PortRejected, match=r"WANs 0, 1 .* too many of its ports recently") as caught:
             pool.acquire((0, 1))
         assert caught.value.wan_idx == (0, 1) and 0 < caught.value.free_in <= 65
-        pool.define_wan(2, "24210")
+        pool.define_wan(2, "25210")
         with pool.acquire(2), pytest.raises(PoolExhausted, match="none of WAN 0, 1 for this network") as exhausted:
             pool.acquire(ANY)
         assert exhausted.value.wan_idx == (0, 1, 2)
