@@ -9,7 +9,8 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 # How many times as long randomised tests last: in make long as long as they should, elsewhere in a short form.
 LONG = 0.2
 # Three workers for two cores, as tests wait half of their time; those of a file that needs this machine's ports stay in one.
-PYTEST = WANPOOL_WHEEL=$(WHEEL) WANPOOL_LONG=$${WANPOOL_LONG:-$(LONG)} $(BIN)/python -P -m pytest -q -n 3
+# Where Python may keep no bytecode, each of the many processes compiles everything: it may here.
+PYTEST = PYTHONDONTWRITEBYTECODE= WANPOOL_WHEEL=$(WHEEL) WANPOOL_LONG=$${WANPOOL_LONG:-$(LONG)} $(BIN)/python -P -m pytest -q -n 3
 SERVERS := valkey-9.1 redis-6.2 redis-8.2 libfaketime
 # The layers whose tests ask something of the server that its version may answer in another way.
 BY_VERSION := $(addprefix tests/,model protocol transport engine faults doctor cli)

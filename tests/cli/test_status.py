@@ -224,7 +224,6 @@ class TestWatch:
     def test_in_a_pipe_is_a_document_a_line(self, server: Any, pool: WanPortPool) -> None:
         words = [*WANPOOL, "status", "--watch", "--json", "--every", "0.1", "--url", server.url]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
         try:
             documents = [json.loads(process.stdout.readline()) for _ in range(3)]
             process.send_signal(signal.SIGINT)
@@ -371,7 +370,6 @@ class TestTexts:
 def test_a_view_that_nobody_reads_any_more_just_ends(server: Any, pool: WanPortPool) -> None:
     pool.acquire_many(0, 100)
     process = python("-m", "redis_wanpool.cli", "leases", "--url", server.url, stdin=None)
-    assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
     assert process.wait(20) == 0 and process.stderr.read() == ""
     process.stderr.close()

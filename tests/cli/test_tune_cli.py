@@ -28,73 +28,10 @@ from redis_wanpool.tuning.windows.settings import TIME_WAIT
 PORTS = ("--ports", "20000-21999")
 UNREACHABLE = "redis://127.0.0.1:1"
 KEY = r"HKLM\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
-LINUX_SHOWN = """\
-Linux 6.12
-suggestion  net.ipv4.ip_local_reserved_ports                    8080  (kernel)
-              the kernel gives reserved ports only to who asks for them by number: so no other program comes to one of
-              the pool's by chance
-suggestion  net.ipv4.tcp_timestamps                             0  (default 1, allowed 0-2, kernel)
-              without them a port whose connection this machine closed first rests 65 s in place of 1
-suggestion  /etc/sysctl.d/90-wanpool.conf                       absent  (file)
-              without it the kernel forgets the settings at the next start
-ok          net.ipv4.ip_local_port_range                        32768 60999  (default 32768 60999, kernel)
-              it keeps off the pool's ports
-dead        net.ipv4.tcp_tw_reuse                               2  (kernel)
-              for ports that the kernel chooses; a leased one is used again at once where timestamps are on
-dead        net.ipv4.tcp_fin_timeout                            60  (kernel)
-              it ends FIN_WAIT_2; TIME_WAIT lasts 60 s whatever it says
-ok          net.netfilter.nf_conntrack_max                      262144  (kernel)
-              connections that this host's NAT or firewall remembers at most
-ok          net.netfilter.nf_conntrack_count                    12  (kernel)
-              and how many these are now
-ok          net.netfilter.nf_conntrack_tcp_timeout_established  432000  (default 432000, kernel)
-              seconds for which this host's NAT remembers a silent connection: who holds one longer has to send
-              something (keepalive)
-ok          net.netfilter.nf_conntrack_tcp_timeout_time_wait    120  (default 120, kernel)
-              seconds for which this host's NAT remembers an ended connection: a WAN's cool-down must be longer (125 s
-              by default)
-
-the pool's ports: 20000-21999
-in TIME_WAIT now: 1 connection, 0 of them on pool ports
-a leased port rests 65 s
-what can be done: wanpool tune plan (3 changes)
-"""
-LINUX_PLANNED = """\
-the pool's ports: 20000-21999
-sysctl net.ipv4.ip_local_reserved_ports: 8080 -> 8080,20000-21999
-sysctl net.ipv4.tcp_timestamps: 0 -> 1
-/etc/sysctl.d/90-wanpool.conf:
-  + # Written by `wanpool tune apply`; `wanpool tune undo` takes it back.
-    # of this machine
-  - net.ipv4.ip_local_reserved_ports = 8080
-  + net.ipv4.ip_local_reserved_ports = 8080,20000-21999
-  + net.ipv4.tcp_timestamps = 1
-"""
-LINUX_UNDONE = """\
-/etc/sysctl.d/90-wanpool.conf (removed):
-  - # Written by `wanpool tune apply`; `wanpool tune undo` takes it back.
-  - net.ipv4.ip_local_reserved_ports = 8080,20000-21999
-  - net.ipv4.tcp_timestamps = 1
-sysctl net.ipv4.tcp_timestamps: 1 -> 0
-sysctl net.ipv4.ip_local_reserved_ports: 8080,20000-21999 -> 8080
-taken back, and read back: 3 changes
-"""
-WINDOWS_PLANNED = f"""\
-the pool's ports: 20000-21999
-netsh dynamicport ipv4 tcp: 1025-65535 -> 49152-65535
-  netsh int ipv4 set dynamicport tcp start=49152 num=16384
-netsh excludedportrange 20000-21999: absent -> 20000-21999
-  netsh int ipv4 add excludedportrange protocol=tcp startport=20000 numberofports=2000 store=persistent
-{KEY}\\TcpTimedWaitDelay: absent -> 30 (in effect after a restart)
-"""
-WINDOWS_PLANNED_IN_CHINESE = f"""\
-端口池的端口：20000-21999
-netsh dynamicport ipv4 tcp: 1025-65535 -> 49152-65535
-  netsh int ipv4 set dynamicport tcp start=49152 num=16384
-netsh excludedportrange 20000-21999: 无 -> 20000-21999
-  netsh int ipv4 add excludedportrange protocol=tcp startport=20000 numberofports=2000 store=persistent
-{KEY}\\TcpTimedWaitDelay: 无 -> 30（重启后生效）
-"""
+SHOWN = dict(
+    part.split("\n", 1) for part in Path(__file__).with_name("tune.txt").read_text(encoding="utf-8").split("== ")[1:]
+)
+"""what is printed, by its name there"""
 OF_ALL = "these settings count for all programs of this machine; wanpool tune undo takes them back\n"
 
 
@@ -142,15 +79,15 @@ def documented(*words: str, code: int = 0) -> Any:
 
 
 def test_linux_is_shown(linux: System) -> None:
-    assert tune("show", *PORTS) == LINUX_SHOWN
+    assert tune("show", *PORTS) == SHOWN["linux shown"]
 
 
 def test_linux_is_planned_applied_once_and_undone(linux: System) -> None:
     (linux.folder.parents[3] / "etc/sysctl.d").mkdir()
     file = linux.folder.parents[3] / FILE.lstrip("/")
     file.write_text(f"# of this machine\n{RESERVED} = 8080\n")
-    assert tune("plan", *PORTS) == LINUX_PLANNED
-    assert tune("apply", *PORTS) == LINUX_PLANNED + OF_ALL + "done, and read back: 3 changes\n"
+    assert tune("plan", *PORTS) == SHOWN["linux planned"]
+    assert tune("apply", *PORTS) == SHOWN["linux planned"] + OF_ALL + "done, and read back: 3 changes\n"
     nothing = "the pool's ports: 20000-21999\nnothing to do: all is as it should be, or not known\n"
     assert tune("apply", *PORTS) == tune("plan", *PORTS) == nothing
     tune("undo")
@@ -160,7 +97,7 @@ def test_linux_is_planned_applied_once_and_undone(linux: System) -> None:
 
 def test_a_file_that_was_not_there_goes_again(linux: System) -> None:
     assert "90-wanpool.conf (new):\n  + # Written" in tune("apply", *PORTS)
-    assert tune("undo") == LINUX_UNDONE
+    assert tune("undo") == SHOWN["linux undone"]
 
 
 def test_one_change_is_one_change(use: Any, tmp_path: Path) -> None:
@@ -176,9 +113,7 @@ def test_what_somebody_set_since_is_left_and_told(linux: System) -> None:
     assert f"sysctl {RESERVED} is 9, which somebody else set since: left alone. To set it back to 8080: " in told
     left = documented("undo", code=1)
     assert left["changes"] == []
-    assert left["left"] == [
-        {"item": f"sysctl {RESERVED}", "before": "9", "after": "8080", "needs_restart": False},
-    ]
+    assert left["left"] == [{"item": f"sysctl {RESERVED}", "before": "9", "after": "8080", "needs_restart": False}]
     assert f"sysctl {RESERVED}: 9 -> 8080\n" in tune("undo", "--force")
 
 
@@ -194,9 +129,9 @@ def test_what_apply_cannot_do_is_left_to_the_operator(use: Any, tmp_path: Path) 
 
 
 def test_windows_is_planned_applied_once_and_undone(windows: System) -> None:
-    assert tune("plan", *PORTS) == WINDOWS_PLANNED
+    assert tune("plan", *PORTS) == SHOWN["windows planned"]
     pending = f"in effect after a restart: {KEY}\\TcpTimedWaitDelay\n"
-    assert tune("apply", *PORTS) == WINDOWS_PLANNED + OF_ALL + "done, and read back: 3 changes\n" + pending
+    assert tune("apply", *PORTS) == SHOWN["windows planned"] + OF_ALL + "done, and read back: 3 changes\n" + pending
     assert tune("apply", *PORTS).splitlines()[1:] == [
         "nothing to do: all is as it should be, or not known",
         pending.rstrip(),
@@ -235,7 +170,7 @@ def test_wishes_are_fulfilled(windows: System) -> None:
 
 
 def test_windows_is_planned_in_chinese(windows: System, chinese: None) -> None:
-    assert tune("plan", *PORTS) == WINDOWS_PLANNED_IN_CHINESE
+    assert tune("plan", *PORTS) == SHOWN["windows planned in chinese"]
 
 
 def test_windows_speaks_chinese_all_the_way(windows: System, chinese: None) -> None:

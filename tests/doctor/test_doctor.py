@@ -156,7 +156,6 @@ class Endpoint:
     def __init__(self, *words: str) -> None:
         command = [*WANPOOL, "echo", "--port", "0", "--json", *words]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
         self.told = json.loads(self.process.stdout.readline())
         self.address = str(self.told["address"]), int(self.told["port"])
 
@@ -248,7 +247,6 @@ def test_the_endpoint_says_when_it_listens_beyond_loopback() -> None:
 def test_the_endpoint_says_where_it_listens_and_how_to_ask_it() -> None:
     command = [*WANPOOL, "echo", "--bind", "0.0.0.0", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
         first, second = process.stdout.readline(), process.stdout.readline()
         process.terminate()
     assert first.startswith("listens on 0.0.0.0:") and "beyond loopback" in first
@@ -439,10 +437,7 @@ def test_a_wan_that_drains_is_told_and_the_others_go_on(wans: WanPortPool, imita
 
 
 def test_a_wan_without_free_ports_is_told_and_the_others_go_on(
-    wans: WanPortPool,
-    imitation: Imitation,
-    doctor: Callable[..., tuple[int, Any]],
-    monkeypatch: pytest.MonkeyPatch,
+    wans: WanPortPool, imitation: Imitation, doctor: Callable[..., tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "WAIT", 0.0)
     imitation.answer = good

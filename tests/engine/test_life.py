@@ -34,7 +34,6 @@ class Program:
         self.process = python("-W", "ignore::DeprecationWarning", str(path), url)
 
     def line(self) -> str:
-        assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
     def end(self) -> tuple[int, str, str]:

@@ -61,7 +61,6 @@ class Process:
 
     def __init__(self, text: str, *args: str) -> None:
         self.popen = python("-c", text, *args, stderr=None)
-        assert self.popen.stdout is not None and self.popen.stdin is not None
         self.streams = self.popen.stdout, self.popen.stdin
         self.said = self.popen.stdout.readline().strip()
 

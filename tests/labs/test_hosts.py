@@ -110,7 +110,7 @@ with socket.create_server(("{LAN}", {JUDGE}), backlog=512) as listener:
     command = ["ip", "netns", "exec", lan[0], sys.executable, "-c", text]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+            assert process.stdout.readline() == "ready\n"
             yield
         finally:
             process.kill()

@@ -77,12 +77,10 @@ class Lab:
     def leased(self, wan: int, count: int = 10, user: int = 0) -> list[Any]:
         """What connections from leased ports of a WAN were seen as: the leased port, then address and port."""
         arguments = (self.server.url, str(wan), str(count))
-        visits: list[Any] = json.loads(inside(self.site.users[user], sys.executable, "-c", LEASED, *arguments))
-        return visits
+        return json.loads(inside(self.site.users[user], sys.executable, "-c", LEASED, *arguments))
 
     def ordinary(self, namespace: str, count: int = 100) -> list[Any]:
-        visits: list[Any] = json.loads(inside(namespace, sys.executable, "-c", ORDINARY, str(count)))
-        return visits
+        return json.loads(inside(namespace, sys.executable, "-c", ORDINARY, str(count)))
 
 
 @pytest.fixture
@@ -94,7 +92,7 @@ def lab(server: Server) -> Iterator[Lab]:
         command = ["ip", "netns", "exec", made.server, sys.executable, str(ECHO)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:
             try:
-                assert echo.stdout is not None and echo.stdout.readline() == "ready\n"
+                assert echo.stdout.readline() == "ready\n"
                 yield Lab(made, server)
             finally:
                 echo.kill()

@@ -101,7 +101,7 @@ def lab(request: Any, server: Server, tmp_path: Path) -> Iterator[Lab]:
         command = ["ip", "netns", "exec", made.server, sys.executable, str(HERE / "echo.py")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:
             try:
-                assert echo.stdout is not None and echo.stdout.readline() == "ready\n"
+                assert echo.stdout.readline() == "ready\n"
                 yield Lab(made, server, tmp_path)
             finally:
                 echo.kill()

@@ -220,8 +220,7 @@ def test_the_old_module_shows_advises_and_applies(machine: Windows, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("value", "rest"),
-    [(None, 120), (("REG_DWORD", "30"), 30), (("REG_DWORD", "1000"), 240), (("REG_SZ", "30"), 240)],
+    ("value", "rest"), [(None, 120), (("REG_DWORD", "30"), 30), (("REG_DWORD", "1000"), 240), (("REG_SZ", "30"), 240)]
 )
 def test_a_port_rests_as_long_as_windows_keeps_it(machine: Windows, value: tuple[str, str] | None, rest: float) -> None:
     if value is not None:

@@ -21,51 +21,9 @@ from waiting import wait_for
 from redis_wanpool import PoolClosed, WanDraining, WanNotDefined, WanPortPool
 from redis_wanpool.legacy import port_allocator, wan_port_pool
 
-# Each as the documentation has it
-WAN_PORT_POOL = """
-from core.wan_manager import wan_port_pool
-
-# 获取端口
-port = wan_port_pool.allocate_port(wan_idx=0)
-
-# 使用端口进行网络操作
-...
-
-# 释放端口
-wan_port_pool.release_port(wan_idx=0, port=port)
-"""
-PORT_ALLOCATOR = """
-# 这个导入方式与旧代码完全相同
-from core.wan_manager import port_allocator
-
-# 使用旧的API，但底层使用新的WanPortPool实现
-port = port_allocator.allocate_port(wan_idx=0)
-port_allocator.release_port(wan_idx=0, port=port)
-"""
-PARALLEL = """
-# 在daily_basic_fetcher2.py中
-from core.wan_manager import port_allocator
-
-# 这里port_allocator实际上是使用WanPortPool实现的适配器
-# 多个进程同时调用时，会通过文件锁确保端口分配的安全
-port = port_allocator.allocate_port(wan_idx)
-"""
-GET_INSTANCE = """
-from core.wan_manager import WanPortPool
-
-# 获取单例实例
-pool = WanPortPool.get_instance()
-
-# 获取端口使用情况
-usage_info = pool.get_port_usage_info()
-print(f"当前已分配端口数: {usage_info['total_allocated_ports']}")
-
-# 分配端口
-port = pool.allocate_port(wan_idx=0)
-
-# 释放端口
-pool.release_port(wan_idx=0, port=port)
-"""
+EXAMPLES = (Path(__file__).parent / "documentation.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python(.*?)^```", EXAMPLES, re.MULTILINE | re.DOTALL)
+_, _, PARALLEL, GET_INSTANCE = BLOCKS
 
 
 @pytest.fixture
@@ -80,7 +38,7 @@ def there(text: str) -> subprocess.Popen[str]:
     return python("-c", text, env={**os.environ, "PYTHONPATH": ".", "PYTHONUTF8": "1"}, encoding="utf-8")
 
 
-@pytest.mark.parametrize("block", [WAN_PORT_POOL, PORT_ALLOCATOR, PARALLEL, GET_INSTANCE])
+@pytest.mark.parametrize("block", BLOCKS)
 def test_each_block_of_the_documentation_runs(adopted: Any, block: str) -> None:
     running = there(f"wan_idx = 0\n{block}\nprint('port', port)")
     out, err = running.communicate(timeout=60)

@@ -34,8 +34,7 @@ def guarded(request: Any, tmp_path: Any) -> Iterator[Server]:
 
 
 def users(*words: str) -> list[dict[str, Any]]:
-    told: list[dict[str, Any]] = tells("acl", "--namespace", NAMESPACE, *words)["users"]
-    return told
+    return tells("acl", "--namespace", NAMESPACE, *words)["users"]
 
 
 def do(verb: str, *words: str, code: int = 0) -> str:
