@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -49,7 +50,40 @@ def spawned(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*WANPOOL, *words], capture_output=True, text=True, timeout=60, env=there, check=False)
 
 
-def python(*words: str, **options: Any) -> subprocess.Popen[str]:
+class Program:
+    """A Python program in a process of its own, which a test talks to."""
+
+    said = ""
+
+    def __init__(self, path: Path, text: str, *args: str) -> None:
+        path.write_text(text, encoding="utf-8")
+        self.process = python("-W", "ignore::DeprecationWarning", str(path), *args)
+
+    def line(self) -> str:
+        """The next line that it says."""
+        return str(self.process.stdout.readline().strip())
+
+    def tell(self, line: str) -> None:
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def end(self) -> tuple[int, str, str]:
+        """Its exit code, and what it said."""
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+    def kill(self, *, wait: bool = True) -> None:
+        self.process.kill()
+        if wait:
+            self.process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            stream.close()
+
+
+def python(*words: str, **options: Any) -> Any:
     """A Python process with pipes."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen([sys.executable, *words], text=True, **{**pipes, **options})
