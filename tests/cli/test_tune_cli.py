@@ -477,9 +477,7 @@ def test_a_note_that_is_wrong_or_of_another_start_does_not_count(on_windows: Any
     assert rest.default_rest() == 30
 
 
-def test_programs_of_32_and_of_64_bits_find_the_same_notes(
-    on_windows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_programs_of_32_and_of_64_bits_find_the_same_notes(on_windows: Any, monkeypatch: Any, tmp_path: Path) -> None:
     on_windows(30)
     monkeypatch.setenv("PROGRAMW6432", str(tmp_path / "Program Files"))
     rest.note(rest.tuning_folder(), 120)

@@ -390,9 +390,7 @@ def test_nobody_who_listens_is_told_so_and_costs_no_port(wans: WanPortPool, doct
     assert wans.snapshot(0).free == len(RANGES[0])
 
 
-def test_a_dead_line_is_given_up_after_two_timeouts(
-    wans: WanPortPool, doctor: Callable[..., tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dead_line_is_given_up_after_two_timeouts(wans: WanPortPool, doctor: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(probe, "TIMEOUT", 0.2)
     with ExitStack() as stack:
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))

@@ -269,9 +269,7 @@ def test_this_machine_is_examined_for_real(server: Server, monkeypatch: pytest.M
     assert found["timestamps"].severity in (OK, WARN) and found["identity"].severity == OK
 
 
-def test_only_the_leases_of_wans_whose_ports_are_in_use_are_listed(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_leases_of_wans_whose_ports_are_in_use_are_listed(server: Server, monkeypatch: Any) -> None:
     """Or the doctor of a large site lists 60,000 leases to judge three sockets."""
     with Operator(server.url) as operator, socket.create_server(("127.0.0.1", 0)) as squatter:
         port = squatter.getsockname()[1]

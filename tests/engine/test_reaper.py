@@ -112,9 +112,7 @@ class TestVerdict:
         other[0].kill()
         assert verdict.verdict(replace(other[1], **change), this_holder()).word == "unknown"
 
-    def test_is_none_where_the_system_hides_processes(
-        self, other: tuple[Program, Holder], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_is_none_where_the_system_hides_processes(self, other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """As a /proc with hidepid does: the process is there, and its folder is not."""
         read_text = Path.read_text
 
@@ -198,9 +196,7 @@ def test_any_pool_object_beside_it_does_so_by_itself(
         assert pool.snapshot(0).cooling == 3
 
 
-def test_only_looks_in_a_row_count(
-    looker: WanPortPool, server: Any, process: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_looks_in_a_row_count(looker: WanPortPool, server: Any, process: Any, monkeypatch: Any) -> None:
     process(HOLD, server.url)
     words = iter(["dead", "dead", "alive", "dead", "dead", "unknown", "dead", "dead", "dead"])
     monkeypatch.setattr(reaper, "verdict", lambda *_: Verdict(next(words), "as told"))
@@ -267,9 +263,7 @@ def test_whoever_renews_is_not_reaped_whatever_was_seen_of_him(
         assert idle.release() is False
 
 
-def test_what_was_leased_after_the_first_look_stays(
-    looker: WanPortPool, server: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_leased_after_the_first_look_stays(looker: WanPortPool, server: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(reaper, "verdict", lambda *_: Verdict("dead", "wrong"))
     with WanPortPool(server.url, namespace="test", rest=0, reap=False) as seeming:
         looks = reaper_of(looker)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from namespaces import WANS, Site, first_port, inside, ip, public_address, site, sysctl
+from namespaces import WANS, Site, first_port, inside, ip, public_address, running, site, sysctl
 from private_server import Server
 
 from redis_wanpool import WanPortPool
@@ -88,14 +88,8 @@ def lab(server: Server) -> Iterator[Lab]:
     with WanPortPool(server.url, namespace="test") as pool:
         for wan in range(WANS):
             pool.define_wan(wan, f"{first_port(wan)}-{first_port(wan) + 1999}", cooldown=5)
-    with site(0, routed=False) as made:
-        command = ["ip", "netns", "exec", made.server, sys.executable, str(ECHO)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:
-            try:
-                assert echo.stdout.readline() == "ready\n"
-                yield Lab(made, server)
-            finally:
-                echo.kill()
+    with site(0, routed=False) as made, running(made.server, sys.executable, str(ECHO)):
+        yield Lab(made, server)
 
 
 def test_leased_connections_leave_by_their_wan_and_keep_their_port(lab: Lab) -> None:

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from invariant import check_invariant
 from private_server import SERVERS, start_server
 
-from redis_wanpool import (
+from redis_wanpool.errors import (
     LeaseLost,
     PoolExhausted,
     PortNotInRange,

@@ -128,9 +128,7 @@ class TestHandshake:
                     assert pool.snapshot(0).free == 10
 
     @pytest.mark.parametrize("at", range(4))
-    async def test_a_cancelled_one_answers_no_call(
-        self, guarded: str, at: int, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_cancelled_one_answers_no_call(self, guarded: str, at: int, monkeypatch: Any) -> None:
         left, real = [at], redis.asyncio.connection.AbstractConnection.read_response
 
         async def read(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -11,11 +11,11 @@ import pytest
 from clusters import Shards
 from command_line import tells
 
-from redis_wanpool import (
+from redis_wanpool import Operator, WanPortPool
+from redis_wanpool.errors import (
     BackendUnavailable,
     InvalidValue,
     LeaseLost,
-    Operator,
     PoolClosed,
     PortNotInRange,
     UnsafeRedis,
@@ -23,7 +23,6 @@ from redis_wanpool import (
     WanMismatch,
     WanNotDefined,
     WanpoolError,
-    WanPortPool,
 )
 from redis_wanpool.model.views import WanStatus
 

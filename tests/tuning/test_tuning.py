@@ -275,9 +275,7 @@ def test_what_cannot_be_taken_back_keeps_nothing_else_from_it(make: Any, monkeyp
     assert everything(system) == before
 
 
-def test_what_cannot_be_read_keeps_nothing_else_from_being_taken_back(
-    make: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_read_keeps_nothing_else_from_being_taken_back(make: Any, monkeypatch: Any) -> None:
     """IPv6 was switched off since, say, so that netsh tells nothing of its ports."""
     system = make()
     before = everything(system)
