@@ -18,8 +18,8 @@ def size(bounds: Bounds) -> int:
 
 
 def within(bounds: Bounds, value: object) -> Any:
-    """A case of the largest size takes seconds."""
-    return pytest.param(value, marks=[pytest.mark.long] * (size(bounds) == LARGE))
+    """A case that takes seconds, if it is large."""
+    return pytest.param(value, marks=[pytest.mark.long] * (size(bounds) >= LARGE))
 
 
 @pytest.mark.parametrize("bounds", [within(bounds, bounds) for bounds in QUICK])
