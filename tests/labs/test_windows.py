@@ -104,7 +104,7 @@ def by_name(told: Any) -> dict[str, Any]:
 
 
 def test_the_contract_of_the_stores_holds_for_the_real_registry(machine: Windows) -> None:
-    path = windows_path(windows.ROOT / "tests" / "test_stores.py")
+    path = windows_path(windows.ROOT / "tests" / "tuning" / "test_stores.py")
     told = machine.python("-m", "pytest", "-q", "-rA", "--noconftest", "-p", "no:cacheprovider", path).decode()
     passed = re.search(r"^(\d+) passed in", told, re.MULTILINE)
     assert passed and "skipped" not in told, told
