@@ -58,5 +58,4 @@ def run_script(admin: Any, name: str, *args: Any, clock: tuple[str, int] = ("", 
     """Runs a script by hand, on WAN 0 of namespace "test"."""
     keys = namespace_keys("test") if name in NAMESPACE_SCRIPTS else WanKeys.of("test", 0).declared
     first = () if name in UNTIMED else clock
-    reply: list[Any] = admin.eval(script(name).source, len(keys), *keys, *first, *args)
-    return reply
+    return admin.eval(script(name).source, len(keys), *keys, *first, *args)
