@@ -47,8 +47,7 @@ class Engine:
         self.settings = settings
         self.backend = backend
         self.closed = False
-        self.at_fork: Callable[[], object] = lambda: None
-        """called in a forked child, for the face's own state"""
+        self.at_fork: Callable[[], object] = lambda: None  #: called in a forked child, for the face's own state
         self._make_lease = make_lease
         self._on_lost = on_lost
         self._reaps = reaps

@@ -25,11 +25,9 @@ class HolderSeen:
     host: str
     pid: int
     program: str
-    verdict: str
-    """"alive", "dead" or "unknown"."""
+    verdict: str  #: "alive", "dead" or "unknown"
     why: str
-    ports: Ports
-    """wan_idx -> the ports of a dead holder that were, or in a dry run would be, taken back."""
+    ports: Ports  #: wan_idx -> the ports of a dead holder that were, or in a dry run would be, taken back
 
 
 @dataclass(slots=True)

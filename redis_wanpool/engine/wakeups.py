@@ -10,8 +10,7 @@ from redis_wanpool.transport.backend import Backend
 
 logger = logging.getLogger("redis_wanpool")
 
-Heard = Callable[[float], None]
-"""Takes the seconds until the port is there."""
+Heard = Callable[[float], None]  #: takes the seconds until the port is there
 
 
 class Wakeups:

@@ -15,8 +15,7 @@ from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
 from redis_wanpool.sync.pool import WanPortPool
 
-LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
-"""the default of httpx"""
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)  #: the default of httpx
 TransportT = TypeVar("TransportT", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 
 

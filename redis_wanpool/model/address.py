@@ -17,10 +17,8 @@ class Failure:
 
     error: OSError
     port_at_fault: bool = False
-    used: bool = False
-    """whether the router may remember the attempt"""
-    why: str = ""
-    """what the system said, for people who look at the quarantine"""
+    used: bool = False  #: whether the router may remember the attempt
+    why: str = ""  #: what the system said, for people who look at the quarantine
 
 
 @dataclass(frozen=True, slots=True)

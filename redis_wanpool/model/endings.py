@@ -2,8 +2,7 @@
 
 from redis_wanpool.errors import InvalidValue
 
-CLOSED = ("fin", "drained", "reset", "time_wait")
-"""how a connection ends, as `Lease.release` takes it"""
+CLOSED = ("fin", "drained", "reset", "time_wait")  #: how a connection ends, as `Lease.release` takes it
 
 OURS = frozenset({"released", "drained", "reset", "time_wait", "unused"})
 """How a lease ends when its own holder gave it back."""

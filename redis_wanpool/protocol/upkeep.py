@@ -10,8 +10,7 @@ from redis_wanpool.protocol.refusals import is_silence
 from redis_wanpool.protocol.session import logger
 from redis_wanpool.protocol.steps import Conversation
 
-RETRY = 0.5
-"""the most seconds until a failed beat is tried again"""
+RETRY = 0.5  #: the most seconds until a failed beat is tried again
 
 
 class Upkeep(Keeping):
