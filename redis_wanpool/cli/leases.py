@@ -91,17 +91,10 @@ def as_text(operator: Operator, found: Iterator[tuple[int, list[ListedLease]]], 
             now_ms = lease.seen_at_ms
             since = moment(lease.acquired_at)
             process = f"{lease.host}:{lease.pid}" if lease.pid else f"{lease.host} " + said("(detached)", "(独立)")
-            lines.append(
-                [
-                    str(lease.port),
-                    str(wan_idx),
-                    until(lease.expires_at_ms, now_ms, absolute=options.absolute),
-                    "-" if since is None else until(since, now_ms, absolute=options.absolute),
-                    one_line(process),
-                    one_line(lease.label) or "-",
-                    one_line(lease.network),
-                ]
-            )
+            begun = "-" if since is None else until(since, now_ms, absolute=options.absolute)
+            ends = until(lease.expires_at_ms, now_ms, absolute=options.absolute)
+            words = one_line(process), one_line(lease.label) or "-", one_line(lease.network)
+            lines.append([str(lease.port), str(wan_idx), ends, begun, *words])
         count += len(page)
         print("".join(f"{line_of(cells, widths)}\n" for cells in lines), end="", flush=True)
     tell(

@@ -43,14 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = command(options)
         sys.stdout.flush()
         return code
-    except InvalidValue as error:
-        return _fail(error, USAGE)
-    except BackendUnavailable as error:
-        return _fail(error, UNREACHABLE)
-    except NotElevated as error:
-        return _fail(error, NOT_ELEVATED)
     except WanpoolError as error:
-        return _fail(error, NO)
+        return _fail(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `wanpool status | head`: nobody reads on
@@ -58,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     except OSError as error:  # a full disk behind standard output, a file that went away
         _say_no_more()
-        return _fail(WanpoolError(": ".join(filter(None, (error.filename, error.strerror or str(error))))), NO)
+        return _fail(WanpoolError(": ".join(filter(None, (error.filename, error.strerror or str(error))))))
 
 
 def _say_no_more() -> None:
@@ -66,12 +60,13 @@ def _say_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(error: WanpoolError, code: int) -> int:
+def _fail(error: WanpoolError) -> int:
     hint = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "") if chinese() else ""
     print(f"wanpool: {hint}{'：' if hint else ''}{one_line(str(error))}", file=sys.stderr)
-    return code
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), NO)
 
 
+_CODES = {InvalidValue: USAGE, BackendUnavailable: UNREACHABLE, NotElevated: NOT_ELEVATED}
 _HINTS: dict[type[WanpoolError], str] = {
     errors.PoolExhausted: "没有空闲端口，可等待（--wait）、尽早归还或增加端口",
     errors.WanDraining: "该 WAN 正在排空，不再分配，可用 wanpool open 恢复",

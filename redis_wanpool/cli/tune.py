@@ -152,12 +152,10 @@ def shown(system: System, settings: list[Setting]) -> Iterator[str]:
         known.append(one.source)
         beside = ", ".join(filter(None, known))
         status = coloured(padded(one.status, 10), COLOURS.get(one.status, ""))
-        for i, line in enumerate(
-            wrapped(
-                f"{padded(one.name, widest)}  {value or said('empty', '空')}" + f"  ({beside})" * bool(beside), WIDTH
-            )
-        ):
-            yield f"{status if not i else ' ' * 10}  {line}"
+        text = f"{padded(one.name, widest)}  {value or said('empty', '空')}" + f"  ({beside})" * bool(beside)
+        first, *more = wrapped(text, WIDTH)
+        yield f"{status}  {first}"
+        yield from (f"{' ' * 12}{line}" for line in more)
         yield from (f"{' ' * 14}{line}" for line in wrapped(one.why, WIDTH - 4))
 
 

@@ -209,14 +209,10 @@ class Show:
 
     def _wait_for_returns(self) -> bool:
         """Whether every port of the killed workers came back in time."""
-        while True:
-            self._look()
-            waiting = [death for death in self.deaths if death.missing]
-            if not waiting:
-                break
-            if time.monotonic() > max(death.at for death in waiting) + PATIENCE + 2:
-                break
+        self._look()
+        while any(death.missing and time.monotonic() < death.at + PATIENCE + 2 for death in self.deaths):
             time.sleep(0.05)
+            self._look()
         return all(not death.missing and death.held <= PATIENCE for death in self.deaths)
 
     def _line(self, elapsed: float, judge: Judge, rate: float, seen: list[WanSnapshot]) -> str:
@@ -264,8 +260,7 @@ class Show:
         code = judged(found, len(visits))
         if not returned:
             print("FAILED: a killed worker's port did not come back in time")
-            return 1
-        return code
+        return code if returned else 1
 
 
 def judged(found: Verdict, visits: int) -> int:

@@ -178,9 +178,9 @@ class Look:
                 f"{'、'.join(others)}：在其后读取并覆盖，下次启动后端口池不受保护；请在该处修改",
             )
             return Setting(FILE, SUGGESTION, value, "file", why)
-        why = said("where settings would be kept; none needs it", "用于保存设置；目前无需保存")
-        if now is not None:
-            why = said("what is set above lasts", "以上设置会一直保持")
+        why = said("what is set above lasts", "以上设置会一直保持")
+        if now is None:
+            why = said("where settings would be kept; none needs it", "用于保存设置；目前无需保存")
         return Setting(FILE, OK, value, "file", why)
 
     def _lasting(self, reserved: Setting, timestamps: Setting) -> tuple[dict[str, str], list[str]]:
