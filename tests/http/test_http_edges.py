@@ -76,12 +76,13 @@ class TestServerThatDoesNotRead:
                 await client.post(deaf, content=bytes(30_000_000))
             await given_back()
 
+    @pytest.mark.parametrize("size", [1_000, 30_000_000], ids=["all-is-sent", "some-is-left"])
     async def test_aiohttp(
-        self, pool: Any, async_pool: AsyncWanPortPool, deaf: str, trusting: ssl.SSLContext, given_back: Any
+        self, pool: Any, async_pool: AsyncWanPortPool, deaf: str, trusting: ssl.SSLContext, given_back: Any, size: int
     ) -> None:
         async with aiohttp.ClientSession(connector=WanConnector(async_pool, 0, ssl=trusting)) as session:
             with pytest.raises(TimeoutError):
-                await session.post(deaf, data=io.BytesIO(bytes(30_000_000)), timeout=aiohttp.ClientTimeout(total=0.2))
+                await session.post(deaf, data=io.BytesIO(bytes(size)), timeout=aiohttp.ClientTimeout(total=0.2))
             await given_back()
 
 
