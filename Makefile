@@ -6,8 +6,11 @@ BIN := $(VENV)/bin
 SOURCE := $(if $(WHEEL),$(shell find redis_wanpool lua README.md -not -path '*__pycache__*'))
 EXTRAS := [embedded,dev,bench]
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
-# Three workers for two cores, as tests wait half of their time; those that need this machine's ports stay in one.
-PYTEST = WANPOOL_WHEEL=$(WHEEL) WANPOOL_LONG=$${WANPOOL_LONG:-0.5} $(BIN)/python -P -m pytest -q -n 3
+# How many times as long randomised tests last: in make long as long as they should, elsewhere in a short form.
+LONG = 0.2
+# Three workers for two cores, as tests wait half of their time; those of a file that needs this machine's ports stay in one.
+# Where Python may keep no bytecode, each of the many processes compiles everything: it may here.
+PYTEST = PYTHONDONTWRITEBYTECODE= WANPOOL_WHEEL=$(WHEEL) WANPOOL_LONG=$${WANPOOL_LONG:-$(LONG)} $(BIN)/python -P -m pytest -q -n 3
 SERVERS := valkey-9.1 redis-6.2 redis-8.2 libfaketime
 # The layers whose tests ask something of the server that its version may answer in another way.
 BY_VERSION := $(addprefix tests/,model protocol transport engine faults doctor cli)
@@ -16,7 +19,7 @@ BY_CLUSTER := $(addprefix tests/,model protocol/test_protocol.py protocol/test_s
 SHORT_LABS := $(addprefix tests/labs/,test_curl.py test_tls.py test_redis_cli.py)
 VERSIONS ?= redis-7.0,valkey-8.1
 # What make test-all adds to what .ci/run runs.
-PARTS := bench versions clusters model failovers labs mutants pythons bare
+PARTS := bench long versions clusters model failovers labs mutants pythons bare
 
 .PHONY: demo test test-all $(PARTS) labs-short check faults fmt clean
 
@@ -41,9 +44,14 @@ demo: $(VENV)/.ready
 .servers/%/server: tests/support/servers.py
 	@$(PYTHON) tests/support/servers.py $*
 
-# On one server. WANPOOL_TEST_SERVERS=redis-6.2,valkey-9.1 chooses others.
+# On one server, with the same random choices each time. WANPOOL_TEST_SERVERS=redis-6.2,valkey-9.1 chooses others.
 test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
-	$(PYTEST)
+	WANPOOL_SEED=$${WANPOOL_SEED:-1} $(PYTEST) --hypothesis-seed=1 -m "not long"
+
+# What takes long or is random: all of it, by other choices each time.
+long: LONG = 1
+long: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+	$(PYTEST) -m "long or longer"
 
 # Everything that .ci/run does not run, part by part; needs root, and the packages that CONTRIBUTING.md names.
 test-all:

@@ -1,7 +1,5 @@
 """What can go wrong: each error says what happened, to what, and what to do, with the facts as attributes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 
@@ -35,8 +33,7 @@ class WanMismatch(WanpoolError):
     """A WAN is defined differently from what was asked for, or its ports belong to another WAN."""
 
     wan_idx: int
-    differences: dict[str, tuple[str, str]]
-    """Name -> (what was asked for, what Redis has)."""
+    differences: dict[str, tuple[str, str]]  #: name -> (what was asked for, what Redis has)
 
 
 class WanDraining(WanpoolError):
@@ -56,10 +53,8 @@ class PoolExhausted(WanpoolError):
     """No port is available now."""
 
     wan_idx: int | tuple[int, ...]
-    free_in: float | None
-    """Seconds until a port is free without a release; None if that is unknown."""
-    reusable: int = 0
-    """How many ports there are for sockets with SO_REUSEADDR, when plain ones found none."""
+    free_in: float | None  #: seconds until a port is free without a release; None if that is unknown
+    reusable: int = 0  #: how many ports there are for sockets with SO_REUSEADDR, when plain ones found none
 
 
 class PortNotInRange(WanpoolError):
@@ -73,10 +68,8 @@ class PortUnavailable(WanpoolError):
     """The wanted port is taken."""
 
     port: int
-    state: str
-    """Leased, cooling, withheld, or lingering: an old connection keeps plain sockets away."""
-    free_in: float | None
-    """Seconds until it is free without a release; None if that is unknown."""
+    state: str  #: leased, cooling, withheld, or lingering: an old connection keeps plain sockets away
+    free_in: float | None  #: seconds until it is free without a release; None if that is unknown
 
 
 class PortRejected(WanpoolError):
@@ -84,8 +77,7 @@ class PortRejected(WanpoolError):
 
     wan_idx: int | tuple[int, ...]
     ports: tuple[int, ...]
-    free_in: float | None
-    """Seconds until this network may have free ports of the WAN again; None if it may now."""
+    free_in: float | None  #: seconds until this network may have free ports of the WAN again; None if it may now
 
 
 class LeaseLost(WanpoolError):
@@ -93,16 +85,14 @@ class LeaseLost(WanpoolError):
 
     port: int
     wan_idx: int
-    reason: str
-    """Expired, revoked, reaped, unreachable, forked, released, or rejected."""
+    reason: str  #: expired, revoked, reaped, unreachable, forked, released, or rejected
 
 
 class InGrace(WanpoolError):
     """After a failover or restart nothing new is granted for a while, so that holders can re-assert their leases."""
 
     wan_idx: int | tuple[int, ...]
-    retry_after: float
-    """Seconds until something may be granted."""
+    retry_after: float  #: seconds until something may be granted
 
 
 class UnsafeRedis(WanpoolError):
@@ -116,8 +106,7 @@ class PoolClosed(WanpoolError):
 class BackendUnavailable(WanpoolError):
     """Redis does not answer, or refuses, or too few servers confirmed a grant."""
 
-    answered: bool = True
-    """Whether Redis answered: if so, it may serve other requests."""
+    answered: bool = True  #: whether Redis answered: if so, it may serve other requests
     confirmed: int | None = None
     """How many of the servers that min_replicas and fsync ask for confirmed the grant; None in other cases."""
     wanted: int | None = None

@@ -1,7 +1,5 @@
 """Where settings come from: arguments, then the environment, then wanpool.toml, then the embedded default."""
 
-from __future__ import annotations
-
 import os
 import re
 import stat

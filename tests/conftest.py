@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from by_hand import age_wan
 from chance import LONG, SEED
+from command_line import Program
 from faces import Loop, maker
 from private_server import SERVERS, Fake, Server, start_server
 from scheduling import scope
@@ -207,6 +208,20 @@ def embedded() -> Any:
     """The embedded server, in the test's own folder; ended if the test leaves it running."""
     yield embedded_server
     embedded_server.stop()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Runs Python programs, which end with the test."""
+    made: list[Program] = []
+
+    def run(text: str, *args: str) -> Program:
+        made.append(Program(tmp_path / f"program{len(made)}.py", text, *args))
+        return made[-1]
+
+    yield run
+    for one in made:
+        one.close()
 
 
 @pytest.fixture(scope="session")

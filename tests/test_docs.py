@@ -26,7 +26,7 @@ WITHOUT_CURL = [number for number in range(len(BLOCKS)) if number not in WITH_CU
 
 @pytest.mark.parametrize("number", WITHOUT_CURL)
 def test_an_example_of_an_http_client(server: Any, tmp_path: Path, number: int) -> None:
-    run_example(server, tmp_path, number, 24300)
+    run_example(server, tmp_path, number, 24800)
 
 
 def run_example(server: Any, folder: Path, number: int, first: int) -> None:

@@ -15,15 +15,7 @@ import pytest
 from faces import make
 from waiting import KEPT_TTL, wait_for
 
-from redis_wanpool import (
-    BackendUnavailable,
-    InvalidValue,
-    LeaseLost,
-    PoolExhausted,
-    UnsafeRedis,
-    WanPortPool,
-    settings,
-)
+from redis_wanpool import BackendUnavailable, InvalidValue, LeaseLost, PoolExhausted, UnsafeRedis, WanPortPool, settings
 from redis_wanpool.model.holder import host_and_pid
 from redis_wanpool.model.ports import ports_text
 from redis_wanpool.model.wan import WanDefinition

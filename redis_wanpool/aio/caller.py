@@ -1,7 +1,5 @@
 """Leads the conversations of an asyncio caller on its loop."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import weakref

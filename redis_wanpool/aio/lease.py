@@ -25,8 +25,7 @@ class AsyncLease(LeaseState):
     def __init__(self, caller: AsyncCaller, grant: Grant) -> None:
         super().__init__(grant, boottime)
         self._caller = caller
-        self.loop = asyncio.get_running_loop()
-        """the loop on which `on_lost` is called"""
+        self.loop = asyncio.get_running_loop()  #: the loop on which `on_lost` is called
 
     async def __aenter__(self) -> AsyncLease:
         return self

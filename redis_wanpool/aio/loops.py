@@ -1,7 +1,5 @@
 """Hands something to an event loop from another thread."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any

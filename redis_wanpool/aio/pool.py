@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from redis_wanpool.aio.caller import AsyncCaller
 from redis_wanpool.aio.lease import AsyncLease, Leasing, Streams
@@ -17,7 +17,7 @@ from redis_wanpool.model.checks import checked_wan
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.model.wan import COOLDOWN, WanDefinition
+from redis_wanpool.model.wan import WanDefinition, WanOptions
 from redis_wanpool.protocol import Conversation, Dial, Request
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets.leased import LeasedSocket
@@ -50,35 +50,10 @@ class AsyncWanPortPool(PoolObject):
     # -- WANs
 
     async def define_wan(
-        self,
-        wan_idx: int,
-        ports: str,
-        *,
-        lease_ttl: float = 60.0,
-        max_ttl: float | None = None,
-        cooldown: float = COOLDOWN,
-        quarantine: float = 65.0,
-        weight: int = 1,
-        name: str = "",
-        max_per_network: int | None = None,
-        on_failover: str | None = None,
-        failover_margin: float = 10.0,
-        recover: bool = False,
+        self, wan_idx: int, ports: str, *, recover: bool = False, **options: Unpack[WanOptions]
     ) -> bool:
-        """Defines a WAN; asking again for the same changes nothing."""
-        definition = WanDefinition.of(
-            wan_idx,
-            ports,
-            lease_ttl=lease_ttl,
-            max_ttl=max_ttl,
-            cooldown=cooldown,
-            quarantine=quarantine,
-            weight=weight,
-            name=name,
-            max_per_network=max_per_network,
-            on_failover=on_failover,
-            failover_margin=failover_margin,
-        )
+        """Defines a WAN, with the arguments of `WanPortPool.define_wan`; asking again for the same changes nothing."""
+        definition = WanDefinition.of(wan_idx, ports, **options)
         return await self._run(self._engine.protocol.define_wan(definition, recover=recover))
 
     async def drain(self, wan_idx: int) -> None:

@@ -1,7 +1,5 @@
 """`wanpool adopt`: puts this package behind the imports of the one that it replaces."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json
@@ -13,7 +11,7 @@ from pathlib import Path
 
 from redis_wanpool import settings as config
 from redis_wanpool.cli.init import definition
-from redis_wanpool.cli.verb import add_verb, print_json
+from redis_wanpool.cli.verb import Verbs, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.model.wan import WanDefinition
@@ -53,15 +51,12 @@ class Planned:
     """"write", "keep" (it is there, the same), "replace" (and keep a backup) or "set aside" (keep the backup only)"""
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "adopt",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         adopt,
-        "Writes the old interface, as a package on top of this one, into a folder of your program.",
-        "  wanpool adopt core/wan_manager --wan 0=20000-21999 --wan 1=22000-23999\n"
-        "  wanpool adopt core/wan_manager --dry-run    # show the files, write none\n"
-        "  wanpool adopt core/wan_manager --force      # replace the old package's __init__.py, and keep a backup",
+        "core/wan_manager --wan 0=20000-21999 --wan 1=22000-23999",
+        "core/wan_manager --dry-run    # show the files, write none",
+        "core/wan_manager --force      # replace the old package's __init__.py, and keep a backup",
     )
     parser.add_argument("path", metavar="PATH", type=Path, help="the folder of the old package, like core/wan_manager")
     parser.add_argument("--wan", action="append", default=[], metavar="K=PORTS", help="a WAN and its ports; repeat it")
@@ -70,6 +65,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def adopt(options: argparse.Namespace) -> int:
+    """Writes the old interface, as a package on top of this one, into a folder of your program."""
     folder: Path = options.path
     if folder.exists() and not folder.is_dir():
         raise InvalidValue(f"{folder}: not a folder; give the folder of the old package, like core/wan_manager")

@@ -1,7 +1,5 @@
 """The judge of the demo: a TCP server that records who connected from which port, and finds errors."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import threading

@@ -1,7 +1,5 @@
 """The parts of a pool object, and what it does at its beginning, at a fork, and at its end."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -49,8 +47,7 @@ class Engine:
         self.settings = settings
         self.backend = backend
         self.closed = False
-        self.at_fork: Callable[[], object] = lambda: None
-        """called in a forked child, for the face's own state"""
+        self.at_fork: Callable[[], object] = lambda: None  #: called in a forked child, for the face's own state
         self._make_lease = make_lease
         self._on_lost = on_lost
         self._reaps = reaps

@@ -1,7 +1,5 @@
 """Conversations about several WANs, side by side where their keys are on different servers."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,12 +11,9 @@ from redis_wanpool.protocol import Conversation
 from redis_wanpool.protocol.refusals import is_silence
 from redis_wanpool.system import signals
 
-Branch = tuple[str, Conversation[Any]]
-"""a key, and a conversation about it"""
-NodeOf = Callable[[str], object]
-"""Returns the node of a key."""
-_OPEN = object()
-"""the result of a conversation that did not begin yet"""
+Branch = tuple[str, Conversation[Any]]  #: a key, and a conversation about it
+NodeOf = Callable[[str], object]  #: returns the node of a key
+_OPEN = object()  #: the result of a conversation that did not begin yet
 
 
 def side_by_side(branches: Sequence[Branch], node_of: NodeOf, lead: Callable[[Conversation[Any]], Any]) -> list[Any]:

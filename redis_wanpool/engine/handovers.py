@@ -1,7 +1,5 @@
 """File descriptors that other objects took over from leased sockets, as ssl does: closing them gives the port back."""
 
-from __future__ import annotations
-
 import os
 import socket
 
@@ -9,8 +7,7 @@ from redis_wanpool.engine.ticker import Ticker
 from redis_wanpool.sockets.leased import Tie
 from redis_wanpool.system.clock import boottime
 
-SOONEST = 0.1
-"""seconds between two looks; more for thousands of connections: `PER_CONNECTION` each"""
+SOONEST = 0.1  #: seconds between two looks; more for thousands of connections: `PER_CONNECTION` each
 PER_CONNECTION = 0.001
 
 

@@ -1,7 +1,5 @@
 """Keeps all leases of a pool object alive, and gives back those that nothing refers to any more."""
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -21,8 +19,7 @@ class Heartbeat:
     def __init__(self, protocol: Protocol, performer: Performer, renewed: Callable[[], object]) -> None:
         self._protocol = protocol
         self._performer = performer
-        self._renewed = renewed
-        """called after each beat, which may have found that a lease is lost"""
+        self._renewed = renewed  #: called after each beat, which may have found that a lease is lost
         self._ticker = Ticker("wanpool-heartbeat", self.beat)
         self._dropped: deque[tuple[LeaseState, str]] = deque()
         self._stopped = False

@@ -1,7 +1,5 @@
 """What happens to the pool objects of a process when it forks, ends, or gets SIGTERM."""
 
-from __future__ import annotations
-
 import atexit
 import logging
 import os
@@ -20,8 +18,7 @@ from redis_wanpool.system.clock import boottime
 
 logger = logging.getLogger("redis_wanpool")
 
-EXIT_WITHIN = 2.0
-"""the most seconds that a process takes at its end to give back its leases; the rest expire"""
+EXIT_WITHIN = 2.0  #: the most seconds that a process takes at its end to give back its leases; the rest expire
 
 
 class Mortal(Protocol):
@@ -36,12 +33,10 @@ class Mortal(Protocol):
 
 _pools: weakref.WeakSet[Mortal] = weakref.WeakSet()
 _told_by_sigterm: weakref.WeakSet[Mortal] = weakref.WeakSet()
-_handler: Any = None
-"""our handler of SIGTERM, the last that was set"""
+_handler: Any = None  #: our handler of SIGTERM, the last that was set
 of_the_parent: list[object] = []
 """What a forked child never frees: closing a transport of asyncio's would end the parent's, whose epoll it shares."""
-singleton = threading.Lock()
-"""held while the one pool object of this process is made"""
+singleton = threading.Lock()  #: held while the one pool object of this process is made
 
 
 def watch_over(pool: Mortal, *, sigterm: bool) -> None:

@@ -1,7 +1,5 @@
 """Announces lost leases before Redis could grant their ports again."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 
@@ -22,11 +20,9 @@ class LossWatch:
     ) -> None:
         self._protocol = protocol
         self._on_lost = on_lost
-        self._watched = watched
-        """called after each look, which may have left a lease to give back"""
+        self._watched = watched  #: called after each look, which may have left a lease to give back
         self._ticker = Ticker("wanpool-losswatch", self.watch)
-        self.listeners: set[Callable[[], object]] = set()
-        """called when any lease is lost"""
+        self.listeners: set[Callable[[], object]] = set()  #: called when any lease is lost
 
     def due(self, at: float) -> None:
         """Schedules a look for that local time or earlier."""

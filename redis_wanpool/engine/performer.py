@@ -1,7 +1,5 @@
 """Performs the steps of conversations that are about Redis, in the calling thread."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -43,8 +41,7 @@ class Performer:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.boot_clock = None if backend.is_fake else boot_clock()
-        self.tries_again = True
-        """whether a step is performed once more after a broken connection"""
+        self.tries_again = True  #: whether a step is performed once more after a broken connection
         self.before_repeat: Callable[[], object] = lambda: None
         """called before that: the server that answers now may have forgotten leases"""
         self._client: Any = None

@@ -1,7 +1,5 @@
 """What both faces share: how a pool object is made, and its identity."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

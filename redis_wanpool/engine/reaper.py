@@ -1,7 +1,5 @@
 """Looks at the processes beside this one, and takes back the leases of dead ones."""
 
-from __future__ import annotations
-
 import logging
 import random
 from collections.abc import Callable
@@ -27,11 +25,9 @@ class HolderSeen:
     host: str
     pid: int
     program: str
-    verdict: str
-    """"alive", "dead" or "unknown"."""
+    verdict: str  #: "alive", "dead" or "unknown"
     why: str
-    ports: Ports
-    """wan_idx -> the ports of a dead holder that were, or in a dry run would be, taken back."""
+    ports: Ports  #: wan_idx -> the ports of a dead holder that were, or in a dry run would be, taken back
 
 
 @dataclass(slots=True)

@@ -1,7 +1,5 @@
 """A thread that does one thing again and again, whenever it is due."""
 
-from __future__ import annotations
-
 import logging
 import math
 import threading
@@ -30,8 +28,7 @@ class Ticker:
     def __init__(self, name: str, tick: Callable[[], float | None]) -> None:
         self._name = name
         self._tick = tick
-        self._asked: SimpleQueue[float] = SimpleQueue()
-        """local times for which a tick was requested"""
+        self._asked: SimpleQueue[float] = SimpleQueue()  #: local times for which a tick was requested
         self._wakes_at = math.inf
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None

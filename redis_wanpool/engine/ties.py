@@ -1,7 +1,5 @@
 """Ties sockets to their leases, so that the end of one ends the other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from redis_wanpool.engine.handovers import Handovers

@@ -1,7 +1,5 @@
 """Listens for calls to waiters, with one listener for each WAN on which this pool object waits."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable
@@ -12,8 +10,7 @@ from redis_wanpool.transport.backend import Backend
 
 logger = logging.getLogger("redis_wanpool")
 
-Heard = Callable[[float], None]
-"""Takes the seconds until the port is there."""
+Heard = Callable[[float], None]  #: takes the seconds until the port is there
 
 
 class Wakeups:

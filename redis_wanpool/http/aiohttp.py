@@ -1,7 +1,5 @@
 """aiohttp from leased ports."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from typing import Any
@@ -60,8 +58,11 @@ class WanConnector(aiohttp.TCPConnector):
     def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
         transport = protocol.transport
         super()._release(key, protocol, should_close=should_close)
-        if transport is not None and transport.is_closing() and transport.get_write_buffer_size():
-            transport.abort()  # the other side may never read the rest, and until then the port would be leased
+        if transport is None or not transport.is_closing():
+            return
+        # The other side may never read the rest, nor say goodbye in TLS, and until then the port would be leased
+        if transport.get_write_buffer_size() or transport.get_extra_info("ssl_object"):
+            transport.abort()
 
     async def _wrap_create_connection(
         self,

@@ -1,7 +1,5 @@
 """http.client from leased ports."""
 
-from __future__ import annotations
-
 import http.client
 import socket
 from typing import Any

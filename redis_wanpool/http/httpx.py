@@ -1,7 +1,5 @@
 """httpx from leased ports, blocking and with asyncio."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -17,8 +15,7 @@ from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
 from redis_wanpool.sync.pool import WanPortPool
 
-LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
-"""the default of httpx"""
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)  #: the default of httpx
 TransportT = TypeVar("TransportT", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 
 

@@ -1,7 +1,5 @@
 """urllib3 from leased ports."""
 
-from __future__ import annotations
-
 import socket
 import sys
 from typing import Any

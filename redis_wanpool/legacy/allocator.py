@@ -4,8 +4,6 @@ Ports taken here are leases like any others: kept by the heartbeat, given back a
 made, read or connected to before the first call.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any, cast
 

@@ -17,12 +17,9 @@ class Failure:
 
     error: OSError
     port_at_fault: bool = False
-    used: bool = False
-    """whether the router may remember the attempt"""
-    why: str = ""
-    """what the system said, for people who look at the quarantine"""
-    lingers: bool = False
-    """whether an old connection keeps the port from sockets without SO_REUSEADDR only"""
+    used: bool = False  #: whether the router may remember the attempt
+    why: str = ""  #: what the system said, for people who look at the quarantine
+    lingers: bool = False  #: whether an old connection keeps the port from sockets without SO_REUSEADDR only
 
     @property
     def is_vague(self) -> bool:

@@ -9,8 +9,7 @@ from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.checks import checked_integer
 
 MOST_REPLICAS = 100
-DEFAULT_TIMEOUT = 2.0
-"""seconds to wait on a connection without a timeout"""
+DEFAULT_TIMEOUT = 2.0  #: seconds to wait on a connection without a timeout
 EARLIER = 0.25
 """seconds before a connection's timeout at which Redis must answer; its tick may come 100 ms late (hz 10)"""
 

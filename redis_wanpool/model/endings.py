@@ -1,11 +1,8 @@
 """The words for how a lease ends: what holders ask for, what Redis notes, and what people read."""
 
-from __future__ import annotations
-
 from redis_wanpool.errors import InvalidValue
 
-CLOSED = ("fin", "drained", "reset", "time_wait")
-"""how a connection ends, as `Lease.release` takes it"""
+CLOSED = ("fin", "drained", "reset", "time_wait")  #: how a connection ends, as `Lease.release` takes it
 
 CLEAN = "clean"
 """how it ends besides, as our sockets and a look at the port tell: nothing lingers on this system"""

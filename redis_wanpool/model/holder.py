@@ -25,8 +25,7 @@ class Holder:
     pid: int
     started: str
     program: str
-    reaps: bool
-    """whether it reaps dead processes of its machine"""
+    reaps: bool  #: whether it reaps dead processes of its machine
 
     @property
     def detached_id(self) -> str:

@@ -1,7 +1,5 @@
 """A lease as its holder sees it: pure state, judged by the caller's clock."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -58,10 +56,8 @@ class LeaseState:
         self.renew_at = grant.deadline
         self.ended: str | None = None
         self.unreachable = False
-        self.asked_to_end: str | None = None
-        """how an unanswered release wants the lease to end"""
-        self.closed_when_lost: WeakSet[Any] | None = None
-        """the connections that end with the lease"""
+        self.asked_to_end: str | None = None  #: how an unanswered release wants the lease to end
+        self.closed_when_lost: WeakSet[Any] | None = None  #: the connections that end with the lease
         self.connections: WeakSet[Any] | None = None
         """the open copies of the connection whose end ends the lease; None if no connection does"""
 

@@ -32,8 +32,7 @@ WanChoice = int | Sequence[int] | AnyWan
 class Request:
     """What an acquire asks for."""
 
-    wans: tuple[int, ...] | None
-    """None: any WAN of the namespace"""
+    wans: tuple[int, ...] | None  #: None: any WAN of the namespace
     count: int = 1
     least: int = 1
     wait: float | None = 0.0

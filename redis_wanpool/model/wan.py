@@ -16,8 +16,7 @@ from redis_wanpool.model.checks import (
 )
 from redis_wanpool.model.ports import ports_text
 
-COOLDOWN = 125.0
-"""seconds; a little more than the 120 of Linux routers (nf_conntrack_tcp_timeout_time_wait)"""
+COOLDOWN = 125.0  #: seconds; a little more than the 120 of Linux routers (nf_conntrack_tcp_timeout_time_wait)
 
 
 class WanOptions(TypedDict, total=False):
@@ -47,8 +46,7 @@ class WanDefinition:
     weight: int
     name: str
     max_per_network: int
-    on_failover: str | None
-    """"grace" or "continue"; None: the default for the server where it is made"""
+    on_failover: str | None  #: "grace" or "continue"; None: the default for the server where it is made
     failover_margin: float
 
     @classmethod

@@ -1,7 +1,5 @@
 """Leasing ports: trying WANs, waiting, and saying why not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
@@ -17,8 +15,7 @@ from redis_wanpool.protocol.refusals import Refusals, is_silence
 from redis_wanpool.protocol.session import logger
 from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
 
-CHANCES_LAST = 1.0
-"""seconds for which the chances of several WANs count as fresh"""
+CHANCES_LAST = 1.0  #: seconds for which the chances of several WANs count as fresh
 
 SETTLE_FIRST, SETTLE_MORE = 8, 128
 """how many due ports an acquire settles besides its own: few, to be quick; more when it found nothing"""
@@ -29,16 +26,13 @@ class Attempt:
 
     def __init__(self, request: Request, longest_pause: float, ledger: Ledger, new_ids: Callable[[], Ids]) -> None:
         self.request = request
-        self.wait = request.wait
-        """seconds; None: without limit"""
+        self.wait = request.wait  #: seconds; None: without limit
         self._until: float | None = None
         self._longest_pause = longest_pause
         self._ledger = ledger
         self._new_ids = new_ids
-        self._asked: set[int] = set()
-        """the WANs in which these ids may have got ports, or a place in the queue"""
-        self._queued: set[int] = set()
-        """the WANs in whose queue they have a place, according to the answers"""
+        self._asked: set[int] = set()  #: the WANs in which these ids may have got ports, or a place in the queue
+        self._queued: set[int] = set()  #: the WANs in whose queue they have a place, according to the answers
         self.is_settled = False
         """whether Redis holds nothing for these ids but what the caller gets, and places in queues"""
         self.ids = self._begin()

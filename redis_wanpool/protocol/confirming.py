@@ -1,7 +1,5 @@
 """Grants that count only when replicas, or disks, have confirmed them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

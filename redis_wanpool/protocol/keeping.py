@@ -1,7 +1,5 @@
 """Renews leases and gives them back."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from redis_wanpool.model.checks import checked_ttl, milliseconds

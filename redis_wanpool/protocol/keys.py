@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PROTOCOL = "3"
-"""the version of the data in Redis, which each WAN notes (see lua/define.lua and lua/lib/wan.lua)"""
+PROTOCOL = "3"  #: the version of the data in Redis, which each WAN notes (see lua/define.lua and lua/lib/wan.lua)
 
 WAN_KEYS = (
     "config",

@@ -4,18 +4,14 @@ Several threads use a ledger, without a lock: each step takes a copy before it i
 its next place before it leaves the one before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from weakref import WeakValueDictionary
 
 from redis_wanpool.model.endings import final_word
 from redis_wanpool.model.lease import LeaseState
 
-SUSPECT_FOR = 60.0
-"""seconds for which upkeep looks for a late duplicate of an unanswered call"""
-BEAT_A_TTL = 3
-"""how many renewals a ttl has"""
+SUSPECT_FOR = 60.0  #: seconds for which upkeep looks for a late duplicate of an unanswered call
+BEAT_A_TTL = 3  #: how many renewals a ttl has
 
 
 class Ids(list[str]):
@@ -26,22 +22,18 @@ class Ledger:
     """What a pool object holds and owes. Times are by the local clock of its leases, in seconds."""
 
     def __init__(self) -> None:
-        self.leases: dict[str, LeaseState] = {}
-        """lease_id -> lease that is kept alive"""
+        self.leases: dict[str, LeaseState] = {}  #: lease_id -> lease that is kept alive
         self.fresh: WeakValueDictionary[str, LeaseState] = WeakValueDictionary()
         """the leases on their way to the caller; they go with the stack of an interrupted call"""
         self.in_flight: WeakValueDictionary[str, Ids] = WeakValueDictionary()
         """lease_id -> the ids of the call that is asking for it; the call holds them"""
         self.doubts: dict[tuple[int, str], tuple[str, str]] = {}
         """(wan_idx, lease_id) -> (port or "", end reason): calls that have no answer yet, or never got one"""
-        self.abandoned: set[tuple[int, str]] = set()
-        """(wan_idx, ticket) of places in a queue to give up"""
+        self.abandoned: set[tuple[int, str]] = set()  #: (wan_idx, ticket) of places in a queue to give up
         self.suspects: dict[int, float] = {}
         """wan_idx -> local time until which upkeep looks for a late duplicate of an unanswered call"""
-        self.graces: dict[int, int] = {}
-        """wan_idx -> end of the last known grace, in ms of the WAN's time"""
-        self.reasserts = False
-        """whether leases are to be renewed at once, because Redis may have forgotten them"""
+        self.graces: dict[int, int] = {}  #: wan_idx -> end of the last known grace, in ms of the WAN's time
+        self.reasserts = False  #: whether leases are to be renewed at once, because Redis may have forgotten them
 
     # -- from a request to a lease
 

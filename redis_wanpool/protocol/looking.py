@@ -1,7 +1,5 @@
 """Reads WANs, ports and leases of all holders; changes nothing."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any

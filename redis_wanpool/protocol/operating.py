@@ -1,7 +1,5 @@
 """An operator's work on a WAN: draining, withholding ports, resizing, and ending leases."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from redis_wanpool.errors import WanInUse

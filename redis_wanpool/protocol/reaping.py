@@ -1,7 +1,5 @@
 """Finds other holders, and takes back the leases of dead ones."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

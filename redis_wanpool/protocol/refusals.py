@@ -1,7 +1,5 @@
 """Turns replies of scripts that refuse a request into errors."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,25 +90,19 @@ class Refusals:
 
     namespace: str
     request: Request
-    ttl: float
-    """the wanted ttl; 0 for the WAN's"""
-    longest_pause: float
-    """the pause after which a WAN is asked again in any case"""
+    ttl: float  #: the wanted ttl; 0 for the WAN's
+    longest_pause: float  #: the pause after which a WAN is asked again in any case
     draining: list[int] = field(default_factory=list)
     free_in: dict[int, float | None] = field(default_factory=dict)
     """wan_idx -> when a port is free without a release; None if that is unknown"""
-    retry_in: list[float] = field(default_factory=list)
-    """when it makes sense to ask again"""
-    caps: dict[int, int] = field(default_factory=dict)
-    """wan_idx -> max_per_network, where this network has reached it"""
+    retry_in: list[float] = field(default_factory=list)  #: when it makes sense to ask again
+    caps: dict[int, int] = field(default_factory=dict)  #: wan_idx -> max_per_network, where this network has reached it
     rejecting: dict[int, float] = field(default_factory=dict)
     """wan_idx -> how long this network gets no free port, because its systems refused too many"""
     grace: dict[int, float] = field(default_factory=dict)
     """wan_idx -> how long it grants nothing, because it may have forgotten grants"""
-    reusable: int = 0
-    """how many ports there are for sockets with SO_REUSEADDR, if not for plain ones"""
-    port_is: str = ""
-    """the state of the wanted port"""
+    reusable: int = 0  #: how many ports there are for sockets with SO_REUSEADDR, if not for plain ones
+    port_is: str = ""  #: the state of the wanted port
 
     def note(self, wan_idx: int, reply: Sequence[Any]) -> bool:
         """Notes a refusal; False if other scripts may give the reply, too.

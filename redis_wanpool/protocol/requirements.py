@@ -1,7 +1,5 @@
 """Judges by its INFO whether a Redis can keep the promises; the doctor applies the same rules."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

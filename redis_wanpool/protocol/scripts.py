@@ -1,7 +1,5 @@
 """The Lua scripts, with includes resolved; read once, at import: a running program keeps them if the files change."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import textwrap

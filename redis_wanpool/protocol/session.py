@@ -1,7 +1,5 @@
 """One holder's side of the conversation: its settings, and how it makes calls and reads their answers."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from random import Random
@@ -47,20 +45,13 @@ class Session:
         self.rest_ms = milliseconds(rest)
         self.ttl_ms = None if lease_ttl is None else milliseconds(lease_ttl)
         self.make_lease = make_lease
-        self.is_fake = is_fake
-        """whether the server is the in-process stand-in, which has no replication id"""
-        self.is_sharded = is_sharded
-        """whether WANs are on several servers"""
-        self.on_failover = on_failover
-        """the default for WANs that are defined on this server"""
-        self.kept = kept
-        """ranges of ports, first and last, that this system lets no program use"""
-        self.durability = durability
-        """what must confirm a grant before it counts; None: Redis's answer is enough"""
-        self.random = random or Random()
-        """makes all random choices, so that a simulator can repeat them"""
-        self.new_secret = new_secret
-        """makes the part of a lease_id that nobody can guess"""
+        self.is_fake = is_fake  #: whether the server is the in-process stand-in, which has no replication id
+        self.is_sharded = is_sharded  #: whether WANs are on several servers
+        self.on_failover = on_failover  #: the default for WANs that are defined on this server
+        self.kept = kept  #: ranges of ports, first and last, that this system lets no program use
+        self.durability = durability  #: what must confirm a grant before it counts; None: Redis's answer is enough
+        self.random = random or Random()  #: makes all random choices, so that a simulator can repeat them
+        self.new_secret = new_secret  #: makes the part of a lease_id that nobody can guess
         self.ledger = ledger = Ledger()
         self.leases, self.doubts, self.abandoned = ledger.leases, ledger.doubts, ledger.abandoned
         self.keep, self.renew_soon, self.leave_to_upkeep = ledger.keep, ledger.renew_soon, ledger.leave_to_upkeep
@@ -71,8 +62,7 @@ class Session:
         self._outage = False
         self._chances: dict[int, tuple[float, float]] = {}
         """wan_idx -> (local time, chance in the choice among several)"""
-        self._of_no_use_in: dict[int, tuple[int, ...]] = {}
-        """wan_idx -> the ports of the WAN in `kept`"""
+        self._of_no_use_in: dict[int, tuple[int, ...]] = {}  #: wan_idx -> the ports of the WAN in `kept`
         self._keys: dict[int, WanKeys] = {}
 
     @property

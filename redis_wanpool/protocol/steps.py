@@ -13,8 +13,7 @@ from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol.scripts import Script
 
 T = TypeVar("T")
-KEYED = ("BLPOP", "HGET", "HGETALL", "HKEYS", "HMGET")
-"""the commands of an Ask whose second word is a key"""
+KEYED = ("BLPOP", "HGET", "HGETALL", "HKEYS", "HMGET")  #: the commands of an Ask whose second word is a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +23,10 @@ class Call:
     script: Script
     keys: tuple[str, ...]
     args: tuple[str | int, ...]
-    timed: bool = True
-    """whether the script takes the caller's boot clock and its time (see lua/lib/wan.lua)"""
+    timed: bool = True  #: whether the script takes the caller's boot clock and its time (see lua/lib/wan.lua)
     durability: Durability | None = None
     """what must confirm its grant, asked on the same connection: WAIT counts only the writes of that"""
-    wan_idx: int | None = None
-    """the WAN whose script it is; None: a script of the namespace"""
+    wan_idx: int | None = None  #: the WAN whose script it is; None: a script of the namespace
 
     def timed_args(self, clock: str, boottime: float) -> tuple[str | int, ...]:
         """The arguments as the script gets them; `clock` names the boot clock, or is "" for none."""
@@ -44,8 +41,7 @@ class Ask:
     on_all_primaries: bool = False
     """whether each primary is asked: the reply is then a list of pairs, a server's name and its reply (None: silent)"""
 
-    at: str = ""
-    """the name of the one server to ask; "": the one that has the keys"""
+    at: str = ""  #: the name of the one server to ask; "": the one that has the keys
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -75,10 +71,8 @@ class Answer:
 
     reply: Any
     sent: float
-    repeated: bool = False
-    """whether it was sent twice, so that both may have been executed"""
-    confirmed: int | None = None
-    """how many of the servers that must confirm the grant of a Call did"""
+    repeated: bool = False  #: whether it was sent twice, so that both may have been executed
+    confirmed: int | None = None  #: how many of the servers that must confirm the grant of a Call did
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +112,7 @@ class Connect:
 class Parallel:
     """Run several conversations, each about one WAN, side by side where their keys are on different servers."""
 
-    branches: tuple[tuple[str, Conversation[Any]], ...]
-    """a key of the WAN, and the conversation"""
+    branches: tuple[tuple[str, Conversation[Any]], ...]  #: a key of the WAN, and the conversation
 
 
 Step = Call | Ask | Sleep | Resolve | Try | Look | Connect | Parallel

@@ -1,7 +1,5 @@
 """The work in the background: renewing, and clearing up after unanswered calls."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
@@ -12,8 +10,7 @@ from redis_wanpool.protocol.refusals import is_silence
 from redis_wanpool.protocol.session import logger
 from redis_wanpool.protocol.steps import Conversation
 
-RETRY = 0.5
-"""the most seconds until a failed beat is tried again"""
+RETRY = 0.5  #: the most seconds until a failed beat is tried again
 
 
 class Upkeep(Keeping):

@@ -1,7 +1,5 @@
 """Prepares a Redis, and defines WANs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Binds and connects from a leased port, and tells what the system's refusals mean."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import socket

@@ -13,8 +13,7 @@ from weakref import WeakSet
 from redis_wanpool.model.endings import CLEAN
 from redis_wanpool.model.lease import LeaseState, members
 
-_ABORT = struct.pack("ii", 1, 0)
-"""the SO_LINGER with which close() sends RST"""
+_ABORT = struct.pack("ii", 1, 0)  #: the SO_LINGER with which close() sends RST
 _ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSED, _CLOSE_WAIT, _LAST_ACK, _TIMESTAMPS = 1, 4, 5, 7, 8, 9, 1
 """of TCP_INFO: states, and an option (include/net/tcp_states.h and include/uapi/linux/tcp.h of Linux)"""
 
@@ -27,8 +26,7 @@ class Tie:
     close_on_loss: bool
     release: Callable[[str], object] | None
     """gives the port back at once, given how the connection ended; None: the lease outlives the connection"""
-    let_go: Callable[[Any, str], object]
-    """gives a lease back soon, where nothing may block"""
+    let_go: Callable[[Any, str], object]  #: gives a lease back soon, where nothing may block
     watch: Callable[[int, Tie, str], object]
     """watches a file descriptor that goes to another object, given how its connection would end now"""
 
@@ -64,8 +62,7 @@ class LeasedSocket(socket.socket):
 
     lease: Any = None
     _tie: Tie | None = None
-    at_once = True
-    """whether closing it tells Redis at once; else the heartbeat does, a moment later"""
+    at_once = True  #: whether closing it tells Redis at once; else the heartbeat does, a moment later
     _said_end = False
 
     def tied(self, tie: Tie) -> LeasedSocket:

@@ -1,7 +1,5 @@
 """Leads the conversations of a blocking caller: talks to Redis, waits, and opens connections."""
 
-from __future__ import annotations
-
 import logging
 from contextlib import suppress
 from functools import partial

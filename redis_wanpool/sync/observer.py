@@ -1,7 +1,5 @@
 """Looks at the WANs of a namespace: the half of an Operator that changes nothing."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain

@@ -1,7 +1,5 @@
 """The face for operators, people or programs, who look at WANs and change them, and hold no lease."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Unpack

@@ -1,7 +1,5 @@
 """Our own clock, which measures how long something took; stored times come from the clock of Redis."""
 
-from __future__ import annotations
-
 import time
 
 if hasattr(time, "CLOCK_BOOTTIME"):

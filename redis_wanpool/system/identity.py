@@ -1,7 +1,5 @@
 """Which process holds the leases, and which network the router sees."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

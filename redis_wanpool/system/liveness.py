@@ -1,7 +1,5 @@
 """Tells whether a process is dead, only on proof; without proof, the ttl of its leases decides."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

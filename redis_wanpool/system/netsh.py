@@ -1,8 +1,6 @@
 """Runs netsh and reads its output in any language and code page: by the shape of numbers and values, because the words
 around them change with the language and the release of the system."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
@@ -31,8 +29,7 @@ class Excluded:
 
     first: int
     last: int
-    by_administrator: bool
-    """whether an administrator excluded them; programs may still bind to such ports"""
+    by_administrator: bool  #: whether an administrator excluded them; programs may still bind to such ports
 
 
 def run(words: list[str]) -> tuple[int, str]:

@@ -1,7 +1,5 @@
 """Keeps signals for the main thread, whose waiting they must interrupt."""
 
-from __future__ import annotations
-
 import signal
 import socket
 from collections.abc import Iterator
@@ -22,24 +20,27 @@ def deaf() -> None:
 @contextmanager
 def held() -> Iterator[None]:
     """Blocks signals while a thread is started, so that it never gets one; this thread gets them afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
+    with _restored():
         deaf()
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
 def hearing() -> Iterator[None]:
     """Unblocks signals while a program is started, which would inherit the blocks."""
+    with _restored():
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        yield
+
+
+@contextmanager
+def _restored() -> Iterator[None]:
+    """Afterwards this thread blocks the signals that it blocks now."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         yield
     finally:

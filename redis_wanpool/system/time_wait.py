@@ -1,7 +1,5 @@
 """How long this system's own TCP stack keeps a port whose connection it closed first: the default of `rest`."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -18,8 +16,7 @@ DOCUMENTED, UNKNOWN = 120.0, 240.0
 """Windows, in seconds: without TcpTimedWaitDelay, https://learn.microsoft.com/biztalk/technical-guides (settings that
 can be modified to improve network performance), and the longest wait documented for any version"""
 PARAMETERS = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
-SAME_BOOT = 60.0
-"""seconds by which two computed times of one start may differ, because clocks are set"""
+SAME_BOOT = 60.0  #: seconds by which two computed times of one start may differ, because clocks are set
 _TIMESTAMPS = Path("/proc/sys/net/ipv4/tcp_timestamps")
 
 
@@ -40,11 +37,11 @@ def default_rest() -> float:
     return 1.0
 
 
-def windows_rest(value: Any) -> float:
+def windows_rest(value: Any, absent: float = DOCUMENTED, least: int = 2) -> float:
     """The rest in seconds for a TcpTimedWaitDelay: an integer, None if it is absent, anything else if it is wrong."""
     if value is None:
-        return DOCUMENTED
-    is_right = isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= 300
+        return float(absent)
+    is_right = isinstance(value, int) and not isinstance(value, bool) and least <= value <= 300
     return float(value) if is_right else UNKNOWN
 
 

@@ -1,7 +1,5 @@
 """How facts read on a terminal: tables, spans of time, moments."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -12,8 +10,7 @@ from redis_wanpool.terminal.language import said
 
 _SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|min|h|d|)\s*")
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-MOST_SECONDS = 30 * 86400.0
-"""seconds that every operating system can wait; Windows cannot wait 50 days"""
+MOST_SECONDS = 30 * 86400.0  #: seconds that every operating system can wait; Windows cannot wait 50 days
 
 
 def width(text: str) -> int:

@@ -1,7 +1,5 @@
 """English, or Chinese where the system speaks Chinese: for what operators read."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys
@@ -28,6 +26,11 @@ def chinese() -> bool:
 def said(english: str, chinese_text: str) -> str:
     """The text in the user's language."""
     return chinese_text if chinese() else english
+
+
+def tell(english: str, chinese_text: str) -> None:
+    """Prints it in the user's language."""
+    print(said(english, chinese_text))
 
 
 def speak_anywhere() -> None:

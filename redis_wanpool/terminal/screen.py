@@ -1,7 +1,5 @@
 """A live view: repainted in place on a terminal, a plain line now and then in a pipe."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

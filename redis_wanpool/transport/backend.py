@@ -1,7 +1,5 @@
 """Connects to Redis: to which server, and with which options."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any

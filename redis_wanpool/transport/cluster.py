@@ -4,15 +4,13 @@ redis-py has clients for clusters. They send a request again after a timeout, on
 replicas (WAIT) needs the connection that wrote, and the faces decide what is sent again. So the routing is here.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import redis
 import redis.asyncio
@@ -30,8 +28,7 @@ T = TypeVar("T")
 SCHEMES = ("redis+cluster", "rediss+cluster")
 PORT = 6379
 LIKE = "redis+cluster://user:password@10.0.0.2:6379,10.0.0.3:6379"
-PAUSE = 0.05
-"""seconds before a cluster that cannot yet say where the keys are is asked again"""
+PAUSE = 0.05  #: seconds before a cluster that cannot yet say where the keys are is asked again
 NOT_NOW = (redis.exceptions.AskError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
 """answers of a cluster that executed nothing: the keys are moving, or have no primary. A script needs all keys of its
 WAN in one place, so there is no following a slot (ASK) before it has moved as a whole."""
@@ -47,7 +44,7 @@ class Cluster:
     options: dict[str, Any]
 
     @classmethod
-    def parse(cls, url: str) -> Cluster:
+    def parse(cls, url: str) -> Self:
         """Reads a URL like `LIKE`; raises ValueError or TypeError, and the message may show a password."""
         named = Several.parse(url, SCHEMES, PORT)
         if named.path not in ((), ("0",)) or named.options.pop("db", 0):
@@ -65,8 +62,7 @@ class Slots:
         """the first slot of each range, ascending, and the nodes that have the ranges"""
         self._moved: dict[int, Address] = {}
         self._silent: Address | None = None
-        self.is_stale = True
-        """whether a node is to be asked before the next request"""
+        self.is_stale = True  #: whether a node is to be asked before the next request
 
     def owner(self, slot: int) -> Address | None:
         if slot in self._moved:

@@ -1,7 +1,5 @@
 """The embedded default: one private, durable server for this user on this machine, started on first use."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import os
@@ -25,8 +23,7 @@ from redis_wanpool.system import signals
 if sys.platform != "win32":
     import fcntl
 
-START_WITHIN = 20.0
-"""seconds for a server to answer; loading a large log takes a while"""
+START_WITHIN = 20.0  #: seconds for a server to answer; loading a large log takes a while
 _PING, _SHUTDOWN = b"*1\r\n$4\r\nPING\r\n", b"*2\r\n$8\r\nSHUTDOWN\r\n$6\r\nNOSAVE\r\n"
 _SOCKET_PATH_LIMIT = 100  # bytes; the kernels allow 104 (macOS) and 108 (Linux)
 _CONF = """\

@@ -1,7 +1,5 @@
 """Script calls on a connection of redis-py, each sent once; the faces decide whether to send again."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

@@ -4,8 +4,6 @@ redis-py puts a connection back into its pool when an interrupt or a cancellatio
 request and its reply: what arrives then would be taken for the answer to the next request.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

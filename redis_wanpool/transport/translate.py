@@ -1,7 +1,5 @@
 """Puts the errors of redis-py and of servers into our words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -37,10 +37,8 @@ class Several:
     addresses: tuple[Address, ...]
     path: tuple[str, ...]
     is_tls: bool
-    own: dict[str, str]
-    """the options that are not redis-py's"""
-    options: dict[str, Any]
-    """options of connections, as redis-py has them"""
+    own: dict[str, str]  #: the options that are not redis-py's
+    options: dict[str, Any]  #: options of connections, as redis-py has them
 
     @classmethod
     def parse(cls, url: str, schemes: tuple[str, str], port: int, own_options: tuple[str, ...] = ()) -> Several:

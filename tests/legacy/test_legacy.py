@@ -15,64 +15,21 @@ from typing import Any
 
 import pytest
 from by_hand import heard
-from command_line import python, wanpool
+from command_line import python, says, tells, wanpool
 from waiting import wait_for
 
 from redis_wanpool import PoolClosed, WanDraining, WanNotDefined, WanPortPool
 from redis_wanpool.legacy import port_allocator, wan_port_pool
 
-# Each as the documentation has it
-WAN_PORT_POOL = """
-from core.wan_manager import wan_port_pool
-
-# 获取端口
-port = wan_port_pool.allocate_port(wan_idx=0)
-
-# 使用端口进行网络操作
-...
-
-# 释放端口
-wan_port_pool.release_port(wan_idx=0, port=port)
-"""
-PORT_ALLOCATOR = """
-# 这个导入方式与旧代码完全相同
-from core.wan_manager import port_allocator
-
-# 使用旧的API，但底层使用新的WanPortPool实现
-port = port_allocator.allocate_port(wan_idx=0)
-port_allocator.release_port(wan_idx=0, port=port)
-"""
-PARALLEL = """
-# 在daily_basic_fetcher2.py中
-from core.wan_manager import port_allocator
-
-# 这里port_allocator实际上是使用WanPortPool实现的适配器
-# 多个进程同时调用时，会通过文件锁确保端口分配的安全
-port = port_allocator.allocate_port(wan_idx)
-"""
-GET_INSTANCE = """
-from core.wan_manager import WanPortPool
-
-# 获取单例实例
-pool = WanPortPool.get_instance()
-
-# 获取端口使用情况
-usage_info = pool.get_port_usage_info()
-print(f"当前已分配端口数: {usage_info['total_allocated_ports']}")
-
-# 分配端口
-port = pool.allocate_port(wan_idx=0)
-
-# 释放端口
-pool.release_port(wan_idx=0, port=port)
-"""
+EXAMPLES = (Path(__file__).parent / "documentation.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python(.*?)^```", EXAMPLES, re.MULTILINE | re.DOTALL)
+_, _, PARALLEL, GET_INSTANCE = BLOCKS
 
 
 @pytest.fixture
 def adopted(embedded: Any, tmp_path: Path) -> Any:
     """A program's folder whose core/wan_manager is ours, with one WAN of four ports; the embedded server keeps them."""
-    done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-20003")
-    assert done.returncode == 0, done.stderr
+    says("adopt", "core/wan_manager", "--wan", "0=20000-20003")
     return embedded
 
 
@@ -81,7 +38,7 @@ def there(text: str) -> subprocess.Popen[str]:
     return python("-c", text, env={**os.environ, "PYTHONPATH": ".", "PYTHONUTF8": "1"}, encoding="utf-8")
 
 
-@pytest.mark.parametrize("block", [WAN_PORT_POOL, PORT_ALLOCATOR, PARALLEL, GET_INSTANCE])
+@pytest.mark.parametrize("block", BLOCKS)
 def test_each_block_of_the_documentation_runs(adopted: Any, block: str) -> None:
     running = there(f"wan_idx = 0\n{block}\nprint('port', port)")
     out, err = running.communicate(timeout=60)
@@ -229,11 +186,11 @@ class TestAdopt:
         return tmp_path / "core" / "wan_manager"
 
     def test_writes_once_and_then_keeps(self, folder: Path) -> None:
-        first = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=22000-23999")
-        assert first.returncode == 0 and "wrote core/wan_manager/__init__.py" in first.stdout
+        first = says("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=22000-23999")
+        assert "wrote core/wan_manager/__init__.py" in first
         assert '[wan.1]\nports = "22000-23999"' in Path("wanpool.toml").read_text()
-        again = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
-        assert again.returncode == 0 and "kept, the same, core/wan_manager/__init__.py" in again.stdout
+        again = says("adopt", "core/wan_manager", "--wan", "0=20000-21999")
+        assert "kept, the same, core/wan_manager/__init__.py" in again
         assert sorted(path.name for path in folder.iterdir()) == ["__init__.py", "win_socket_optimizer.py"]
 
     def test_the_optimizer_shows_and_advises_as_before(self) -> None:
@@ -258,13 +215,11 @@ class TestAdopt:
         shim = folder / "__init__.py"
         theirs = (shim.read_text() if shim.exists() else "") + "mine = 1\n"
         shim.write_text(theirs)
-        refused = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
-        assert refused.returncode == 2 and "--force" in refused.stderr
+        assert "--force" in says("adopt", "core/wan_manager", "--wan", "0=20000-21999", code=2)
         assert shim.read_text() == theirs and not Path("wanpool.toml").exists(), "all or nothing"
         for backup in ("__init__.py.before-wanpool", "__init__.py.before-wanpool1"):
             shim.write_text(theirs)
-            done = wanpool("adopt", "core/wan_manager", "--force")
-            assert done.returncode == 0 and backup in done.stdout
+            assert backup in says("adopt", "core/wan_manager", "--force")
             assert (folder / backup).read_text() == theirs and "redis_wanpool" in shim.read_text()
 
     def test_an_older_shim_of_its_own_and_an_empty_file_are_replaced(self, folder: Path) -> None:
@@ -273,36 +228,35 @@ class TestAdopt:
         folder.mkdir(parents=True)
         for old in ("", _marked("what an earlier version wrote\n")):
             (folder / "__init__.py").write_text(old)
-            assert wanpool("adopt", "core/wan_manager").returncode == 0
+            says("adopt", "core/wan_manager")
             assert "redis_wanpool.legacy" in (folder / "__init__.py").read_text()
 
     def test_a_dry_run_shows_the_files_and_writes_none(self, folder: Path) -> None:
-        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--dry-run")
-        assert "would write core/wan_manager/__init__.py" in done.stdout and "port_allocator" in done.stdout
-        assert 'ports = "20000-21999"' in done.stdout
-        told = json.loads(wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--dry-run", "--json").stdout)
+        words = ("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--dry-run")
+        shown = says(*words)
+        assert "would write core/wan_manager/__init__.py" in shown and "port_allocator" in shown
+        assert 'ports = "20000-21999"' in shown
+        told = tells(*words)
         assert [one["action"] for one in told["files"]] == ["write", "write", "write"]
         assert not folder.exists() and not Path("wanpool.toml").exists()
 
     def test_settings_that_are_there_stay_as_they_are(self) -> None:
         Path("wanpool.toml").write_text('[wan.0]\nports = "30000-30009"\n')
-        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
-        assert done.returncode == 2 and "says 30000-30009 of WAN 0" in done.stderr
-        assert wanpool("adopt", "core/wan_manager", "--wan", "0=30000-30009").returncode == 0
+        other = says("adopt", "core/wan_manager", "--wan", "0=20000-21999", code=2)
+        assert "says 30000-30009 of WAN 0" in other
+        says("adopt", "core/wan_manager", "--wan", "0=30000-30009")
 
     def test_leftovers_of_the_old_package_are_named(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "locks.py").touch()
         (folder / "wan_ports.json").write_text("{}")
-        assert "locks.py, wan_ports.json" in wanpool("adopt", "core/wan_manager").stdout
+        assert "locks.py, wan_ports.json" in says("adopt", "core/wan_manager")
 
     def test_an_old_module_that_would_hide_a_name_is_set_aside(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "port_allocator.py").write_text("old = True")
-        refused = wanpool("adopt", "core/wan_manager")
-        assert refused.returncode == 2 and "hides the name" in refused.stderr and not (folder / "__init__.py").exists()
-        done = wanpool("adopt", "core/wan_manager", "--force")
-        assert done.returncode == 0 and "set aside core/wan_manager/port_allocator.py" in done.stdout
+        assert "hides the name" in says("adopt", "core/wan_manager", code=2) and not (folder / "__init__.py").exists()
+        assert "set aside core/wan_manager/port_allocator.py" in says("adopt", "core/wan_manager", "--force")
         assert (folder / "port_allocator.py.before-wanpool").read_text() == "old = True"
         assert not (folder / "port_allocator.py").exists()
 
@@ -320,17 +274,16 @@ class TestAdopt:
             Path("wanpool.toml").unlink()
             Path("wanpool.toml").symlink_to("missing")
             Path("nowhere").symlink_to("missing")
-        done = wanpool("adopt", *words)
-        assert done.returncode == 2 and re.fullmatch("wanpool: .+\n", done.stderr) and not Path("core").exists()
+        assert re.fullmatch("wanpool: .+\n", says("adopt", *words, code=2)) and not Path("core").exists()
 
     def test_what_cannot_be_written_leaves_nothing_half_done(self, folder: Path) -> None:
         Path("wanpool.toml").mkdir()
-        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
-        assert done.returncode == 2 and "wanpool.toml is there" in done.stderr and not folder.exists()
+        told = says("adopt", "core/wan_manager", "--wan", "0=20000-21999", code=2)
+        assert "wanpool.toml is there" in told and not folder.exists()
         Path("precious").write_text("mine")
         folder.mkdir(parents=True)
         (folder / "__init__.py.new").symlink_to(Path("precious").absolute())
-        assert wanpool("adopt", "core/wan_manager").returncode == 0
+        says("adopt", "core/wan_manager")
         assert Path("precious").read_text() == "mine"
 
     def test_asks_on_a_terminal(self) -> None:
@@ -350,23 +303,20 @@ class TestAdopt:
         )
 
 
-def test_an_operator_drains_opens_resizes_and_reaps(server: Any) -> None:
+def test_an_operator_drains_opens_resizes_and_reaps(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANPOOL_URL", server.url)
+    monkeypatch.setenv("WANPOOL_NAMESPACE", "test")
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
         pool.define_wan(0, "20000-20009", cooldown=0)
         lease = pool.acquire(0, port=20009)
-        there = {"WANPOOL_URL": server.url, "WANPOOL_NAMESPACE": "test"}
-        assert "draining, 1 lease live" in wanpool("drain", "0", **there).stdout
-        assert json.loads(wanpool("open", "0", "--json", **there).stdout)["wans"][0]["state"] == "open"
-        assert (
-            "to leave yet, when lease and cool-down are over: 1"
-            in wanpool("resize", "0", "20000-20004", **there).stdout
-        )
+        assert "draining, 1 lease live" in says("drain", "0")
+        assert tells("open", "0")["wans"][0]["state"] == "open"
+        assert "to leave yet, when lease and cool-down are over: 1" in says("resize", "0", "20000-20004")
         lease.release()
-        assert json.loads(wanpool("resize", "0", "20000-20004", "--json", **there).stdout)["leaving"] == 0
+        assert tells("resize", "0", "20000-20004")["leaving"] == 0
         assert pool.snapshot(0).total == 5
-        told = json.loads(wanpool("reap", "--json", **there).stdout)
+        told = tells("reap")
         assert [(one["id"], one["verdict"]) for one in told["holders"]] == [(pool.holder, "alive")]
-        assert f"alive    {pool.holder}" in wanpool("reap", "--dry-run", **there).stdout
-        missing = wanpool("drain", "5", **there)
-        assert missing.returncode == 1 and "is not defined" in missing.stderr
+        assert f"alive    {pool.holder}" in says("reap", "--dry-run")
+        assert "is not defined" in says("drain", "5", code=1)
     wait_for(lambda: not server.admin.hlen("wanpool:{test}:holders"))

@@ -198,8 +198,7 @@ class TestUnreachable:
         self, pool: Any, own_server: Any, told: list[Any]
     ) -> None:
         lease = pool.acquire(0, ttl=60)
-        age_lease(own_server.admin, pool, lease, 56)
-        own_server.process.send_signal(signal.SIGSTOP)
+        age_lease(own_server.admin, pool, lease, 56, lambda: own_server.process.send_signal(signal.SIGSTOP))
         assert lease.wait_lost(30) is True
         wait_for(lambda: told)
         assert lease.reason == "unreachable"

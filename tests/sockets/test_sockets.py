@@ -21,17 +21,9 @@ from by_hand import run_script
 from listening import listening, squatting
 from waiting import wait_for
 
-from redis_wanpool import (
-    ANY,
-    AsyncWanPortPool,
-    InvalidValue,
-    LeaseLost,
-    PoolClosed,
-    PoolExhausted,
-    PortRejected,
-    WanPortPool,
-)
+from redis_wanpool import ANY, AsyncWanPortPool, WanPortPool
 from redis_wanpool.engine import handovers
+from redis_wanpool.errors import InvalidValue, LeaseLost, PoolClosed, PoolExhausted, PortRejected
 from redis_wanpool.model.address import Failure
 from redis_wanpool.sockets import dial, leased
 from redis_wanpool.sockets.dial import bind_failure, connect_failure
@@ -187,8 +179,8 @@ class TestRefusal:
             assert ended(server, port) == "rejected" and server.admin.zscore(PREFIX + "cooling", port)
 
     def test_of_half_a_range_stops_no_connect(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
-        pool.define_wan(1, "24200-24499", cooldown=50)
-        with squatting(*range(24200, 24500, 2)), ExitStack() as open_ones:
+        pool.define_wan(1, "25200-25499", cooldown=50)
+        with squatting(*range(25200, 25500, 2)), ExitStack() as open_ones:
             for _ in range(145):
                 assert open_ones.enter_context(pool.connect(1, echo, timeout=5)).lease.port % 2
         assert pool.snapshot(1).leased == 0
@@ -202,17 +194,17 @@ class TestRefusal:
         assert (pool.snapshot(0).cooling, pool.snapshot(0).rested) == (5, 0), "one network takes no more than half"
 
     def test_of_several_wans_names_them(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
-        pool.define_wan(1, "24200", cooldown=50)
-        pool.define_wan(2, "24201", cooldown=50)
+        pool.define_wan(1, "25200", cooldown=50)
+        pool.define_wan(2, "25201", cooldown=50)
         with (
-            squatting(24200, 24201),
-            pytest.raises(PortRejected, match=r"2 ports of WANs 1, 2 .*24200-24201") as caught,
+            squatting(25200, 25201),
+            pytest.raises(PortRejected, match=r"2 ports of WANs 1, 2 .*25200-25201") as caught,
         ):
             pool.connect((1, 2), echo, timeout=5)
-        assert caught.value.wan_idx == (1, 2) and sorted(caught.value.ports) == [24200, 24201]
+        assert caught.value.wan_idx == (1, 2) and sorted(caught.value.ports) == [25200, 25201]
 
     def test_of_too_many_ports_of_several_wans_is_said(self, pool: WanPortPool) -> None:
-        pool.define_wan(1, "24200-24203", cooldown=50)
+        pool.define_wan(1, "25200-25203", cooldown=50)
         pool._run(pool._engine.protocol.release(pool.acquire_many(0, 6, reuse_address=True), "rejected", "no"))
         lease = pool.acquire((0, 1), reuse_address=True)
         assert lease.wan_idx == 1 and lease.release(used=False)
@@ -220,7 +212,7 @@ class TestRefusal:
         with pytest.raises(PortRejected, match=r"WANs 0, 1 .* too many of its ports recently") as caught:
             pool.acquire((0, 1), reuse_address=True)
         assert caught.value.wan_idx == (0, 1) and 0 < caught.value.free_in <= 65
-        pool.define_wan(2, "24210")
+        pool.define_wan(2, "25210")
         with (
             pool.acquire(2, reuse_address=True),
             pytest.raises(PoolExhausted, match="none of WAN 0, 1 for this network") as exhausted,
@@ -355,9 +347,7 @@ class TestFailure:
             pool.connect(0, nobody, timeout=5)
         assert pool.snapshot(0).free == 10
 
-    def test_is_what_is_told_though_redis_answers_no_more(
-        self, own_server: Any, nobody: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_is_what_is_told_though_redis_answers_no_more(self, own_server: Any, nobody: Any, monkeypatch: Any) -> None:
         def connect(*_: Any) -> Any:
             own_server.process.send_signal(signal.SIGSTOP)
             return Failure(ConnectionRefusedError("as it was"))
@@ -560,9 +550,7 @@ def test_a_forked_child_closes_and_gives_away_what_it_inherited_without_a_word(
         assert sock.recv(30) and other.recv(30)
 
 
-def test_many_refusals_end_with_what_was_refused_before(
-    server: Any, echo: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_refusals_end_with_what_was_refused_before(server: Any, echo: Any, monkeypatch: Any) -> None:
     """An attempt that finds its network stopped says which ports were refused until then."""
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
         pool.define_wan(0, RANGE, cooldown=0)
@@ -741,9 +729,7 @@ class TestAsync:
         assert ended(server, port) in ("drained", "released")
         assert (await pool.snapshot(0)).cooling == 1
 
-    async def test_tls(
-        self, pool: AsyncWanPortPool, server: Any, tls_echo: tuple[str, int], trusting: ssl.SSLContext
-    ) -> None:
+    async def test_tls(self, pool: AsyncWanPortPool, server: Any, tls_echo: Any, trusting: ssl.SSLContext) -> None:
         reader, writer = await pool.connect(0, tls_echo, timeout=5)
         await writer.start_tls(trusting, server_hostname="localhost")
         assert seen_by(await reader.readline())[1] == writer.lease.port  # type: ignore[attr-defined]
@@ -753,9 +739,7 @@ class TestAsync:
             await writer.wait_closed()
         await asyncio.to_thread(wait_for, lambda: no_lease(server))
 
-    async def test_refusals_are_judged_alike(
-        self, pool: AsyncWanPortPool, server: Any, echo: tuple[str, int], nobody: tuple[str, int]
-    ) -> None:
+    async def test_refusals_are_judged_alike(self, pool: AsyncWanPortPool, server: Any, echo: Any, nobody: Any) -> None:
         with pytest.raises(ConnectionRefusedError):
             await pool.connect(0, nobody, timeout=5)
         with pytest.raises(OSError, match="not one of this host's"):
