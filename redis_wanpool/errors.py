@@ -114,6 +114,8 @@ class BackendUnavailable(WanpoolError):
 
     answered: bool = True
     """Whether Redis answered: if so, it may serve other requests."""
+    passing: bool = False
+    """Whether this may pass without a change of settings: an outage, a failover, a server that is busy or loads."""
     confirmed: int | None = None
     """How many of the servers that min_replicas and fsync ask for confirmed the grant; None in other cases."""
     wanted: int | None = None

@@ -6,19 +6,35 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from by_hand import heard
 from command_line import python, says, tells, wanpool
+from private_server import Server
 from waiting import wait_for
 
-from redis_wanpool import PoolClosed, WanDraining, WanNotDefined, WanPortPool
+from redis_wanpool import (
+    BackendUnavailable,
+    InGrace,
+    PoolClosed,
+    PoolExhausted,
+    UnsafeRedis,
+    WanDraining,
+    WanNotDefined,
+    WanPortPool,
+    legacy,
+)
 from redis_wanpool.legacy import port_allocator, wan_port_pool
 
 EXAMPLES = (Path(__file__).parent / "documentation.md").read_text(encoding="utf-8")
@@ -133,6 +149,116 @@ class TestAdapter:
             sum(wan[state] for state in ("free", "leased", "cooling", "withheld")) for wan in usage["wans"].values()
         ]
         assert sums == [2, 10]
+
+
+IN_GRACE = ("wanpool:{test:0}:config", "grace_until_ms")
+NOBODY = ("127.0.0.1", "1")
+
+
+def keep_busy(server: Server) -> None:
+    """Has the server run a script that does not end, and answer BUSY."""
+    server.admin.config_set("lua-time-limit", 1)
+
+    def run() -> None:
+        with suppress(redis.ResponseError):
+            server.admin.eval("while true do end", 0)
+
+    threading.Thread(target=run).start()
+    with suppress(redis.ResponseError):
+        wait_for(lambda: not server.admin.ping())
+
+
+class TestTroubleThatPasses:
+    """The old interface waits for it: an old program takes no answer but a port, or None of an exhausted WAN."""
+
+    @pytest.fixture
+    def troubled(self, started: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+        """A durable server, with the process's own pool object on it."""
+        server = started("--appendonly", "yes", "--appendfsync", "always")
+        monkeypatch.setenv("WANPOOL_URL", server.url)
+        monkeypatch.setenv("WANPOOL_NAMESPACE", "test")
+        wan_port_pool.define_wan(0, "20000-20001", cooldown=0, on_failover="continue")
+        yield server
+        WanPortPool.get_instance().close()
+
+    @pytest.fixture
+    def ask(self, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Future[int | None]]]:
+        """Asks in a thread, until it says that it waits."""
+        with ThreadPoolExecutor() as threads:
+
+            def asked(allocate: Callable[[int], int | None] = port_allocator.allocate_port) -> Future[int | None]:
+                future = threads.submit(allocate, 0)
+                wait_for(lambda: "allocate_port waits" in caplog.text or future.done())
+                return future
+
+            yield asked
+
+    @pytest.mark.parametrize(
+        ("begin", "end"),
+        [
+            (lambda it: it.admin.hset(*IN_GRACE, 2**50), lambda it: it.admin.hset(*IN_GRACE, 0)),
+            (lambda it: it.stop(), lambda it: it.start("--appendonly", "yes")),
+            (lambda it: it.admin.replicaof(*NOBODY), lambda it: it.admin.replicaof("no", "one")),
+            (keep_busy, lambda it: it.admin.script_kill()),
+        ],
+        ids=["grace", "outage", "failover", "busy"],
+    )
+    def test_is_waited_for(self, troubled: Server, ask: Any, begin: Any, end: Any) -> None:
+        begin(troubled)
+        waiting = ask()
+        assert not waiting.done()
+        end(troubled)
+        assert waiting.result(20) in (20000, 20001)
+
+    @pytest.mark.parametrize("whose", ["port_allocator", "wan_port_pool", "WanPortPool"])
+    def test_too_long_is_an_error_that_says_so(self, troubled: Server, whose: str, monkeypatch: Any) -> None:
+        monkeypatch.setenv("WANPOOL_LEGACY_WAIT", "0.2")
+        troubled.admin.hset(*IN_GRACE, 2**50)
+        pool = legacy.WanPortPool.get_instance() if whose == "WanPortPool" else getattr(legacy, whose)
+        with pytest.raises(InGrace, match=r"waited 0\.2 s \(legacy_wait\).* WAN 0 .*failed over") as caught:
+            pool.allocate_port(wan_idx=0)
+        assert caught.value.wan_idx == 0 and caught.value.retry_after > 1000
+        troubled.stop()
+        with pytest.raises(BackendUnavailable, match=r"waited 0\.2 s \(legacy_wait\).*does not answer"):
+            pool.allocate_port(wan_idx=0)
+
+    def test_what_does_not_pass_is_not_waited_for(self, troubled: Server, monkeypatch: Any, caplog: Any) -> None:
+        with pytest.raises(WanNotDefined):
+            port_allocator.allocate_port(7)
+        assert [port_allocator.allocate_port(0) for _ in range(3)][2] is None
+        with pytest.raises(PoolExhausted):
+            wan_port_pool.allocate_port(0)
+        troubled.admin.config_set("maxmemory-policy", "allkeys-lru")
+        WanPortPool.get_instance().close()
+        with pytest.raises(UnsafeRedis):
+            port_allocator.allocate_port(0)
+        troubled.admin.config_set("requirepass", "sesame")
+        troubled.cut()
+        with pytest.raises(BackendUnavailable, match="other credentials"):
+            port_allocator.allocate_port(0)
+        assert "allocate_port waits" not in caplog.text
+
+    def test_the_end_of_the_pool_object_ends_the_wait(self, troubled: Server, ask: Any) -> None:
+        troubled.admin.hset(*IN_GRACE, 2**50)
+        waiting = ask(wan_port_pool.allocate_port)
+        wan_port_pool.close()
+        with pytest.raises(PoolClosed):
+            waiting.result(20)
+
+    @pytest.mark.parametrize("how", ["Ctrl-C", "the end of a program whose thread waits"])
+    def test_a_program_that_waits_can_end(self, adopted: Any, how: str, monkeypatch: Any) -> None:
+        monkeypatch.setenv("WANPOOL_URL", "redis://127.0.0.1:1/0")
+        asking = "import sys, threading\nfrom core.wan_manager import port_allocator\n"
+        if how == "Ctrl-C":
+            asking += "port_allocator.allocate_port(0)"
+        else:
+            asking += "threading.Thread(target=port_allocator.allocate_port, args=[0], daemon=True).start()\ninput()"
+        with there(asking) as running:
+            assert running.stdin and running.stderr and "allocate_port waits, 90 s" in running.stderr.readline()
+            began = time.monotonic()
+            running.send_signal(signal.SIGINT) if how == "Ctrl-C" else running.stdin.write("\n")
+            _, err = running.communicate(timeout=60)
+        assert time.monotonic() - began < 20 and ("KeyboardInterrupt" in err) == (how == "Ctrl-C")
 
 
 def test_the_four_numbers_add_up_while_ports_move(server: Any) -> None:
