@@ -372,6 +372,36 @@ class TestAdopt:
         assert "says 30000-30009 of WAN 0" in other
         says("adopt", "core/wan_manager", "--wan", "0=30000-30009")
 
+    def test_wans_of_the_redis_that_the_settings_name(self, folder: Path, server: Server) -> None:
+        """As after the README's second and third step: wanpool.toml names a Redis, and `wanpool init` made the WANs."""
+        Path("wanpool.toml").write_text(f'url = "{server.url}"\nnamespace = "test"\n')
+        wans = ["--wan", "0=20000-21999", "--wan", "1=22000-23999"]
+        missing = wanpool("adopt", "core/wan_manager", *wans)
+        assert missing.returncode == 2 and "wanpool init --wan 0=20000-21999 --wan 1=22000-23999" in missing.stderr
+        assert wanpool("init", *wans).returncode == 0 and not folder.exists()
+        other = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=30000-30009")
+        assert other.returncode == 2 and f"namespace 'test' at {server.url} says 22000-23999 of WAN 1" in other.stderr
+        assert wanpool("adopt", "core/wan_manager", *wans, WANPOOL_URL="redis://127.0.0.1:1/0").returncode == 3
+        assert not folder.exists()
+        done = wanpool("adopt", "core/wan_manager", *wans)
+        assert done.returncode == 0 and "[wan" not in Path("wanpool.toml").read_text(), done.stderr
+
+    def test_wans_of_the_redis_that_the_environment_names(self, folder: Path, server: Server) -> None:
+        there = {"WANPOOL_URL": server.url, "WANPOOL_NAMESPACE": "test"}
+        away = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", WANPOOL_URL="redis://127.0.0.1:1/0")
+        assert away.returncode == 3 and "does not answer" in away.stderr and "leave --wan out" in away.stderr
+        assert wanpool("init", "--wan", "0=20000-21999", "--cooldown", "15s", **there).returncode == 0
+        refused = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-20009", **there)
+        assert refused.returncode == 2 and "says 20000-21999 of WAN 0" in refused.stderr and not folder.exists()
+        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", **there)
+        assert done.returncode == 0 and f"{server.url} has these WANs already" in done.stdout, done.stderr
+        assert not Path("wanpool.toml").exists(), "which would say another cool-down"
+        by_option = wanpool("adopt", "elsewhere", "--wan", "0=20000-21999", "--url", server.url, "--dry-run", **there)
+        assert f'url = "{server.url}"' in by_option.stdout and "[wan.0]" not in by_option.stdout
+        fresh = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=22000-23999", **there)
+        assert fresh.returncode == 0 and "[wan.0]" not in Path("wanpool.toml").read_text()
+        assert '[wan.1]\nports = "22000-23999"' in Path("wanpool.toml").read_text()
+
     def test_leftovers_of_the_old_package_are_named(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "locks.py").touch()
