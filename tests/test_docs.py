@@ -109,6 +109,7 @@ class Stage:
         """Runs a program to its end, which leaves nothing on stderr and no lease."""
         http = self.web.url.removeprefix("http://")
         addresses = [
+            *((r"\b20000-21999", "24800-24999"), (r"\b22000-23999", "25000-25199")),  # ports that no other test uses
             (r"10\.0\.0\.2(:6379)?", f"127.0.0.1:{self.redis.port}"),
             (r'"example.com", 80\b', f'"127.0.0.1", {self.web.server_port}'),
             (r'"example.com", 443\b', f'"127.0.0.1", {self.tls.server_port}'),

@@ -1,4 +1,4 @@
-"""docs/redis-cli.md, and such lines of other pages, line by line, with a real redis-cli, as a user who may only look."""
+"""docs/redis-cli.md, and such lines of other pages, with a real redis-cli, as a user who may only look."""
 
 from __future__ import annotations
 

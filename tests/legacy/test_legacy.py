@@ -130,6 +130,7 @@ class TestAdapter:
     def test_a_closed_pool_object_is_made_anew(self, wans: Any) -> None:
         before = WanPortPool.get_instance()
         assert wan_port_pool.holder == before.holder == WanPortPool.get_instance().holder
+        assert legacy.WanPortPool.get_instance() is before, "what one interface took, the other releases"
         before.close()
         with pytest.raises(PoolClosed):
             before.allocate_port(0)
