@@ -16,7 +16,7 @@ SERVERS := valkey-9.1 redis-6.2 redis-8.2 libfaketime
 BY_VERSION := $(addprefix tests/,model protocol transport engine faults doctor cli)
 BY_CLUSTER := $(addprefix tests/,model protocol/test_protocol.py protocol/test_scripts.py protocol/test_queue.py \
   protocol/test_bounded.py protocol/test_model.py engine/test_reaper.py cli/test_operator.py faults/test_faults.py)
-SHORT_LABS := $(addprefix tests/labs/,test_curl.py test_tls.py test_redis_cli.py)
+SHORT_LABS := $(addprefix tests/labs/,test_tools.py test_tls.py test_redis_cli.py)
 VERSIONS ?= redis-7.0,valkey-8.1
 # What make test-all adds to what .ci/run runs.
 PARTS := bench long versions clusters model failovers labs mutants pythons bare
@@ -40,6 +40,11 @@ $(VENV)/.ready: pyproject.toml $(SOURCE)
 
 demo: $(VENV)/.ready
 	@$(BIN)/wanpool demo
+
+# What the recipes of docs/clients.md need besides, apart because it is large.
+build/clients/.ready: | $(VENV)/.ready
+	@$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check --upgrade --target build/clients scrapy
+	@touch $@
 
 .servers/%/server: tests/support/servers.py
 	@$(PYTHON) tests/support/servers.py $*
@@ -76,7 +81,7 @@ failovers: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	WANPOOL_FAILOVERS=50 $(BIN)/python -m pytest -q -s --show-capture=no tests/faults/test_failovers.py
 
 # Those that take seconds, and no root; the others, two beside each other.
-labs-short: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+labs-short: $(VENV)/.ready $(SERVERS:%=.servers/%/server) build/clients/.ready
 	WANPOOL_LABS=1 $(PYTEST) $(SHORT_LABS)
 
 labs: $(VENV)/.ready $(SERVERS:%=.servers/%/server)

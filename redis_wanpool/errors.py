@@ -107,6 +107,7 @@ class BackendUnavailable(WanpoolError):
     """Redis does not answer, or refuses, or too few servers confirmed a grant."""
 
     answered: bool = True  #: whether Redis answered: if so, it may serve other requests
+    passing: bool = False  #: whether it may pass without a change of settings: an outage, a failover, a busy server
     confirmed: int | None = None
     """How many of the servers that min_replicas and fsync ask for confirmed the grant; None in other cases."""
     wanted: int | None = None

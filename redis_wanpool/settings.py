@@ -28,7 +28,10 @@ from redis_wanpool.transport.backend import checked_url
 from redis_wanpool.transport.url import has_password
 
 FILE = "wanpool.toml"
+LEGACY_WAIT = 90.0
+"""seconds: more than a WAN's grace as it is by default, and than a server or its Sentinels take to come back"""
 _TOP = {"url", "namespace", "network", "rest", "lease_ttl", "min_replicas", "fsync", "on_failover", "wan"}
+_TOP |= {"legacy_wait"}
 _WAN = {"ports", "lease_ttl", "max_ttl", "cooldown", "quarantine", "weight", "name", "max_per_network"}
 _WAN |= {"on_failover", "failover_margin"}
 
@@ -43,6 +46,8 @@ class Settings:
     rest: float
     lease_ttl: float | None
     durability: Durability | None
+    legacy_wait: float
+    """seconds that the old interface waits for trouble to pass"""
     wans: tuple[WanDefinition, ...]
 
     def __repr__(self) -> str:
@@ -77,6 +82,7 @@ def settings(
     lease_ttl = first("lease_ttl", checked_ttl, lease_ttl)
     on_failover = first("on_failover", checked_on_failover, None)
     rest = first("rest", partial(checked_seconds, "rest"), rest)
+    legacy_wait = first("legacy_wait", _checked_legacy_wait, None, "WANPOOL_LEGACY_WAIT")
     return Settings(
         url=first("url", checked_url, url or None, "WANPOOL_URL"),
         namespace=first("namespace", checked_namespace, namespace, "WANPOOL_NAMESPACE") or "default",
@@ -86,11 +92,19 @@ def settings(
         durability=Durability.of(
             first("min_replicas", checked_min_replicas, min_replicas), first("fsync", checked_fsync, fsync)
         ),
+        legacy_wait=LEGACY_WAIT if legacy_wait is None else legacy_wait,
         wans=tuple(
             _wan(found, index, entry, {"lease_ttl": lease_ttl, "on_failover": on_failover})
             for index, entry in table.get("wan", {}).items()
         ),
     )
+
+
+def _checked_legacy_wait(value: object) -> float:
+    if isinstance(value, str):  # of the environment
+        with suppress(ValueError):
+            value = float(value)
+    return checked_seconds("legacy_wait", value)
 
 
 def user_folder() -> Path:

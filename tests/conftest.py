@@ -38,6 +38,7 @@ if os.environ.get("WANPOOL_WHEEL"):
     assert Path(redis_wanpool.__file__).is_relative_to(sys.prefix), "what is tested is not what was installed"
 os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, whatever their user speaks
 SETTINGS = ("WANPOOL_URL", "WANPOOL_NAMESPACE", "WANPOOL_NETWORK", "WANPOOL_CONFIG", "WANPOOL_SERVER")
+SETTINGS += ("WANPOOL_LEGACY_WAIT",)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -255,7 +255,7 @@ def _answers(path: Path) -> bool:
         return _say(path, _PING, 2.0).startswith(b"+PONG")
     except TimeoutError:
         raise BackendUnavailable(
-            f"the embedded server at {path} hangs: it takes connections and does not answer"
+            f"the embedded server at {path} hangs: it takes connections and does not answer", passing=True
         ) from None
     except OSError:
         return False
@@ -276,7 +276,8 @@ def _old_one_gone(folder: Path, path: Path, deadline: float) -> int | None:
         if time.monotonic() > deadline:
             raise BackendUnavailable(
                 f"an embedded server in {folder} lives, and does not answer within {START_WITHIN:g} s; "
-                f"see {folder / 'server.log'}, and if it hangs, end it and try again"
+                f"see {folder / 'server.log'}, and if it hangs, end it and try again",
+                passing=True,
             )
         time.sleep(0.02)
     return lock

@@ -6,19 +6,35 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from by_hand import heard
 from command_line import python, says, tells, wanpool
+from private_server import Server
 from waiting import wait_for
 
-from redis_wanpool import PoolClosed, WanDraining, WanNotDefined, WanPortPool
+from redis_wanpool import (
+    BackendUnavailable,
+    InGrace,
+    PoolClosed,
+    PoolExhausted,
+    UnsafeRedis,
+    WanDraining,
+    WanNotDefined,
+    WanPortPool,
+    legacy,
+)
 from redis_wanpool.legacy import port_allocator, wan_port_pool
 
 EXAMPLES = (Path(__file__).parent / "documentation.md").read_text(encoding="utf-8")
@@ -114,6 +130,7 @@ class TestAdapter:
     def test_a_closed_pool_object_is_made_anew(self, wans: Any) -> None:
         before = WanPortPool.get_instance()
         assert wan_port_pool.holder == before.holder == WanPortPool.get_instance().holder
+        assert legacy.WanPortPool.get_instance() is before, "what one interface took, the other releases"
         before.close()
         with pytest.raises(PoolClosed):
             before.allocate_port(0)
@@ -133,6 +150,116 @@ class TestAdapter:
             sum(wan[state] for state in ("free", "leased", "cooling", "withheld")) for wan in usage["wans"].values()
         ]
         assert sums == [2, 10]
+
+
+IN_GRACE = ("wanpool:{test:0}:config", "grace_until_ms")
+NOBODY = ("127.0.0.1", "1")
+
+
+def keep_busy(server: Server) -> None:
+    """Has the server run a script that does not end, and answer BUSY."""
+    server.admin.config_set("lua-time-limit", 1)
+
+    def run() -> None:
+        with suppress(redis.ResponseError):
+            server.admin.eval("while true do end", 0)
+
+    threading.Thread(target=run).start()
+    with suppress(redis.ResponseError):
+        wait_for(lambda: not server.admin.ping())
+
+
+class TestTroubleThatPasses:
+    """The old interface waits for it: an old program takes no answer but a port, or None of an exhausted WAN."""
+
+    @pytest.fixture
+    def troubled(self, started: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+        """A durable server, with the process's own pool object on it."""
+        server = started("--appendonly", "yes", "--appendfsync", "always")
+        monkeypatch.setenv("WANPOOL_URL", server.url)
+        monkeypatch.setenv("WANPOOL_NAMESPACE", "test")
+        wan_port_pool.define_wan(0, "20000-20001", cooldown=0, on_failover="continue")
+        yield server
+        WanPortPool.get_instance().close()
+
+    @pytest.fixture
+    def ask(self, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Future[int | None]]]:
+        """Asks in a thread, until it says that it waits."""
+        with ThreadPoolExecutor() as threads:
+
+            def asked(allocate: Callable[[int], int | None] = port_allocator.allocate_port) -> Future[int | None]:
+                future = threads.submit(allocate, 0)
+                wait_for(lambda: "allocate_port waits" in caplog.text or future.done())
+                return future
+
+            yield asked
+
+    @pytest.mark.parametrize(
+        ("begin", "end"),
+        [
+            (lambda it: it.admin.hset(*IN_GRACE, 2**50), lambda it: it.admin.hset(*IN_GRACE, 0)),
+            (lambda it: it.stop(), lambda it: it.start("--appendonly", "yes")),
+            (lambda it: it.admin.replicaof(*NOBODY), lambda it: it.admin.replicaof("no", "one")),
+            (keep_busy, lambda it: it.admin.script_kill()),
+        ],
+        ids=["grace", "outage", "failover", "busy"],
+    )
+    def test_is_waited_for(self, troubled: Server, ask: Any, begin: Any, end: Any) -> None:
+        begin(troubled)
+        waiting = ask()
+        assert not waiting.done()
+        end(troubled)
+        assert waiting.result(20) in (20000, 20001)
+
+    @pytest.mark.parametrize("whose", ["port_allocator", "wan_port_pool", "WanPortPool"])
+    def test_too_long_is_an_error_that_says_so(self, troubled: Server, whose: str, monkeypatch: Any) -> None:
+        monkeypatch.setenv("WANPOOL_LEGACY_WAIT", "0.2")
+        troubled.admin.hset(*IN_GRACE, 2**50)
+        pool = legacy.WanPortPool.get_instance() if whose == "WanPortPool" else getattr(legacy, whose)
+        with pytest.raises(InGrace, match=r"waited 0\.2 s \(legacy_wait\).* WAN 0 .*failed over") as caught:
+            pool.allocate_port(wan_idx=0)
+        assert caught.value.wan_idx == 0 and caught.value.retry_after > 1000
+        troubled.stop()
+        with pytest.raises(BackendUnavailable, match=r"waited 0\.2 s \(legacy_wait\).*does not answer"):
+            pool.allocate_port(wan_idx=0)
+
+    def test_what_does_not_pass_is_not_waited_for(self, troubled: Server, monkeypatch: Any, caplog: Any) -> None:
+        with pytest.raises(WanNotDefined):
+            port_allocator.allocate_port(7)
+        assert [port_allocator.allocate_port(0) for _ in range(3)][2] is None
+        with pytest.raises(PoolExhausted):
+            wan_port_pool.allocate_port(0)
+        troubled.admin.config_set("maxmemory-policy", "allkeys-lru")
+        WanPortPool.get_instance().close()
+        with pytest.raises(UnsafeRedis):
+            port_allocator.allocate_port(0)
+        troubled.admin.config_set("requirepass", "sesame")
+        troubled.cut()
+        with pytest.raises(BackendUnavailable, match="other credentials"):
+            port_allocator.allocate_port(0)
+        assert "allocate_port waits" not in caplog.text
+
+    def test_the_end_of_the_pool_object_ends_the_wait(self, troubled: Server, ask: Any) -> None:
+        troubled.admin.hset(*IN_GRACE, 2**50)
+        waiting = ask(wan_port_pool.allocate_port)
+        wan_port_pool.close()
+        with pytest.raises(PoolClosed):
+            waiting.result(20)
+
+    @pytest.mark.parametrize("how", ["Ctrl-C", "the end of a program whose thread waits"])
+    def test_a_program_that_waits_can_end(self, adopted: Any, how: str, monkeypatch: Any) -> None:
+        monkeypatch.setenv("WANPOOL_URL", "redis://127.0.0.1:1/0")
+        asking = "import sys, threading\nfrom core.wan_manager import port_allocator\n"
+        if how == "Ctrl-C":
+            asking += "port_allocator.allocate_port(0)"
+        else:
+            asking += "threading.Thread(target=port_allocator.allocate_port, args=[0], daemon=True).start()\ninput()"
+        with there(asking) as running:
+            assert running.stdin and running.stderr and "allocate_port waits, 90 s" in running.stderr.readline()
+            began = time.monotonic()
+            running.send_signal(signal.SIGINT) if how == "Ctrl-C" else running.stdin.write("\n")
+            _, err = running.communicate(timeout=60)
+        assert time.monotonic() - began < 20 and ("KeyboardInterrupt" in err) == (how == "Ctrl-C")
 
 
 def test_the_four_numbers_add_up_while_ports_move(server: Any) -> None:
@@ -245,6 +372,36 @@ class TestAdopt:
         other = says("adopt", "core/wan_manager", "--wan", "0=20000-21999", code=2)
         assert "says 30000-30009 of WAN 0" in other
         says("adopt", "core/wan_manager", "--wan", "0=30000-30009")
+
+    def test_wans_of_the_redis_that_the_settings_name(self, folder: Path, server: Server) -> None:
+        """As after the README's second and third step: wanpool.toml names a Redis, and `wanpool init` made the WANs."""
+        Path("wanpool.toml").write_text(f'url = "{server.url}"\nnamespace = "test"\n')
+        wans = ["--wan", "0=20000-21999", "--wan", "1=22000-23999"]
+        missing = wanpool("adopt", "core/wan_manager", *wans)
+        assert missing.returncode == 2 and "wanpool init --wan 0=20000-21999 --wan 1=22000-23999" in missing.stderr
+        assert wanpool("init", *wans).returncode == 0 and not folder.exists()
+        other = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=30000-30009")
+        assert other.returncode == 2 and f"namespace 'test' at {server.url} says 22000-23999 of WAN 1" in other.stderr
+        assert wanpool("adopt", "core/wan_manager", *wans, WANPOOL_URL="redis://127.0.0.1:1/0").returncode == 3
+        assert not folder.exists()
+        done = wanpool("adopt", "core/wan_manager", *wans)
+        assert done.returncode == 0 and "[wan" not in Path("wanpool.toml").read_text(), done.stderr
+
+    def test_wans_of_the_redis_that_the_environment_names(self, folder: Path, server: Server) -> None:
+        there = {"WANPOOL_URL": server.url, "WANPOOL_NAMESPACE": "test"}
+        away = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", WANPOOL_URL="redis://127.0.0.1:1/0")
+        assert away.returncode == 3 and "does not answer" in away.stderr and "leave --wan out" in away.stderr
+        assert wanpool("init", "--wan", "0=20000-21999", "--cooldown", "15s", **there).returncode == 0
+        refused = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-20009", **there)
+        assert refused.returncode == 2 and "says 20000-21999 of WAN 0" in refused.stderr and not folder.exists()
+        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", **there)
+        assert done.returncode == 0 and f"{server.url} has these WANs already" in done.stdout, done.stderr
+        assert not Path("wanpool.toml").exists(), "which would say another cool-down"
+        by_option = wanpool("adopt", "elsewhere", "--wan", "0=20000-21999", "--url", server.url, "--dry-run", **there)
+        assert f'url = "{server.url}"' in by_option.stdout and "[wan.0]" not in by_option.stdout
+        fresh = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=22000-23999", **there)
+        assert fresh.returncode == 0 and "[wan.0]" not in Path("wanpool.toml").read_text()
+        assert '[wan.1]\nports = "22000-23999"' in Path("wanpool.toml").read_text()
 
     def test_leftovers_of_the_old_package_are_named(self, folder: Path) -> None:
         folder.mkdir(parents=True)
