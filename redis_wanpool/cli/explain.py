@@ -15,7 +15,10 @@ from redis_wanpool.terminal.language import said, tell
 ENDED = {
     "released": ("given back after its connection was closed", "连接关闭后归还"),
     "drained": ("given back, read to the end before closing", "读完再关闭后归还"),
-    "time_wait": ("given back, closed by this side without TCP timestamps", "本端先关闭（无 TCP 时间戳）后归还"),
+    "time_wait": (
+        "given back; its system keeps the connection in TIME_WAIT, as this side closed first, or nobody could look",
+        "归还；本端先关闭，系统仍处于 TIME_WAIT（或无法确认）",
+    ),
     "reset": ("given back after it was aborted", "连接被重置后归还"),
     "unused": ("given back unused", "未使用即归还"),
     "expired": ("not renewed in time", "未及时续租"),
@@ -23,6 +26,7 @@ ENDED = {
     "reaped": ("its process had died", "进程已死，被回收"),
     "rejected": ("its operating system refused the port", "操作系统拒绝该端口"),
 }
+LINGER_MS = 65_000  #: for how long an old connection may keep plain sockets away, which Linux does for 60 s
 STATES = {
     "free": ("free", "空闲"),
     "leased": ("leased", "已租出"),
@@ -59,7 +63,7 @@ def judge(seen: PortSeen, cooldown_ms: int, *, in_grace: bool = False) -> Verdic
         return Verdict("leased")
     free = "" if seen.becomes == "removed" else "free"
     if seen.state == "leased":  # it expired, and nobody has settled that yet
-        rested_ms = seen.due_ms + seen.rest_ms
+        rested_ms = seen.due_ms + max(seen.rest_ms, LINGER_MS if seen.is_plain else 0)
         free_ms = max(seen.due_ms + max(cooldown_ms, seen.rest_ms), seen.free_ms)
         if seen.becomes == "withheld":
             return Verdict("withheld", seen.due_ms)
@@ -68,6 +72,14 @@ def judge(seen: PortSeen, cooldown_ms: int, *, in_grace: bool = False) -> Verdic
         state = "quarantined" if seen.ended == "rejected" else "cooling"
         return Verdict(state, None, seen.rested_ms if seen.rested_ms >= 0 else None, seen.due_ms)
     return Verdict(free if seen.state == "cooling" else seen.state)
+
+
+def plain_from(seen: PortSeen, rested_ms: int) -> int:
+    """From when its last network may have it for sockets without SO_REUSEADDR, as lua/lib/plain.lua has it."""
+    if seen.is_plain:
+        return rested_ms
+    rest_ms = 0 if seen.ended in ("unused", "drained") else seen.rest_ms
+    return rested_ms - rest_ms + max(rest_ms, LINGER_MS)
 
 
 def to_become(seen: PortSeen, verdict: Verdict) -> str:
@@ -173,6 +185,12 @@ def told(
             mine = said("its last network", "原网络")
             rested = said("now", "现在") if verdict.rested_ms <= seen.now_ms else when(verdict.rested_ms)
             lines.append((said("free for", "可用于"), f"{mine}: {rested}"))
+            plain_ms = plain_from(seen, verdict.rested_ms)
+            if plain_ms > max(verdict.rested_ms, seen.now_ms):
+                what = said("its last network, without SO_REUSEADDR", "原网络（未设 SO_REUSEADDR）")
+                lines.append(
+                    (said("free for", "可用于"), f"{what}: {when(min(plain_ms, verdict.free_ms or plain_ms))}")
+                )
         lines.append((said("free", "空闲"), f"{when(verdict.free_ms or 0)}, " + said("for all", "对所有网络")))
     becomes = to_become(seen, verdict)
     if becomes:
