@@ -1,11 +1,9 @@
 """A lease as an asyncio caller holds it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Coroutine, Generator
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from redis_wanpool.aio.caller import AsyncCaller
 from redis_wanpool.aio.loops import on_loop, settle
@@ -27,7 +25,7 @@ class AsyncLease(LeaseState):
         self._caller = caller
         self.loop = asyncio.get_running_loop()  #: the loop on which `on_lost` is called
 
-    async def __aenter__(self) -> AsyncLease:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

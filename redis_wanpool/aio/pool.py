@@ -1,11 +1,9 @@
 """The asyncio face. Leases are kept by threads of the pool, so a busy loop loses none."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from functools import cached_property
-from typing import Any, Unpack, cast
+from typing import Any, Self, Unpack, cast
 
 from redis_wanpool.aio.caller import AsyncCaller
 from redis_wanpool.aio.lease import AsyncLease, Leasing, Streams
@@ -37,7 +35,7 @@ class AsyncWanPortPool(PoolObject):
     def _caller(self) -> AsyncCaller:
         return AsyncCaller(self._engine)
 
-    async def __aenter__(self) -> AsyncWanPortPool:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

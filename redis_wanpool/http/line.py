@@ -66,12 +66,7 @@ class Line(Generic[PoolT]):
 def connect(line: Line[WanPortPool], address: Address, timeout: float | None) -> LeasedSocket:
     """A connection with its own lease, which it does not outlive; closing it waits for nothing."""
     sock = line.pool.connect(
-        line.wan,
-        address,
-        wait=line.wait,
-        timeout=timeout,
-        source_address=line.source_address,
-        close_on_loss=True,
+        line.wan, address, wait=line.wait, timeout=timeout, source_address=line.source_address, close_on_loss=True
     )
     sock.at_once = False
     return sock

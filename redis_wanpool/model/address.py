@@ -1,9 +1,8 @@
 """Where connections go, and why one failed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import Self
 
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.checks import checked_integer, checked_seconds
@@ -37,15 +36,15 @@ class Dial:
     source_address: str = ""
     close_on_loss: bool = False
 
-    @staticmethod
+    @classmethod
     def of(
-        address: Address, timeout: float | None, attempts: int, source_address: str | None, close_on_loss: bool
-    ) -> Dial:
+        cls, address: Address, timeout: float | None, attempts: int, source_address: str | None, close_on_loss: bool
+    ) -> Self:
         if timeout is not None:
             checked_seconds("timeout", timeout)
         checked_integer("attempts", attempts, 1, 100)
         source = checked_source(source_address)
-        return Dial(checked_address(address), timeout, attempts, source, bool(close_on_loss))
+        return cls(checked_address(address), timeout, attempts, source, bool(close_on_loss))
 
 
 def checked_source(source_address: object) -> str:

@@ -1,9 +1,7 @@
 """What must have confirmed a grant before it counts: replicas, and the disks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.checks import checked_integer
@@ -21,10 +19,10 @@ class Durability:
     replicas: int
     fsync: bool
 
-    @staticmethod
-    def of(min_replicas: int | None, fsync: bool | None) -> Durability | None:
+    @classmethod
+    def of(cls, min_replicas: int | None, fsync: bool | None) -> Self | None:
         """None if nothing has to confirm."""
-        return Durability(min_replicas or 0, bool(fsync)) if min_replicas or fsync else None
+        return cls(min_replicas or 0, bool(fsync)) if min_replicas or fsync else None
 
     @property
     def wanted(self) -> int:

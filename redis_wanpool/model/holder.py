@@ -1,10 +1,9 @@
 """A holder: the pool object of one process that holds leases."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 _NO_PROCESS = "0"
 
@@ -37,7 +36,7 @@ class Holder:
         return f"{self.detached_id if detached else self.id}/{new_secret()}"
 
     @classmethod
-    def parse(cls, id: str, record: str | None) -> Holder | None:
+    def parse(cls, id: str, record: str | None) -> Self | None:
         """The holder of that id by its record in `holders` of Redis; None if the record is malformed."""
         words = (record or "").split(" ")
         if len(words) != 8 or not words[3].isdecimal():

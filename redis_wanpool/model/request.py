@@ -1,9 +1,8 @@
 """What an acquire asks for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.checks import (
@@ -41,11 +40,11 @@ class Request:
     ttl: float | None = None
     detached: bool = False
     avoid: tuple[int, ...] = ()
-    reuse_address: bool = False
-    """whether the ports will be bound with SO_REUSEADDR"""
+    reuse_address: bool = False  #: whether the ports will be bound with SO_REUSEADDR
 
-    @staticmethod
+    @classmethod
     def of(
+        cls,
         wan: WanChoice,
         *,
         count: int = 1,
@@ -57,7 +56,7 @@ class Request:
         detached: bool = False,
         avoid: Sequence[int] = (),
         reuse_address: bool = False,
-    ) -> Request:
+    ) -> Self:
         """Checks the arguments of a caller; raises InvalidValue."""
         wans: tuple[int, ...] | None
         if isinstance(wan, AnyWan):
@@ -71,7 +70,7 @@ class Request:
         if port is not None and (wans is None or len(wans) != 1):
             raise InvalidValue(f"port {port!r}: a wanted port needs one WAN, not {wan!r}")
         checked_integer("count", count, 1, MOST_PORTS_A_CALL)
-        return Request(
+        return cls(
             wans=wans,
             count=count,
             least=count if at_least is None else checked_integer("at_least", at_least, 1, count),

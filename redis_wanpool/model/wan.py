@@ -1,9 +1,7 @@
 """One WAN as its owner wants it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 from redis_wanpool.model.checks import (
     SHORTEST_TTL,
@@ -64,7 +62,7 @@ class WanDefinition:
         max_per_network: Any = None,
         on_failover: Any = None,
         failover_margin: Any = 10.0,
-    ) -> WanDefinition:
+    ) -> Self:
         longest = checked_seconds("max_ttl", lease_ttl if max_ttl is None else max_ttl, SHORTEST_TTL)
         return cls(
             wan_idx=checked_wan(wan_idx),

@@ -1,7 +1,5 @@
 """From a WAN to a connection: take a port, connect from it, and take another where the system refuses one."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -26,7 +24,7 @@ FACTOR, MOST = 4, 64
 class Connecting(Acquiring, Keeping):
     """The part of the conversation that opens connections."""
 
-    def connect(self, request: Request, dial: Dial) -> Conversation[LeasedSocket]:
+    def connect(self, request: Request, dial: Dial) -> Conversation["LeasedSocket"]:
         """A socket connected from a leased port; a port that the system refuses goes into quarantine.
 
         Raises:

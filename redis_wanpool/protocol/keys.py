@@ -1,8 +1,7 @@
 """Every key name in Redis."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
 PROTOCOL = "3"  #: the version of the data in Redis, which each WAN notes (see lua/define.lua and lua/lib/wan.lua)
 
@@ -35,7 +34,7 @@ class WanKeys:
     declared: tuple[str, ...]
 
     @classmethod
-    def of(cls, namespace: str, wan_idx: int) -> WanKeys:
+    def of(cls, namespace: str, wan_idx: int) -> Self:
         prefix = f"wanpool:{{{namespace}:{wan_idx}}}:"
         return cls(prefix, tuple(prefix + name for name in WAN_KEYS))
 

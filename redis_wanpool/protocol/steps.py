@@ -1,7 +1,5 @@
 """The steps of a conversation with Redis: generators yield them and are sent the answers."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -112,7 +110,7 @@ class Connect:
 class Parallel:
     """Run several conversations, each about one WAN, side by side where their keys are on different servers."""
 
-    branches: tuple[tuple[str, Conversation[Any]], ...]  #: a key of the WAN, and the conversation
+    branches: tuple[tuple[str, "Conversation[Any]"], ...]  #: a key of the WAN, and the conversation
 
 
 Step = Call | Ask | Sleep | Resolve | Try | Look | Connect | Parallel

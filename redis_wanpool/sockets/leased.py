@@ -1,13 +1,11 @@
 """A TCP socket on a leased port: its end gives the port back, and the lease's end may end it."""
 
-from __future__ import annotations
-
 import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from weakref import WeakSet
 
 from redis_wanpool.model.endings import CLEAN
@@ -27,7 +25,7 @@ class Tie:
     release: Callable[[str], object] | None
     """gives the port back at once, given how the connection ended; None: the lease outlives the connection"""
     let_go: Callable[[Any, str], object]  #: gives a lease back soon, where nothing may block
-    watch: Callable[[int, Tie, str], object]
+    watch: Callable[[int, "Tie", str], object]
     """watches a file descriptor that goes to another object, given how its connection would end now"""
 
     def begun(self, connection: object) -> None:
@@ -65,7 +63,7 @@ class LeasedSocket(socket.socket):
     at_once = True  #: whether closing it tells Redis at once; else the heartbeat does, a moment later
     _said_end = False
 
-    def tied(self, tie: Tie) -> LeasedSocket:
+    def tied(self, tie: Tie) -> Self:
         """Ties this socket to its lease; returns it."""
         self.lease, self._tie = tie.lease, tie
         tie.begun(self)
@@ -75,7 +73,7 @@ class LeasedSocket(socket.socket):
         super().shutdown(how)
         self._said_end = self._said_end or how != socket.SHUT_RD
 
-    def dup(self) -> LeasedSocket:
+    def dup(self) -> Self:
         """The same connection once more; the port is given back when both are closed."""
         copy = super().dup()
         copy.lease, copy.at_once, copy._said_end = self.lease, self.at_once, self._said_end

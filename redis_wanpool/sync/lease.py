@@ -1,10 +1,9 @@
 """A lease as a blocking caller holds it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import Self
 
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
@@ -22,7 +21,7 @@ class Lease(LeaseState):
         super().__init__(grant, boottime)
         self._caller = caller
 
-    def __enter__(self) -> Lease:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,10 +1,8 @@
 """Reads URLs of Redis: which parts may be shown, and which servers they name (Sentinels, a cluster)."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.connection import parse_url
@@ -41,7 +39,7 @@ class Several:
     options: dict[str, Any]  #: options of connections, as redis-py has them
 
     @classmethod
-    def parse(cls, url: str, schemes: tuple[str, str], port: int, own_options: tuple[str, ...] = ()) -> Several:
+    def parse(cls, url: str, schemes: tuple[str, str], port: int, own_options: tuple[str, ...] = ()) -> Self:
         """Reads a URL of one of the schemes, without and with TLS; what follows a "?" is as in redis://.
 
         Args:

@@ -1,8 +1,6 @@
 """TCP settings of this machine: what they are, what would help leased ports, and how to change them so that it can be
 undone."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -115,11 +113,11 @@ class System:
     booted_at: float
     folder: Path  #: where the journals are
     stores: Mapping[str, Store]
-    look: Callable[[Collection[int], Wishes, System], list[Setting]]
+    look: Callable[[Collection[int], Wishes, "System"], list[Setting]]
     """judges all settings with regard to the ports of the pool"""
     is_declared: Callable[[Item], bool]  #: whether an item is one of those that may be written at all
     is_elevated: Callable[[], bool | None] = field(default=lambda: None)  #: None: not to be known before the attempt
-    remember: Callable[[System], None] = field(default=lambda _: None)
+    remember: Callable[["System"], None] = field(default=lambda _: None)
     """notes what is in effect now, before it is written over"""
 
     def read(self, item: Item) -> Value | None:
