@@ -20,7 +20,7 @@ from chance import LONG, SEED
 from command_line import Program
 from faces import Loop, maker
 from private_server import SERVERS, Fake, Server, start_server
-from scheduling import scope
+from scheduling import connects, scope
 from sentinels import Watch
 from web import Web
 
@@ -87,6 +87,13 @@ def hears_interrupts() -> None:
     """Who runs the tests in the background has SIGINT ignored, and so would all programs that they start."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def no_look(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that run beside others share port numbers with them: only those with their own ports look at the machine's."""
+    if not connects(request.node.nodeid.partition("::")[0]):
+        monkeypatch.setattr("redis_wanpool.engine.performer.look", lambda port: None)
 
 
 @pytest.fixture(autouse=True)
