@@ -93,7 +93,7 @@ def hears_interrupts() -> None:
 def no_look(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests that share port numbers with those beside them do not look at the machine's ports."""
     if not connects(request.node.nodeid.partition("::")[0]):
-        monkeypatch.setattr("redis_wanpool.engine.performer.look", lambda port: None)
+        monkeypatch.setattr("redis_wanpool.engine.performer.look", lambda port, **_: None)
 
 
 @pytest.fixture(autouse=True)

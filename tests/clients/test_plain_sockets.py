@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import http.client
 import itertools
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from by_hand import age_wan
 from web import Web
 
 from redis_wanpool import PoolExhausted, PortUnavailable, WanPortPool
+from redis_wanpool.sockets import kernel
 
 PLENTY = "26000-27999"
 FIRST_PORTS = itertools.count(28000, 100)
@@ -155,6 +158,29 @@ def test_a_port_whose_server_closed_first_is_clean_at_once(
             used.add(lease.port)
         age_wan(server.admin, 1.1, wan_idx=1)
     assert len(used) < 60, "ports came again"
+
+
+def test_what_the_other_side_closed_first_is_clean_before_its_last_answer_is_there(
+    pool: WanPortPool, server: Any
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, pool.acquire(1) as lease:
+        client = socket.create_connection(listener.getsockname(), 10, source_address=("", lease.port))
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+            drop_what_comes(accepted)
+            client.close()
+            assert kernel.states(lease.port) == {kernel.LAST_ACK}, "as over a line whose round trip lasts"
+            assert lease.release() is True
+    grant = server.admin.hget("wanpool:{test:1}:grants", lease.port)
+    assert grant.split(" ")[5:] == ["released", "plain"]
+
+
+def drop_what_comes(sock: socket.socket) -> None:
+    """Lets a socket receive nothing any more, by a filter of one instruction (linux/filter.h: return 0 bytes)."""
+    instruction = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))
+    sock.setsockopt(socket.SOL_SOCKET, 26, struct.pack("@HP", 1, ctypes.addressof(instruction)))
 
 
 def test_a_port_that_lingers_rests_for_its_network_and_says_why(pool: WanPortPool, server: Any, web: Web) -> None:
