@@ -50,8 +50,7 @@ local leased = redis.call("ZCOUNT", LEASED, "(" .. upto, "+inf")
 local cooling = redis.call("ZCOUNT", COOLING, "(" .. upto, "+inf") + cool
 local total = redis.call("SCARD", FREE) + redis.call("ZCARD", LEASED) + redis.call("ZCARD", COOLING)
   + redis.call("SCARD", WITHHELD) - gone
-local page = redis.call("ZRANGEBYSCORE", LEASED, "(" .. upto, "+inf", "WITHSCORES", "LIMIT", 0, ARGV[4])
-local listed = {}
+local listed, page = {}, redis.call("ZRANGEBYSCORE", LEASED, "(" .. upto, "+inf", "WITHSCORES", "LIMIT", 0, ARGV[4])
 ports, grants = grants_of(page)
 for i, port in ipairs(ports) do
   for _, word in ipairs({port, grants[i][1], grants[i][2], grants[i][3], page[2 * i]}) do listed[#listed + 1] = word end
