@@ -51,7 +51,8 @@ class Lab:
                     job["first"] = len(processes) * job["processes"]
                     command = ["ip", "netns", "exec", user, sys.executable, str(HERE / "visitor.py"), json.dumps(job)]
                     pipes: Any = dict(stdin=subprocess.PIPE, stdout=said, stderr=cried)
-                    processes.append(subprocess.Popen(command, start_new_session=True, **pipes))
+                    env = {**os.environ, "PYTHONPATH": str(HERE.parent / "support")}
+                    processes.append(subprocess.Popen(command, start_new_session=True, env=env, **pipes))
             wait_for(lambda: self._are_done(processes, workers * each), within=90)
             visits: Visits = [json.loads(line) for line in self.said.read_text().splitlines()]
             took = time.monotonic() - began

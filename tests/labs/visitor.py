@@ -11,17 +11,14 @@ import struct
 import sys
 import time
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import psutil
 from clients import ASYNC, BLOCKING, URL, WAIT
 from namespaces import SERVER, first_port
+from plain_clients import CLIENTS
 
 from redis_wanpool import AsyncWanPortPool, WanPortPool
-
-sys.path.append(str(Path(__file__).parents[1] / "support"))
-from plain_clients import CLIENTS
 
 PLAIN, HTTP = (SERVER, 7), (SERVER, 80)
 RESETS = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
