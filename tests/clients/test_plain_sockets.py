@@ -59,10 +59,12 @@ def web() -> Iterator[Web]:
 def test_every_port_that_is_handed_out_can_be_bound(
     pool: WanPortPool, web: Web, client: Client, server_first: bool
 ) -> None:
+    first = 10000 + 2000 * (list(CLIENTS.values()).index(client) % 5)  # the kernel keeps what lingers for a minute
+    pool.define_wan(3, f"{first}-{first + 1999}")
     for _ in range(TIMES):
-        port = pool.allocate_port(0)
+        port = pool.allocate_port(3)
         visit(client, web, port, server_first)
-        assert pool.release_port(0, port) is True
+        assert pool.release_port(3, port) is True
 
 
 @pytest.mark.parametrize("client", [by_socket, by_requests, by_asyncio])
