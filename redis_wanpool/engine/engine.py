@@ -14,13 +14,14 @@ from redis_wanpool.engine.reaper import HolderSeen, Reaper
 from redis_wanpool.engine.ticker import Ticker
 from redis_wanpool.engine.ties import Ties
 from redis_wanpool.engine.wakeups import Wakeups
-from redis_wanpool.errors import PoolClosed
+from redis_wanpool.errors import PoolClosed, WanpoolError
 from redis_wanpool.model.checks import checked_port, checked_wan
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Conversation, Protocol
 from redis_wanpool.settings import Settings
-from redis_wanpool.sockets.leased import shut_down_all
+from redis_wanpool.sockets.leased import drop_copies, shut_down_all
 from redis_wanpool.system.clock import boottime
+from redis_wanpool.system.greenlets import greenlets
 from redis_wanpool.system.identity import this_holder
 from redis_wanpool.system.netsh import kept_ports
 from redis_wanpool.transport.backend import Backend
@@ -61,7 +62,8 @@ class Engine:
     def _begin(self) -> None:
         """Starts with nothing: at first, and in a forked child."""
         settings, backend = self.settings, self.backend
-        self._ready = False
+        self._ready = self._started = False
+        self._greenlets = greenlets()
         self.performer = Performer(backend)
         self.performer.tries_again = not self.closed
         self.protocol = Protocol(
@@ -92,14 +94,24 @@ class Engine:
     # -- calls
 
     def check_open(self) -> None:
-        """Raises PoolClosed if the pool object was closed."""
+        """Raises PoolClosed if the pool object was closed; makes sure that it fits the threads that there are now."""
         if self.closed:
             raise PoolClosed(f"this pool (namespace {self.settings.namespace!r}) was closed; make another")
+        if greenlets() != self._greenlets:
+            if self._started:
+                raise WanpoolError(
+                    "gevent has patched this process after the pool was first used, and its threads and greenlets "
+                    "would wait for each other; call gevent.monkey.patch_all() before that, as early as possible"
+                )
+            self._begin()  # with locks and queues that fit
 
     def preparation(self) -> Conversation[None] | None:
         """The conversation that comes before all others; None if it was had. Say `prepared` after it."""
         if self._ready:
             return None
+        self._started = True
+        for ticker in (self.heartbeat, self.loss_watch, self._reaping):  # what keeps leases is there before the first
+            ticker.start()
         return self.protocol.prepare(
             self.settings.wans, look=not self.backend.is_fake, allow_eviction=self._allow_eviction
         )
@@ -166,8 +178,15 @@ class Engine:
 
     def begin_again(self) -> None:
         """In a forked child: the parent's leases are not ours, nor are its threads, locks and connections."""
-        for lease in list(self.protocol.leases.values()):
+        leases = list(self.protocol.leases.values())
+        for lease in leases:
             lease.end("forked")
+        drop_copies(leases)
+        if self._greenlets:  # which live on in the child, as threads do not
+            for kept in (self.loss_watch, self._reaping, self.ties):
+                kept.stop()
+            self.heartbeat.stop(give_back=False)
+            self.wakeups.close()
         lifetime.of_the_parent.append(dict(self.__dict__))
         self._begin()
         self.at_fork()

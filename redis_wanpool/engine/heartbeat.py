@@ -59,13 +59,15 @@ class Heartbeat:
                 threading.Thread(target=self.give_back, daemon=True).start()
         elif self._protocol.doubts or self._protocol.abandoned or self._protocol.reasserts:
             self.due(boottime())
-        elif self._protocol.registered and not self._ticker.runs:
-            self.due(boottime() + 3600.0)  # so that there is a thread, which gives back at the end
 
-    def stop(self) -> None:
+    def start(self) -> None:
+        """Has the thread run, or raises NoThread."""
+        self._ticker.start()
+
+    def stop(self, *, give_back: bool = True) -> None:
         """Has the thread give everything back and end; waits for nothing."""
         self._stopped = True
-        self._ticker.stop(self.give_back)
+        self._ticker.stop(self.give_back if give_back else None)
 
     def join(self, seconds: float | None = None) -> bool:
         """Waits for that, for at most that many seconds; False if there is no thread."""

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.system.clock import boottime
+from redis_wanpool.system.greenlets import greenlets
 
 logger = logging.getLogger("redis_wanpool")
 
@@ -40,8 +41,12 @@ _handler: Any = None
 """ours of SIGTERM, the last that was set"""
 of_the_parent: list[object] = []
 """What a forked child never frees: closing a transport of asyncio's would end the parent's, whose epoll it shares."""
-singleton = threading.Lock()
-"""held while the one pool object of this process is made"""
+_singletons: dict[bool, threading.Lock] = {}
+
+
+def singleton() -> threading.Lock:
+    """The lock to hold while the one pool object of this process is made; greenlets have one of their own."""
+    return _singletons.setdefault(greenlets(), threading.Lock())
 
 
 def watch_over(pool: Mortal, *, sigterm: bool) -> None:
@@ -78,6 +83,8 @@ def _hear_sigterm() -> None:
     global _handler
     if threading.current_thread() is not threading.main_thread():
         raise InvalidValue("release_on_sigterm: only the main thread may set signal handlers; make the pool there")
+    if greenlets():
+        raise InvalidValue("release_on_sigterm: gevent waits in no signal handler; use gevent.signal_handler")
     before = signal.getsignal(signal.SIGTERM)
     if before is None:
         raise InvalidValue("release_on_sigterm: there is a handler of SIGTERM that Python did not set, and cannot call")
@@ -97,8 +104,7 @@ def _on_sigterm(before: Any, number: int, frame: FrameType | None) -> None:
 
 
 def _in_forked_child() -> None:
-    global singleton
-    singleton = threading.Lock()  # a thread of the parent may have held it
+    _singletons.clear()  # a thread of the parent may have held it
     for pool in list(_pools):
         pool.begin_again()
 

@@ -28,6 +28,10 @@ class LossWatch:
         self.listeners: set[Callable[[], object]] = set()
         """called when any lease is lost"""
 
+    def start(self) -> None:
+        """Has the thread run, or raises NoThread."""
+        self._ticker.start()
+
     def due(self, at: float) -> None:
         """Has a look at that local time or earlier."""
         self._ticker.due(at)

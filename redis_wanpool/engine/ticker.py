@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
+import queue
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 
+from redis_wanpool.errors import WanpoolError
 from redis_wanpool.system import signals
 from redis_wanpool.system.clock import boottime
 
 logger = logging.getLogger("redis_wanpool")
+
+
+class NoThread(WanpoolError):
+    """The system, or an interpreter that is ending, gives no new thread."""
 
 
 class Ticker:
@@ -30,7 +35,7 @@ class Ticker:
     def __init__(self, name: str, tick: Callable[[], float | None]) -> None:
         self._name = name
         self._tick = tick
-        self._asked: SimpleQueue[float] = SimpleQueue()
+        self._asked: queue.SimpleQueue[float] = queue.SimpleQueue()
         """local times at which somebody wants a tick"""
         self._wakes_at = math.inf
         self._starting = threading.Lock()
@@ -48,8 +53,7 @@ class Ticker:
         if at >= self._wakes_at or self._stopped:
             return
         self._asked.put(at)
-        if self._thread is None:
-            self._start()
+        self.start()
 
     def stop(self, last: Callable[[], object] | None = None) -> None:
         """Has the thread end, after it has called `last`; does not wait for it."""
@@ -72,7 +76,14 @@ class Ticker:
             else:
                 return True
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Has the thread run.
+
+        Raises:
+            NoThread: there is none to be had.
+        """
+        if self._thread is not None:
+            return
         with self._starting:
             if self._thread is not None or self._stopped:
                 return
@@ -80,9 +91,14 @@ class Ticker:
             try:
                 with signals.held():
                     thread.start()
-            except BaseException:
+            except BaseException as error:
                 if thread.ident is None:  # else it runs, and only the waiting for it was interrupted
                     self._thread = None
+                if isinstance(error, RuntimeError):
+                    raise NoThread(
+                        f"no thread to be had for {self._name} ({error}), and without it no lease can be kept: nothing "
+                        "was leased; see RLIMIT_NPROC (ulimit -u) and the cgroup's pids.max"
+                    ) from error
                 raise
 
     def _run(self) -> None:
@@ -109,7 +125,7 @@ class Ticker:
     def _heard(self, seconds: float | None) -> float:
         """The earliest time that was asked for, once something was or the seconds have passed."""
         earliest = math.inf
-        with suppress(Empty):
+        with suppress(queue.Empty):
             earliest = self._asked.get(timeout=seconds)
             while True:
                 earliest = min(earliest, self._asked.get_nowait())

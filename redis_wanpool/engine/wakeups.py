@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from redis_wanpool.system import signals
@@ -41,10 +42,13 @@ class Wakeups:
             closed = self._closed.is_set()
             early = 0.0 if closed else self._unheard.pop(ticket, None)
             for wan_idx in () if closed else set(wans) - self._listeners:
-                self._listeners.add(wan_idx)
                 name = f"wanpool-wakeups-{wan_idx}"
-                with signals.held():
-                    threading.Thread(target=self._run, args=(wan_idx,), name=name, daemon=True).start()
+                thread = threading.Thread(target=self._run, args=(wan_idx,), name=name, daemon=True)
+                with suppress(RuntimeError), signals.held():  # no thread to be had: who waits asks again, if later
+                    self._listeners.add(wan_idx)
+                    thread.start()
+                    continue
+                self._listeners.discard(wan_idx)
         if early is not None:
             heard(early)
 

@@ -120,7 +120,7 @@ class LeaseState:
 
     def is_connected(self) -> bool:
         """Whether the connection that the lease ends with is still open anywhere."""
-        return any(connection.fileno() >= 0 for connection in members(self.connections))
+        return any(connection.is_open() for connection in members(self.connections))
 
     def extend(self, expires_at: float, deadline: float) -> None:
         """Notes a renewal."""

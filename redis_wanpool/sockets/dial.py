@@ -25,7 +25,7 @@ def new_socket(port: int, source_address: str = "") -> LeasedSocket:
     Raises:
         OSError: the system refuses the port.
     """
-    sock = LeasedSocket(socket.AF_INET, socket.SOCK_STREAM)
+    sock = LeasedSocket.unbound()
     try:
         option = socket.SO_EXCLUSIVEADDRUSE if _WINDOWS else socket.SO_REUSEADDR  # type: ignore[attr-defined,unused-ignore]
         sock.setsockopt(socket.SOL_SOCKET, option, 1)

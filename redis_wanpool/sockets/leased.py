@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from redis_wanpool.model.lease import LeaseState, members
+from redis_wanpool.system.greenlets import greenlets
+
+_PLAIN = socket.socket
+if TYPE_CHECKING:
+    _Socket = socket.socket
+else:
+    _Socket = object  # of which kind, is known when one is made
 
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER with which close() sends RST"""
@@ -53,10 +62,12 @@ class Tie:
                 self.let_go(self.lease, closed)
 
 
-class LeasedSocket(socket.socket):
+class LeasedSocket(_Socket):
     """A socket from a leased port, `lease`. If a pool made it, its last close gives the port back.
 
-    What an interrupt leaves undone here, the heartbeat does: it looks which leases have no connection any more.
+    What an interrupt leaves undone here, the heartbeat does: it looks which leases have no connection any more. Nobody
+    knows who closes a file descriptor, or in which order (uvloop does before it detaches the socket): what counts is
+    whether the descriptor is still that of the connection.
     """
 
     lease: Any = None
@@ -64,12 +75,23 @@ class LeasedSocket(socket.socket):
     at_once = True
     """whether closing it tells Redis then and there; else the heartbeat does, a moment later"""
     _said_end = False
+    _inode: int | None = None
+
+    @staticmethod
+    def unbound() -> LeasedSocket:
+        """A TCP socket of the kind that this process uses: gevent's, if its threads are greenlets."""
+        return _kind(socket.socket if greenlets() else _PLAIN)(socket.AF_INET, socket.SOCK_STREAM)
 
     def tied(self, tie: Tie) -> LeasedSocket:
         """This socket, which is the lease's from now on."""
-        self.lease, self._tie = tie.lease, tie
+        self.lease, self._tie, self._inode = tie.lease, tie, inode(self.fileno())
         tie.begun(self)
         return self
+
+    def is_open(self) -> bool:
+        """Whether the file descriptor is still that of this connection."""
+        fd = self.fileno()
+        return fd >= 0 and (self._inode is None or self._inode == inode(fd))
 
     def shutdown(self, how: int) -> None:
         super().shutdown(how)
@@ -77,7 +99,7 @@ class LeasedSocket(socket.socket):
 
     def dup(self) -> LeasedSocket:
         """The same connection once more; the port is given back when both are closed."""
-        copy = super().dup()
+        copy: LeasedSocket = super().dup()
         copy.lease, copy.at_once, copy._said_end = self.lease, self.at_once, self._said_end
         if self._tie is not None:
             copy.tied(self._tie)
@@ -87,7 +109,10 @@ class LeasedSocket(socket.socket):
         """Gives the file descriptor away, as ssl has it done; the port is given back when that is closed."""
         tie = self._tie
         if tie is not None and tie.lease.ended is None and self.fileno() >= 0:
-            tie.watch(self.fileno(), tie, how_it_ends(self, self._said_end))
+            if self.is_open():
+                tie.watch(self.fileno(), tie, how_it_ends(self, self._said_end))
+            else:
+                tie.ended(self, "fin")
         self._tie = None
         return super().detach()
 
@@ -98,17 +123,33 @@ class LeasedSocket(socket.socket):
 
     def _real_close(self, *args: Any, **kwargs: Any) -> None:
         tie = self._tie
-        closed = how_it_ends(self, self._said_end) if tie is not None else ""
-        super()._real_close(*args, **kwargs)  # type: ignore[misc]  # as ssl.SSLSocket does; typeshed leaves it out
-        if tie is not None:
-            tie.ended(self, closed, at_once=self.at_once)
-            self._tie = None
+        closed = how_it_ends(self, self._said_end) if tie is not None and self.is_open() else "fin"
+        try:
+            super()._real_close(*args, **kwargs)  # type: ignore[misc]  # as ssl.SSLSocket does; typeshed leaves it out
+        finally:
+            if tie is not None:
+                tie.ended(self, closed, at_once=self.at_once)
+                self._tie = None
 
     def __del__(self) -> None:
         tie, self._tie = self._tie, None
-        super().__del__()  # type: ignore[misc]  # closes it, and warns
+        if hasattr(super(), "__del__"):  # gevent's sockets leave it to the socket inside them
+            super().__del__()  # type: ignore[misc]  # closes it, and warns
         if tie is not None:
             tie.ended(self, "fin")
+
+
+@lru_cache
+def _kind(base: type[socket.socket]) -> type[LeasedSocket]:
+    return type("LeasedSocket", (LeasedSocket, base), {})
+
+
+def inode(fd: int) -> int | None:
+    """What tells a file descriptor from a later one of the same number; None if it is closed, and on Windows."""
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return None
 
 
 def how_it_ends(sock: socket.socket, said_end: bool) -> str:
@@ -144,3 +185,17 @@ def shut_down_all(lease: LeaseState) -> None:
     """The same of all that end with the lease."""
     for connection in members(lease.closed_when_lost):
         shut_down(connection)
+
+
+def drop_copies(leases: Iterable[LeaseState]) -> None:
+    """In a forked child: its copies of the connections that end with these leases find their end; the parent's live on.
+
+    A session that was used before the fork would read the answers of other processes from them.
+    """
+    found = [connection for lease in leases for connection in members(lease.closed_when_lost) if connection.is_open()]
+    if found:
+        ended, other = socket.socketpair()
+        other.close()
+        with ended:
+            for connection in found:
+                os.dup2(ended.fileno(), connection.fileno(), inheritable=False)

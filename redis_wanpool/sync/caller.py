@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import queue
 from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
 
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.performer import lead
@@ -76,11 +76,11 @@ class Caller:
         return Answer(self.engine.ties.joined(step, result, partial(self.give_back, lease)), boottime())
 
     def _sleep(self, step: Sleep) -> Answer:
-        calls: SimpleQueue[float] = SimpleQueue()
+        calls: queue.SimpleQueue[float] = queue.SimpleQueue()
         called: float | None = None
         self.engine.wakeups.listen(step.ticket, step.wans, calls.put)
         try:
-            with suppress(Empty):
+            with suppress(queue.Empty):
                 called = calls.get(timeout=step.seconds)
         finally:
             self.engine.wakeups.forget(step.ticket)

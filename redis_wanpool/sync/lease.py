@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
@@ -57,14 +57,14 @@ class Lease(LeaseState):
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Waits until the lease is lost, `timeout` seconds at most; tells whether it is."""
         until = None if timeout is None else boottime() + timeout
-        told: SimpleQueue[None] = SimpleQueue()
+        told: queue.SimpleQueue[None] = queue.SimpleQueue()
         listener: Callable[[], object] = lambda: told.put(None)  # noqa: E731  # a bound method equals others
         listeners = self._caller.engine.loss_watch.listeners
         listeners.add(listener)
         try:
             while not self.lost and self.ended is None and (until is None or boottime() < until):
                 left = self.remaining() if until is None else min(self.remaining(), until - boottime())
-                with suppress(Empty):
+                with suppress(queue.Empty):
                     told.get(timeout=max(0.001, left))
         finally:
             listeners.discard(listener)

@@ -56,7 +56,7 @@ class WanPortPool(PoolObject):
     @classmethod
     def get_instance(cls) -> WanPortPool:
         """The pool object of this process, with URL and WANs from the configuration."""
-        with lifetime.singleton:
+        with lifetime.singleton():
             if cls._instance is None or cls._instance._engine.closed:
                 cls._instance = cls()
             return cls._instance

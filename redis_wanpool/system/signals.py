@@ -7,13 +7,20 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from redis_wanpool.system.greenlets import greenlets
+
 _CRASHES = {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGPROF"}
 """of the thread itself, and of profilers"""
 
 
+def _is_masked() -> bool:
+    """Whether a thread of ours has signals of its own to mask; a greenlet has those of the main thread."""
+    return hasattr(signal, "pthread_sigmask") and not greenlets()
+
+
 def deaf() -> None:
     """Leaves the signals to others, for the rest of the calling thread."""
-    if hasattr(signal, "pthread_sigmask"):
+    if _is_masked():
         signal.pthread_sigmask(
             signal.SIG_BLOCK, {number for number in signal.valid_signals() if _name(number) not in _CRASHES}
         )
@@ -22,7 +29,7 @@ def deaf() -> None:
 @contextmanager
 def held() -> Iterator[None]:
     """While a thread is started: it gets no signal from its first moment on, and this thread gets them afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):
+    if not _is_masked():
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -36,7 +43,7 @@ def held() -> Iterator[None]:
 @contextmanager
 def hearing() -> Iterator[None]:
     """While a program is started: it would inherit the signals that its starter blocks."""
-    if not hasattr(signal, "pthread_sigmask"):
+    if not _is_masked():
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 CONNECT = {"test_cli", "test_docs", "test_doctor", "test_doctor_machine", "test_doctor_redis", "test_embedded"}
-CONNECT |= {"test_http", "test_http_edges", "test_interrupts", "test_legacy", "test_operator", "test_sockets"}
+CONNECT |= {
+    "test_http",
+    "test_loops",
+    "test_http_edges",
+    "test_interrupts",
+    "test_legacy",
+    "test_operator",
+    "test_sockets",
+}
 
 
 def connects(path: str) -> bool:
