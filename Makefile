@@ -16,9 +16,9 @@ BY_CLUSTER := $(addprefix tests/,model protocol/test_protocol.py protocol/test_s
 SHORT_LABS := $(addprefix tests/labs/,test_curl.py test_tls.py test_redis_cli.py)
 VERSIONS ?= redis-7.0,valkey-8.1
 # What make test-all adds to what .ci/run runs.
-PARTS := bench versions clusters model failovers labs mutants pythons bare
+PARTS := bench versions clusters clients model failovers labs mutants pythons bare
 
-.PHONY: demo test test-all $(PARTS) labs-short check faults fmt clean
+.PHONY: demo test test-all $(PARTS) clients-there labs-short check faults fmt clean
 
 $(VENV)/.ready: pyproject.toml $(SOURCE)
 	@what='-e .$(EXTRAS)'; \
@@ -60,6 +60,13 @@ versions: $(VENV)/.ready
 # Three primaries and three replicas.
 clusters: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	WANPOOL_TEST_SERVERS=cluster-redis-8.2,cluster-valkey-9.1 $(PYTEST) -m "per_server and not one_server" $(BY_CLUSTER)
+
+# gevent, gunicorn, Celery and others, as programs use them.
+clients: $(SERVERS:%=.servers/%/server)
+	@$(MAKE) --no-print-directory VENV=build/venv-clients EXTRAS=[embedded,dev,bench,clients] clients-there
+
+clients-there: $(VENV)/.ready
+	WANPOOL_CLIENTS=1 $(PYTEST) tests/clients
 
 model: $(VENV)/.ready
 	$(BIN)/python tests/safety_model.py

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import redis.exceptions
 
-from redis_wanpool.aio.loops import on_loop, settle
+from redis_wanpool.aio.loops import in_thread, on_loop, resolve, running_loop, settle
 from redis_wanpool.engine import lifetime
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.fanout import side_by_side_async
@@ -44,8 +44,8 @@ class AsyncCaller:
 
     async def close(self) -> None:
         """Closes the pool object, and the client of this loop."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        await asyncio.to_thread(self.engine.close)
+        client = self._clients.pop(running_loop(), None)
+        await in_thread(self.engine.close)
         if client is not None and not self.engine.backend.given:
             await client.aclose()
 
@@ -55,13 +55,14 @@ class AsyncCaller:
         Args:
             also_closed: whether it may be had after the end of the pool object.
         """
+        running_loop()
         engine = self.engine
         if not also_closed:
             engine.check_open()
         try:
             preparation = engine.preparation()
             if preparation is not None:
-                await asyncio.to_thread(lambda: engine.backend.url if not engine.backend.given else None)
+                await in_thread(lambda: engine.backend.url if not engine.backend.given else None)
                 await self._lead(preparation)
                 engine.prepared()
             return await self._lead(conversation)
@@ -115,7 +116,7 @@ class AsyncCaller:
         if isinstance(step, Parallel):
             return Answer(await side_by_side_async(step.branches, engine.backend.node_of, self._lead), boottime())
         if isinstance(step, Resolve):
-            return Answer(await dial.resolve_async(step.address), boottime())
+            return Answer(await resolve(step.address), boottime())
         if isinstance(step, Try):
             return Answer(dial.try_port(step.lease.port, step.source_address), boottime())
         if isinstance(step, Connect):
@@ -123,7 +124,7 @@ class AsyncCaller:
         try:
             return await self._talk(step)
         except BackendUnavailable as error:
-            if engine.closed or not await asyncio.to_thread(engine.backend.should_retry, error):
+            if engine.closed or not await in_thread(partial(engine.backend.should_retry, error)):
                 raise
             engine.performer.before_repeat()
             return replace(await self._talk(step), repeated=True)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from redis_wanpool.aio.caller import AsyncCaller
-from redis_wanpool.aio.loops import on_loop, settle
+from redis_wanpool.aio.loops import on_loop, resolve, running_loop, settle
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
@@ -25,7 +25,7 @@ class AsyncLease(LeaseState):
     def __init__(self, caller: AsyncCaller, grant: Grant) -> None:
         super().__init__(grant, boottime)
         self._caller = caller
-        self.loop = asyncio.get_running_loop()
+        self.loop = running_loop()
         """on which `on_lost` is called"""
 
     async def __aenter__(self) -> AsyncLease:
@@ -79,7 +79,7 @@ class AsyncLease(LeaseState):
         """As `Lease.connect`; the streams of the connection."""
         self.check()
         wanted = Dial.of(address, timeout, 1, source_address, close_on_loss)
-        targets = await dial.resolve_async(wanted.address)
+        targets = await resolve(wanted.address)
         result = await dial.connect_async(self.port, targets, timeout, wanted.source_address)
         return await asyncio.open_connection(sock=self._caller.engine.ties.connected(self, result, close_on_loss))
 

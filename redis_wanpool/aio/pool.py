@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from redis_wanpool.aio.caller import AsyncCaller
 from redis_wanpool.aio.lease import AsyncLease, Leasing, Streams
-from redis_wanpool.aio.loops import on_loop
+from redis_wanpool.aio.loops import in_thread, on_loop
 from redis_wanpool.engine.pool_object import PoolObject
 from redis_wanpool.engine.reaper import HolderSeen
 from redis_wanpool.model.address import Address
@@ -163,7 +163,7 @@ class AsyncWanPortPool(PoolObject):
 
     async def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:
         """As `WanPortPool.reap`."""
-        return await asyncio.to_thread(self._engine.reap_now, dry_run)
+        return await in_thread(lambda: self._engine.reap_now(dry_run))
 
     async def _lease(self, request: Request) -> list[AsyncLease]:
         return cast("list[AsyncLease]", self._engine.leased(await self._run(self._engine.protocol.acquire(request))))

@@ -80,7 +80,7 @@ class Ticker:
         """Has the thread run.
 
         Raises:
-            NoThread: there is none to be had.
+            NoThread: there is none.
         """
         if self._thread is not None:
             return
@@ -96,8 +96,8 @@ class Ticker:
                     self._thread = None
                 if isinstance(error, RuntimeError):
                     raise NoThread(
-                        f"no thread to be had for {self._name} ({error}), and without it no lease can be kept: nothing "
-                        "was leased; see RLIMIT_NPROC (ulimit -u) and the cgroup's pids.max"
+                        f"no thread for {self._name}: {error}. Without it no lease can be kept, so nothing was leased; "
+                        "see RLIMIT_NPROC (ulimit -u) and the cgroup's pids.max"
                     ) from error
                 raise
 

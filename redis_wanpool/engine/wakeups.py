@@ -44,7 +44,7 @@ class Wakeups:
             for wan_idx in () if closed else set(wans) - self._listeners:
                 name = f"wanpool-wakeups-{wan_idx}"
                 thread = threading.Thread(target=self._run, args=(wan_idx,), name=name, daemon=True)
-                with suppress(RuntimeError), signals.held():  # no thread to be had: who waits asks again, if later
+                with suppress(RuntimeError), signals.held():  # without a thread waiters ask again, if later
                     self._listeners.add(wan_idx)
                     thread.start()
                     continue

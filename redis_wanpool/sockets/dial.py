@@ -7,7 +7,6 @@ import errno
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from redis_wanpool.model.address import Address, Failure
 from redis_wanpool.sockets.leased import LeasedSocket
@@ -75,16 +74,7 @@ def resolve(address: Address) -> list[Address]:
     Raises:
         OSError: there is none.
     """
-    return _targets(socket.getaddrinfo(*address, socket.AF_INET, socket.SOCK_STREAM))
-
-
-async def resolve_async(address: Address) -> list[Address]:
-    """As `resolve`, without blocking the loop."""
-    loop = asyncio.get_running_loop()
-    return _targets(await loop.getaddrinfo(*address, family=socket.AF_INET, type=socket.SOCK_STREAM))
-
-
-def _targets(found: Sequence[Any]) -> list[Address]:
+    found = socket.getaddrinfo(*address, socket.AF_INET, socket.SOCK_STREAM)
     return [(str(entry[4][0]), int(entry[4][1])) for entry in found]
 
 

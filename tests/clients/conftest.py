@@ -1,0 +1,90 @@
+"""Programs of others, each in a process of its own; the packages are those of the extra `clients`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waiting import wait_for
+
+from redis_wanpool import WanPortPool
+
+PROGRAMS = Path(__file__).parent / "programs"
+DEADLINE = 90
+MISSING = [name for name in ("celery", "gevent", "gunicorn", "trio", "uvicorn") if not importlib.util.find_spec(name)]
+
+
+@pytest.fixture(autouse=True)
+def packages() -> None:
+    assert not MISSING, f"install what these tests run: pip install -e '.[clients]' ({', '.join(MISSING)})"
+
+
+class Site:
+    """A Redis with one WAN of four ports, and programs that use it."""
+
+    programs = PROGRAMS
+
+    def __init__(self, server: Any, stack: ExitStack) -> None:
+        self.server = server
+        self._stack = stack
+        self.environment = {
+            **os.environ,
+            "WANPOOL_URL": server.url,
+            "WANPOOL_NAMESPACE": "test",
+            "PYTHONPATH": str(PROGRAMS),
+            "PYTHONWARNINGS": "error::DeprecationWarning:redis_wanpool",
+        }
+        with WanPortPool(server.url, namespace="test", rest=0) as pool:
+            pool.define_wan(0, "24420-24423", cooldown=0)
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._stack.callback(self._end, process)
+        return process
+
+    @staticmethod
+    def _end(process: subprocess.Popen[str]) -> None:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+    def run(self, *command: str, **environment: str) -> str:
+        """What a program says, which ends by itself, and well."""
+        return self.ended(self.start(*command, **environment))
+
+    def ended(self, process: subprocess.Popen[str]) -> str:
+        """What it has said: it ended, well and without complaint, and left nothing leased."""
+        said, complaint = process.communicate(timeout=DEADLINE)
+        assert (complaint, process.returncode) == ("", 0), said
+        assert self.leased() == 0
+        return said
+
+    def leased(self) -> int:
+        count: int = self.server.admin.zcard("wanpool:{test:0}:leased")
+        return count
+
+    def wait_until_nothing_is_leased(self) -> None:
+        wait_for(lambda: self.leased() == 0, DEADLINE)
+
+
+@pytest.fixture
+def site(server: Any) -> Iterator[Site]:
+    with ExitStack() as stack:
+        yield Site(server, stack)
+
+
+Start = Callable[..., subprocess.Popen[str]]
