@@ -20,7 +20,7 @@ from redis_wanpool.model.endings import end_reason
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Parallel, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
-from redis_wanpool.sockets import dial
+from redis_wanpool.sockets import dial, race
 from redis_wanpool.sockets.leased import shut_down_all
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport import exchange
@@ -131,7 +131,7 @@ class AsyncCaller:
 
     async def _connect(self, step: Connect) -> Answer:
         (lease,) = self.engine.leased([step.lease])
-        result = await dial.connect_async(lease.port, step.targets, step.timeout, step.source_address)
+        result = await race.connect_async(lease.port, step.targets, step.timeout, step.source_address)
         let_go = partial(self.engine.heartbeat.let_go, lease)
         return Answer(self.engine.ties.joined(step, result, let_go), boottime())
 

@@ -12,7 +12,7 @@ from redis_wanpool.aio.loops import on_loop, resolve, running_loop, settle
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
-from redis_wanpool.sockets import dial
+from redis_wanpool.sockets import race
 from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.system.clock import boottime
 
@@ -80,7 +80,7 @@ class AsyncLease(LeaseState):
         self.check()
         wanted = Dial.of(address, timeout, 1, source_address, close_on_loss)
         targets = await resolve(wanted.address)
-        result = await dial.connect_async(self.port, targets, timeout, wanted.source_address)
+        result = await race.connect_async(self.port, targets, timeout, wanted.source_address)
         return await asyncio.open_connection(sock=self._caller.engine.ties.connected(self, result, close_on_loss))
 
 

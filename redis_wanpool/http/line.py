@@ -77,7 +77,7 @@ def connect(line: Line[WanPortPool], address: Address, timeout: float | None) ->
     return sock
 
 
-async def connect_async(line: Line[AsyncWanPortPool], address: Address, timeout: float | None) -> LeasedSocket:
-    """As `connect`; the socket is connected, and non-blocking."""
+async def connect_async(line: Line[AsyncWanPortPool], address: Address, *others: Address) -> LeasedSocket:
+    """As `connect`, to the one of the addresses that answers first; the socket is non-blocking."""
     request = Request.of(line.wan, wait=line.wait)
-    return await connected_socket(line.pool, request, Dial.of(address, timeout, 3, line.source_address, True))
+    return await connected_socket(line.pool, request, Dial.of(address, None, 3, line.source_address, True, others))

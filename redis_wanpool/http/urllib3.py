@@ -11,6 +11,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
 
+from redis_wanpool.errors import InvalidValue
 from redis_wanpool.http.line import Line, connect
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
@@ -25,7 +26,7 @@ class _Leased(HTTPConnection):
             sock = connect(self._line, (self._dns_host, self.port), self.timeout)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
-        except UnicodeError as error:
+        except InvalidValue as error:
             raise LocationParseError(f"{self.host!r}, label empty or too long") from error
         except TimeoutError as error:
             text = f"connecting to {self.host} took more than {self.timeout} s"

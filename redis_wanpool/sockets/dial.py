@@ -1,12 +1,10 @@
-"""Binding and connecting from a leased port, and what the system's refusals mean."""
+"""Binding a leased port, where to connect to, and what the system's refusals mean."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 import sys
-from collections.abc import Sequence
 
 from redis_wanpool.model.address import Address, Failure
 from redis_wanpool.sockets.leased import LeasedSocket
@@ -76,60 +74,3 @@ def resolve(address: Address) -> list[Address]:
     """
     found = socket.getaddrinfo(*address, socket.AF_INET, socket.SOCK_STREAM)
     return [(str(entry[4][0]), int(entry[4][1])) for entry in found]
-
-
-def connect(port: int, targets: Sequence[Address], timeout: float | None, source: str = "") -> LeasedSocket | Failure:
-    """Connects from the port, to the first of the targets that answers; each has `timeout` seconds."""
-    failure = Failure(OSError("no address"))
-    for target in targets:
-        try:
-            sock = new_socket(port, source)
-        except OSError as error:
-            return _after(failure, bind_failure(error, source))
-        sock.settimeout(timeout)
-        try:
-            sock.connect(target)
-        except OSError as error:
-            sock.close()
-            failure = _after(failure, connect_failure(error))
-            if failure.port_at_fault:
-                break
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    return failure
-
-
-async def connect_async(
-    port: int, targets: Sequence[Address], timeout: float | None, source: str = ""
-) -> LeasedSocket | Failure:
-    """As `connect`, without blocking the loop."""
-    loop = asyncio.get_running_loop()
-    failure = Failure(OSError("no address"))
-    for target in targets:
-        try:
-            sock = new_socket(port, source)
-        except OSError as error:
-            return _after(failure, bind_failure(error, source))
-        sock.setblocking(False)
-        try:
-            async with asyncio.timeout(timeout):  # wait_for of Python 3.11 swallows a cancellation that comes late
-                await loop.sock_connect(sock, target)
-        except OSError as error:  # TimeoutError is one
-            sock.close()
-            failure = _after(failure, connect_failure(error))
-            if failure.port_at_fault:
-                break
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    return failure
-
-
-def _after(earlier: Failure, failure: Failure) -> Failure:
-    """A failure, when the router may remember what was tried before it."""
-    return Failure(failure.error, failure.port_at_fault, earlier.used or failure.used, failure.why)

@@ -74,6 +74,8 @@ class LeasedSocket(_Socket):
     _tie: Tie | None = None
     at_once = True
     """whether closing it tells Redis then and there; else the heartbeat does, a moment later"""
+    is_one_of_several = False
+    """whether other addresses were tried from its port, too: the router may remember these longer than this one"""
     _said_end = False
     _inode: int | None = None
 
@@ -100,7 +102,8 @@ class LeasedSocket(_Socket):
     def dup(self) -> LeasedSocket:
         """The same connection once more; the port is given back when both are closed."""
         copy: LeasedSocket = super().dup()
-        copy.lease, copy.at_once, copy._said_end = self.lease, self.at_once, self._said_end
+        for name in ("lease", "at_once", "is_one_of_several", "_said_end"):
+            setattr(copy, name, getattr(self, name))
         if self._tie is not None:
             copy.tied(self._tie)
         return copy
@@ -110,11 +113,15 @@ class LeasedSocket(_Socket):
         tie = self._tie
         if tie is not None and tie.lease.ended is None and self.fileno() >= 0:
             if self.is_open():
-                tie.watch(self.fileno(), tie, how_it_ends(self, self._said_end))
+                tie.watch(self.fileno(), tie, self._ending())
             else:
                 tie.ended(self, "fin")
         self._tie = None
         return super().detach()
+
+    def _ending(self) -> str:
+        closed = how_it_ends(self, self._said_end)
+        return "fin" if closed == "reset" and self.is_one_of_several else closed
 
     def _decref_socketios(self) -> None:
         at_once, self.at_once = self.at_once, False  # a file's end may be a finalizer, in whatever thread
@@ -123,7 +130,7 @@ class LeasedSocket(_Socket):
 
     def _real_close(self, *args: Any, **kwargs: Any) -> None:
         tie = self._tie
-        closed = how_it_ends(self, self._said_end) if tie is not None and self.is_open() else "fin"
+        closed = self._ending() if tie is not None and self.is_open() else "fin"
         try:
             super()._real_close(*args, **kwargs)  # type: ignore[misc]  # as ssl.SSLSocket does; typeshed leaves it out
         finally:

@@ -14,7 +14,7 @@ from redis_wanpool.model.endings import end_reason
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Connect, Conversation, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
-from redis_wanpool.sockets import dial
+from redis_wanpool.sockets import dial, race
 from redis_wanpool.sockets.leased import shut_down_all
 from redis_wanpool.system.clock import boottime
 
@@ -72,7 +72,7 @@ class Caller:
 
     def _connect(self, step: Connect) -> Answer:
         (lease,) = self.engine.leased([step.lease])
-        result = dial.connect(lease.port, step.targets, step.timeout, step.source_address)
+        result = race.connect(lease.port, step.targets, step.timeout, step.source_address)
         return Answer(self.engine.ties.joined(step, result, partial(self.give_back, lease)), boottime())
 
     def _sleep(self, step: Sleep) -> Answer:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
-from redis_wanpool.sockets import dial
+from redis_wanpool.sockets import dial, race
 from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.caller import Caller
 from redis_wanpool.system.clock import boottime
@@ -91,14 +91,14 @@ class Lease(LeaseState):
         source_address: str | None = None,
         close_on_loss: bool = False,
     ) -> LeasedSocket:
-        """A TCP connection from the port, to the first IPv4 address of the host that answers.
+        """A TCP connection from the port, to the IPv4 address of the host that answers first.
 
         Closing it leaves the lease as it is. One port may have connections to several servers at a time, but only one
         to the same address and port.
 
         Args:
             address: host and port.
-            timeout: seconds to wait for each address, and the socket's timeout then; None: the system's.
+            timeout: seconds to wait for a connection, and the socket's timeout then; None: the system's.
             source_address, close_on_loss: as for `socket`.
 
         Raises:
@@ -106,5 +106,5 @@ class Lease(LeaseState):
         """
         self.check()
         wanted = Dial.of(address, timeout, 1, source_address, close_on_loss)
-        result = dial.connect(self.port, dial.resolve(wanted.address), timeout, wanted.source_address)
+        result = race.connect(self.port, dial.resolve(wanted.address), timeout, wanted.source_address)
         return self._caller.engine.ties.connected(self, result, close_on_loss)

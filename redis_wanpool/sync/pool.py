@@ -208,7 +208,7 @@ class WanPortPool(PoolObject):
             wan: as for acquire.
             address: host and port.
             wait: seconds to wait for a port.
-            timeout: seconds to wait for each address of the host, and the socket's timeout then; None: the system's.
+            timeout: seconds to wait for a connection, and the socket's timeout then; None: the system's.
             attempts: how often to take ports when the system refuses one: 1 at first, then 4, 16, 64, and so on.
             source_address: the IPv4 address to bind to, where this host has several; default: that of the route.
             close_on_loss: whether the connection ends when the lease does: reads find the end, writes fail.
