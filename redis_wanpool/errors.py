@@ -57,7 +57,7 @@ class PoolExhausted(WanpoolError):
 
     wan_idx: int | tuple[int, ...]
     free_in: float | None
-    """seconds until a port is free without a release; None if nobody can tell"""
+    """seconds until a port is free if nobody releases or renews a lease meanwhile; None if nobody can tell"""
 
 
 class PortNotInRange(WanpoolError):
@@ -74,7 +74,7 @@ class PortUnavailable(WanpoolError):
     state: str
     """leased, cooling or withheld"""
     free_in: float | None
-    """seconds until it is free without a release; None if nobody can tell"""
+    """seconds until it is free if its holder neither releases nor renews it; None if nobody can tell"""
 
 
 class PortRejected(WanpoolError):

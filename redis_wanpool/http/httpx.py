@@ -13,6 +13,7 @@ from redis_wanpool.aio.pool import AsyncWanPortPool
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.http.httpcore import AsyncLeasedBackend, LeasedBackend
 from redis_wanpool.http.line import Line, Wans
+from redis_wanpool.model.lease import OfThisProcess
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
 from redis_wanpool.sync.pool import WanPortPool
@@ -39,11 +40,13 @@ class _Transports(Generic[TransportT]):
         return list(self._by_wans.values())
 
 
-def _options(verify: Any, cert: Any, http1: bool, http2: bool, limits: httpx.Limits, retries: int) -> dict[str, Any]:
+def _options(
+    verify: Any, cert: Any, trust_env: bool, http1: bool, http2: bool, limits: httpx.Limits, retries: int
+) -> dict[str, Any]:
     if http2 and importlib.util.find_spec("h2") is None:
         raise InvalidValue('http2=True needs the package h2; install it with: pip install "httpx[http2]"')
     return {
-        "ssl_context": httpx.create_ssl_context(verify=verify, cert=cert, trust_env=False),
+        "ssl_context": httpx.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env),
         "max_connections": limits.max_connections,
         "max_keepalive_connections": limits.max_keepalive_connections,
         "keepalive_expiry": limits.keepalive_expiry,
@@ -63,10 +66,11 @@ class _AsyncLeased(httpx.AsyncHTTPTransport):
         self._pool = httpcore.AsyncConnectionPool(network_backend=AsyncLeasedBackend(line), **options)
 
 
-class WanTransport(httpx.BaseTransport):
+class WanTransport(OfThisProcess, httpx.BaseTransport):
     """For `httpx.Client(transport=...)`: connections from leased ports of a WAN.
 
-    httpx leaves the environment's proxies alone when it is given a transport.
+    httpx leaves the environment's proxies alone when it is given a transport; what it is told to send by `proxy=` or
+    `mounts=` passes by this one.
 
     Args:
         wan: a WAN, several, or ANY; `over_wan` chooses for a request.
@@ -84,12 +88,13 @@ class WanTransport(httpx.BaseTransport):
         source_address: str | None = None,
         verify: Any = True,
         cert: Any = None,
+        trust_env: bool = True,
         http1: bool = True,
         http2: bool = False,
         limits: httpx.Limits = LIMITS,
         retries: int = 0,
     ) -> None:
-        options = _options(verify, cert, http1, http2, limits, retries)
+        options = _options(verify, cert, trust_env, http1, http2, limits, retries)
         self._transports = _Transports(Line(pool, wan, wait, source_address), _Leased, options)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -100,7 +105,7 @@ class WanTransport(httpx.BaseTransport):
             transport.close()
 
 
-class AsyncWanTransport(httpx.AsyncBaseTransport):
+class AsyncWanTransport(OfThisProcess, httpx.AsyncBaseTransport):
     """For `httpx.AsyncClient(transport=...)`; arguments as for WanTransport. It runs on asyncio, not on trio."""
 
     def __init__(
@@ -112,12 +117,13 @@ class AsyncWanTransport(httpx.AsyncBaseTransport):
         source_address: str | None = None,
         verify: Any = True,
         cert: Any = None,
+        trust_env: bool = True,
         http1: bool = True,
         http2: bool = False,
         limits: httpx.Limits = LIMITS,
         retries: int = 0,
     ) -> None:
-        options = _options(verify, cert, http1, http2, limits, retries)
+        options = _options(verify, cert, trust_env, http1, http2, limits, retries)
         self._transports = _Transports(Line(pool, wan, wait, source_address), _AsyncLeased, options)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,26 +17,39 @@ from redis_wanpool.protocol import Dial, Request
 from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.pool import WanPortPool
 
+logger = logging.getLogger("redis_wanpool")
+
 PoolT = TypeVar("PoolT", WanPortPool, AsyncWanPortPool)
 Wans = tuple[int, ...] | None
 
 _chosen: ContextVar[WanChoice | None] = ContextVar("redis_wanpool_wan", default=None)
+_inside: set[tuple[int, int]] = set()
+"""(thread, id of its token) of each `over_wan` block that has not come to its end"""
+_told = False
+_UNCHOSEN = (
+    "a request of thread %s leaves by its session's own WAN while another thread is inside over_wan, which threads do "
+    "not inherit; if it was to go by that WAN, run it with contextvars.copy_context().run. This is said once"
+)
 
 
 @contextmanager
 def over_wan(wan: WanChoice) -> Iterator[None]:
     """Sends the requests of this thread or task by another WAN than their session's, as long as the block lasts.
 
-    Connections that are kept alive are kept for each choice of WANs apart.
+    Connections that are kept alive are kept for each choice of WANs apart. Tasks inherit the choice, and threads do
+    not: run what they do with `contextvars.copy_context().run`.
 
     Args:
         wan: a WAN, several, or ANY.
     """
     Request.of(wan)
     token = _chosen.set(wan)
+    block = threading.get_ident(), id(token)
+    _inside.add(block)
     try:
         yield
     finally:
+        _inside.discard(block)
         _chosen.reset(token)
 
 
@@ -59,8 +74,14 @@ class Line(Generic[PoolT]):
 
     def chosen(self) -> Line[PoolT]:
         """The line of the request that is being made now."""
+        global _told
         wan = _chosen.get()
-        return self if wan is None else replace(self, wan=wan)
+        if wan is not None:
+            return replace(self, wan=wan)
+        if _inside and not _told and threading.get_ident() not in {thread for thread, _ in _inside.copy()}:
+            _told = True
+            logger.warning(_UNCHOSEN, threading.current_thread().name)
+        return self
 
 
 def connect(line: Line[WanPortPool], address: Address, timeout: float | None) -> LeasedSocket:

@@ -10,12 +10,13 @@ from requests.adapters import HTTPAdapter
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.http.line import Line
 from redis_wanpool.http.urllib3 import WanPoolManager
+from redis_wanpool.model.lease import OfThisProcess
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
 from redis_wanpool.sync.pool import WanPortPool
 
 
-class WanAdapter(HTTPAdapter):
+class WanAdapter(OfThisProcess, HTTPAdapter):
     """For `session.mount`: connections from leased ports of a WAN.
 
     A proxy, which requests finds in the environment when `session.trust_env` is left on, is an error: the leased port
@@ -56,14 +57,14 @@ class WanAdapter(HTTPAdapter):
     def proxy_manager_for(self, proxy: str, **others: Any) -> Any:
         raise InvalidValue(
             "a proxy is set for this request, by the environment (HTTP_PROXY and the like) or by the session, and the "
-            "leased port would go to the proxy; set session.trust_env = False, as WanSession does, and give no proxies"
+            "leased port would go to the proxy; use a WanSession, or set session.trust_env = False, and give no proxies"
         )
 
 
-class WanSession(requests.Session):
+class WanSession(OfThisProcess, requests.Session):
     """A Session whose connections leave from leased ports of a WAN; arguments as for WanAdapter.
 
-    It does not look into the environment (`trust_env` is False): no proxies, no netrc.
+    It differs from a plain one in its ports, and in that the environment's proxies are not used.
     """
 
     def __init__(
@@ -76,7 +77,17 @@ class WanSession(requests.Session):
         **others: Any,
     ) -> None:
         super().__init__()
-        self.trust_env = False
         adapter = WanAdapter(pool, wan, wait=wait, source_address=source_address, **others)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        merged: Any = super().merge_environment_settings(url, dict(proxies or {}), stream, verify, cert)
+        return {**merged, "proxies": {**self.proxies, **(proxies or {})}}
+
+    def rebuild_proxies(self, prepared_request: Any, proxies: Any) -> Any:
+        return dict(proxies or {})
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        kwargs.setdefault("proxies", self.proxies)
+        return super().send(request, **kwargs)

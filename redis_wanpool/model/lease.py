@@ -33,7 +33,14 @@ class Grant:
     deadline: float
 
 
-class LeaseState:
+class OfThisProcess:
+    """What cannot be copied, nor sent to another process: a copy would keep or end what the original holds."""
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"a {type(self).__name__} cannot be copied or pickled; make one in each process that needs one")
+
+
+class LeaseState(OfThisProcess):
     """The right to one port until `expires_at`.
 
     Args:

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from redis_wanpool import WanPortPool
 
 PROGRAMS = Path(__file__).parent / "programs"
 DEADLINE = 90
-MISSING = [name for name in ("celery", "gevent", "gunicorn", "trio", "uvicorn") if not importlib.util.find_spec(name)]
+MISSING = [
+    name for name in ("celery", "gevent", "gunicorn", "rq", "trio", "uvicorn") if not importlib.util.find_spec(name)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +68,12 @@ class Site:
         """What a program says, which ends by itself, and well."""
         return self.ended(self.start(*command, **environment))
 
+    def run_loose(self, *command: str, **environment: str) -> None:
+        """Runs a program that ends well, whatever others hold meanwhile."""
+        process = self.start(*command, **environment)
+        said = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 0, said
+
     def ended(self, process: subprocess.Popen[str]) -> str:
         """What it has said: it ended, well and without complaint, and left nothing leased."""
         said, complaint = process.communicate(timeout=DEADLINE)
@@ -85,6 +93,3 @@ class Site:
 def site(server: Any) -> Iterator[Site]:
     with ExitStack() as stack:
         yield Site(server, stack)
-
-
-Start = Callable[..., subprocess.Popen[str]]
