@@ -41,7 +41,7 @@ def get(port: int) -> int:
         connection.close()
 
 
-def serve(site: Any, web: Web, *command: str, **environment: str) -> None:
+def serve(site: Any, web: Web, *command: str, code: int = 0, **environment: str) -> None:
     """Twenty requests at a time, of programs that have four ports; then SIGTERM."""
     port = int(command[-1].rpartition(":")[2])
     process = site.start("-m", *command, TARGET=str(web.server_address[1]), **environment)
@@ -50,15 +50,12 @@ def serve(site: Any, web: Web, *command: str, **environment: str) -> None:
         seen = list(executor.map(get, [port] * 40))
     assert set(seen) <= set(range(24420, 24424))
     process.send_signal(signal.SIGTERM)
-    site.ended(process)
+    site.ended(process, code)
 
 
-@pytest.mark.parametrize("used", ["", "1"])
-@pytest.mark.parametrize("preload", [(), ("--preload",)])
+@pytest.mark.parametrize(("preload", "used"), [((), ""), (("--preload",), ""), (("--preload",), "1")])
 @pytest.mark.parametrize("kind", ["sync", "gthread", "gevent"])
 def test_gunicorn(site: Any, web: Web, kind: str, preload: tuple[str, ...], used: str) -> None:
-    if used and not preload and kind == "gevent":
-        used = ""  # nothing is used before the patch in a worker
     threads = ("--threads", "4") if kind == "gthread" else ()
     serve(
         site,
@@ -73,7 +70,9 @@ def test_gunicorn(site: Any, web: Web, kind: str, preload: tuple[str, ...], used
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_an_asgi_server(site: Any, web: Web, loop: str) -> None:
     port = str(free_port())
-    serve(site, web, "uvicorn", "--log-level", "error", "--loop", loop, "served:asgi", "--port", port)
+    serve(
+        site, web, "uvicorn", "--log-level", "error", "--loop", loop, "served:asgi", "--port", port, code=-15
+    )  # it ends as told
 
 
 def test_celery_gives_back_when_a_child_ends(site: Any, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from redis_wanpool import WanPortPool
+from redis_wanpool import AsyncWanPortPool, WanpoolError, WanPortPool
 
 PROGRAM = """
 import asyncio, ctypes, os, resource, socket, sys
@@ -55,3 +55,11 @@ def test_without_a_thread_nothing_is_leased(server: Any, face: str, call: str) -
         done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
         assert (done.stdout, done.stderr) == ("30\n", "")
         assert pool.snapshot(0).leased == 0
+
+
+def test_trio_is_told_what_is_supported(server: Any) -> None:
+    """Any other driver of coroutines, too: there is no asyncio loop."""
+    pool = AsyncWanPortPool(server.url, namespace="test")
+    with pytest.raises(WanpoolError, match=r"no asyncio loop is running here.*trio"):
+        pool.wans().send(None)
+    pool._engine.close()

@@ -17,7 +17,7 @@ if os.environ.get("USED"):
 
 def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     with pool.connect(0, TARGET, wait=60, timeout=60) as sock:
-        sock.sendall(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+        sock.sendall(b"GET /bye HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         answered = sock.makefile("rb").read().endswith(b"}")
     start_response("200 OK" if answered else "500 Wrong", [])
     return [b"%d" % sock.lease.port]
@@ -34,7 +34,7 @@ async def asgi(scope: dict[str, Any], receive: Callable[..., Any], send: Callabl
         await send({"type": "lifespan.shutdown.complete"})
         return
     reader, writer = await async_pool.connect(0, TARGET, wait=60, timeout=60)
-    writer.write(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /bye HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
     answered = (await reader.read()).endswith(b"}")
     writer.close()
     await send({"type": "http.response.start", "status": 200 if answered else 500, "headers": []})
