@@ -6,17 +6,20 @@ BIN := $(VENV)/bin
 SOURCE := $(if $(WHEEL),$(shell find redis_wanpool lua README.md -not -path '*__pycache__*'))
 EXTRAS := [embedded,dev,bench]
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
-# Three workers for two cores, as tests wait half of their time; those that need this machine's ports stay in one.
-PYTEST = WANPOOL_WHEEL=$(WHEEL) WANPOOL_LONG=$${WANPOOL_LONG:-0.5} $(BIN)/python -P -m pytest -q -n 3
+# How many times as long randomised tests last: in make long as long as they should, elsewhere in a short form.
+LONG = 0.2
+# Three workers for two cores, as tests wait half of their time; those of a file that needs this machine's ports stay in one.
+# Where Python may keep no bytecode, each of the many processes compiles everything: it may here.
+PYTEST = PYTHONDONTWRITEBYTECODE= WANPOOL_WHEEL=$(WHEEL) WANPOOL_LONG=$${WANPOOL_LONG:-$(LONG)} $(BIN)/python -P -m pytest -q -n 3
 SERVERS := valkey-9.1 redis-6.2 redis-8.2 libfaketime
 # The layers whose tests ask something of the server that its version may answer in another way.
 BY_VERSION := $(addprefix tests/,model protocol transport engine faults doctor cli)
 BY_CLUSTER := $(addprefix tests/,model protocol/test_protocol.py protocol/test_scripts.py protocol/test_queue.py \
   protocol/test_bounded.py protocol/test_model.py engine/test_reaper.py cli/test_operator.py faults/test_faults.py)
-SHORT_LABS := $(addprefix tests/labs/,test_curl.py test_tls.py test_redis_cli.py)
+SHORT_LABS := $(addprefix tests/labs/,test_tools.py test_tls.py test_redis_cli.py)
 VERSIONS ?= redis-7.0,valkey-8.1
 # What make test-all adds to what .ci/run runs.
-PARTS := bench versions clusters clients model failovers labs mutants pythons bare
+PARTS := bench long versions clusters clients model failovers labs mutants pythons bare
 
 .PHONY: demo test test-all $(PARTS) clients-there labs-short check faults fmt clean
 
@@ -38,12 +41,22 @@ $(VENV)/.ready: pyproject.toml $(SOURCE)
 demo: $(VENV)/.ready
 	@$(BIN)/wanpool demo
 
+# What the recipes of docs/clients.md need besides, apart because it is large.
+build/clients/.ready: | $(VENV)/.ready
+	@$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check --upgrade --target build/clients scrapy
+	@touch $@
+
 .servers/%/server: tests/support/servers.py
 	@$(PYTHON) tests/support/servers.py $*
 
-# On one server. WANPOOL_TEST_SERVERS=redis-6.2,valkey-9.1 chooses others.
+# On one server, with the same random choices each time. WANPOOL_TEST_SERVERS=redis-6.2,valkey-9.1 chooses others.
 test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
-	$(PYTEST)
+	WANPOOL_SEED=$${WANPOOL_SEED:-1} $(PYTEST) --hypothesis-seed=1 -m "not long"
+
+# What takes long or is random: all of it, by other choices each time.
+long: LONG = 1
+long: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+	$(PYTEST) -m "long or longer"
 
 # Everything that .ci/run does not run, part by part; needs root, and the packages that CONTRIBUTING.md names.
 test-all:
@@ -75,7 +88,7 @@ failovers: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	WANPOOL_FAILOVERS=50 $(BIN)/python -m pytest -q -s --show-capture=no tests/faults/test_failovers.py
 
 # Those that take seconds, and no root; the others, two beside each other.
-labs-short: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+labs-short: $(VENV)/.ready $(SERVERS:%=.servers/%/server) build/clients/.ready
 	WANPOOL_LABS=1 $(PYTEST) $(SHORT_LABS)
 
 labs: $(VENV)/.ready $(SERVERS:%=.servers/%/server)

@@ -1,14 +1,14 @@
--- Leases ports of a WAN to a holder: its network's own rested ports first, the most recently rested before the others,
--- then free ones.
+-- Leases ports of a WAN to a holder: its network's own rested ports, the most recently rested first, then free ones.
 -- ARGV 1 boot clock  2 its time in ms  3 holder  4 network  5 its rest in ms  6 host  7 pid  8 label
 --   9 ttl in ms, or "" for the WAN's
 --   10 "", or for how many ms at most the caller waits before it asks again: it then gets a place in the queue
 --   11 "" or the wanted port  12 ports to avoid, comma-separated, 1,000 at most  13 the least number of ports that will do
 --   14 how many due ports to settle besides, 128 at most  15 "" or the generation of the WAN that the caller knew
---   16... a lease_id for each port
+--   16 "plain" for sockets without SO_REUSEADDR, or ""  17... a lease_id for each port
 -- Reply {"GRANTED", now, expires_at, max_ttl_ms, lease_ttl_ms, generation, port, fence, port, fence, ...} in the order of the
 --   lease_ids; the same again when they are known, with port 0 for each that was not granted or has ended
---   {"EXHAUSTED", ms until a port is free without a release or -1, ms after which to ask again}
+--   {"EXHAUSTED", ms until a port is free without a release or -1, ms after which to ask again, for plain sockets how many
+--     ports others may have}
 --   {"CAPPED", -1, ms after which to ask again, max_per_network}
 --   {"REJECTING", ms until the network may have a free port again, ms after which to ask again}
 --   {"UNAVAILABLE", state of the wanted port, ms until it is free or -1}  {"NOT_IN_RANGE"}
@@ -19,12 +19,10 @@
 -- @include "wan"
 local MOST_SETTLED, SOONEST_MS, MOST_AVOIDED = 128, 10, 1000
 local network, wait_ms, wanted, least = ARGV[4], tonumber(ARGV[10]), ARGV[11], tonumber(ARGV[13])
-local ids, ticket = {unpack(ARGV, 16)}, ARGV[16]
-local count, known = #ids, redis.call("HMGET", IDS, unpack(ARGV, 16))
+local is_plain, ids, ticket = ARGV[16] == "plain", {unpack(ARGV, 17)}, ARGV[17]
+local count, known = #ids, redis.call("HMGET", IDS, unpack(ARGV, 17))
 for asked = 1, count do
-  if known[asked] then
-    -- @include "again"
-  end
+  -- @include "again"
 end
 if state ~= "open" then return {"DRAINING"} end
 local ttl_ms = tonumber(ARGV[9]) or tonumber(config[10])
@@ -57,10 +55,9 @@ if is_due then
   more = left
 end
 
-local all, mine, ports, fresh, avoid, till_ms = 0, 0, {}, 0, {}, nil
-for port in string.gmatch(ARGV[12], "%d+") do
-  if #avoid < MOST_AVOIDED then avoid[#avoid + 1] = port; avoid[port] = true end
-end
+local all, mine, plain_ahead, ports, fresh, avoid, till_ms = 0, 0, 0, {}, 0, {}, nil
+local function shun(port) avoid[#avoid + 1] = port; avoid[port] = true end
+for port in string.gmatch(ARGV[12], "%d+") do if #avoid < MOST_AVOIDED then shun(port) end end
 if waiting > 0 then
   local wake
   -- @include "queue"
@@ -73,19 +70,23 @@ if max_per_network > 0 then
 end
 if count >= least then
   if wanted == "" then
+    local kept = {}
+    if is_plain or plain_ahead > 0 then
+      -- @include "grant"
+      -- @include "plain"
+      kept = plain_ports(is_plain and count + mine + #avoid or plain_ahead)
+    end
     -- @include "own"
     if fresh > 0 and tonumber(config[13] or 0) > now_ms then
       -- @include "rejecting"
       till_ms = rejecting_until(network)
       if till_ms then fresh = 0 end
     end
-  elseif redis.call("SREM", FREE, wanted) == 1
-    or tonumber(redis.call("ZSCORE", RESTING .. network, wanted) or math.huge) <= now_ms then
-    ports[1] = wanted
   else
     -- @include "queue"
     -- @include "grant"
     -- @include "clocks"
+    -- @include "plain"
     -- @include "forecast"
     -- @include "wanted"
   end
@@ -97,6 +98,7 @@ if #ports + fresh < least then
   -- @include "leave"
   -- @include "grant"
   -- @include "clocks"
+  -- @include "plain"
   -- @include "forecast"
   -- @include "refuse"
 end

@@ -33,7 +33,7 @@ local room = math.min(most - redis.call("ZCARD", REJECTED .. by), of_all - redis
 local function how(lease_id, rest_ms, free_at)
   ended[lease_id] = true
   room = room - 1
-  if room < 0 then return used and "released" or "unused", free_at end
+  if room < 0 then return used and "released" or "lingers", free_at end
   return "rejected", used and math.max(free_at, now_ms + math.max(cooldown_ms, rest_ms)) or free_at
 end
 -- @include "end_asked"

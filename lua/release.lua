@@ -1,7 +1,9 @@
 -- Gives leases back. Asking twice changes nothing, and is told the same.
 -- ARGV 1 boot clock  2 its time in ms
---   3 how: "released", "drained" (its connection was read to the end: no rest), "reset" (a short cool-down will do) or
---   "unused" (never connected: no rest, no cool-down), then for each lease: port or "", lease_id
+--   3 how: "released"; "unseen" (nobody looked); "clean" (nothing of it lingers on this system); "drained" (its connection was read to
+--   the end: no rest); "reset" (a short cool-down will do); "time_wait" (this system refuses the port for a minute);
+--   "unused" (never connected: no rest, no cool-down); "lingers" (unused, for this system refuses it to plain sockets)
+--   then for each lease: port or "", lease_id
 -- Reply {"RELEASED", now, for each lease how it ended, now or before, "gone" when nothing is known of it any more,
 --   or "unsure" when a grace lasts: its grant may be lost, and a renewal will tell}
 -- @include "keys"
@@ -20,7 +22,7 @@ end
 -- @include "finish"
 local first, step, unknown, answer = 4, 2, grace_ms > 0 and "unsure" or "gone", {"RELEASED", now_ms}
 local kind = ARGV[3]
-if kind == "unused" and grace_ms > 0 then kind = "released" end -- it may be a lease of which the release was lost
+if (kind == "unused" or kind == "lingers") and grace_ms > 0 then kind = "released" end -- it may be a lease of which the release was lost
 local function how(_, _, free_at) return kind, free_at end
 -- @include "end_asked"
 if has_ended then saw() end

@@ -1,7 +1,5 @@
 """What can go wrong: each error says what happened, to what, and what to do, with the facts as attributes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 
@@ -35,8 +33,7 @@ class WanMismatch(WanpoolError):
     """A WAN is defined differently from what was asked for, or its ports belong to another WAN."""
 
     wan_idx: int
-    differences: dict[str, tuple[str, str]]
-    """name -> (what was asked for, what Redis has)"""
+    differences: dict[str, tuple[str, str]]  #: name -> (what was asked for, what Redis has)
 
 
 class WanDraining(WanpoolError):
@@ -56,8 +53,8 @@ class PoolExhausted(WanpoolError):
     """No port is available now."""
 
     wan_idx: int | tuple[int, ...]
-    free_in: float | None
-    """seconds until a port is free if nobody releases or renews a lease meanwhile; None if nobody can tell"""
+    free_in: float | None  #: seconds until a port is free, if no lease is released or renewed; None if unknown
+    reusable: int = 0  #: how many ports there are for sockets with SO_REUSEADDR, when plain ones found none
 
 
 class PortNotInRange(WanpoolError):
@@ -71,36 +68,31 @@ class PortUnavailable(WanpoolError):
     """The wanted port is taken."""
 
     port: int
-    state: str
-    """leased, cooling or withheld"""
-    free_in: float | None
-    """seconds until it is free if its holder neither releases nor renews it; None if nobody can tell"""
+    state: str  #: leased, cooling, withheld, or lingering: an old connection keeps plain sockets away
+    free_in: float | None  #: seconds until it is free, if its holder neither releases nor renews it; None if unknown
 
 
 class PortRejected(WanpoolError):
-    """The operating system refused every port that was tried, or so many recently that no more come for a while."""
+    """The operating system refused every port that was tried, or so many recently that it gets no more for a while."""
 
     wan_idx: int | tuple[int, ...]
     ports: tuple[int, ...]
-    free_in: float | None
-    """seconds until this network may have free ports of the WAN again, if it may not now"""
+    free_in: float | None  #: seconds until this network may have free ports of the WAN again; None if it may now
 
 
 class LeaseLost(WanpoolError):
-    """The lease has ended; its port may be in other hands."""
+    """The lease has ended; another holder may have its port."""
 
     port: int
     wan_idx: int
-    reason: str
-    """expired, revoked, reaped, unreachable, forked, released, or rejected"""
+    reason: str  #: expired, revoked, reaped, unreachable, forked, released, or rejected
 
 
 class InGrace(WanpoolError):
     """After a failover or restart nothing new is granted for a while, so that holders can re-assert their leases."""
 
     wan_idx: int | tuple[int, ...]
-    retry_after: float
-    """seconds until something may be granted"""
+    retry_after: float  #: seconds until something may be granted
 
 
 class UnsafeRedis(WanpoolError):
@@ -112,10 +104,10 @@ class PoolClosed(WanpoolError):
 
 
 class BackendUnavailable(WanpoolError):
-    """Redis does not answer, or answers that it cannot do it, or too few servers confirmed a grant."""
+    """Redis does not answer, or refuses, or too few servers confirmed a grant."""
 
-    answered: bool = True
-    """whether it answered: then other requests may be served"""
+    answered: bool = True  #: whether Redis answered: if so, it may serve other requests
+    passing: bool = False  #: whether it may pass without a change of settings: an outage, a failover, a busy server
     confirmed: int | None = None
-    """how many of the servers that min_replicas and fsync ask for confirmed; None in other cases"""
+    """How many of the servers that min_replicas and fsync ask for confirmed the grant; None in other cases."""
     wanted: int | None = None

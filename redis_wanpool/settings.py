@@ -1,7 +1,5 @@
 """Where settings come from: arguments, then the environment, then wanpool.toml, then the embedded default."""
 
-from __future__ import annotations
-
 import os
 import re
 import stat
@@ -30,14 +28,17 @@ from redis_wanpool.transport.backend import checked_url
 from redis_wanpool.transport.url import has_password
 
 FILE = "wanpool.toml"
+LEGACY_WAIT = 90.0
+"""seconds: more than a WAN's grace as it is by default, and than a server or its Sentinels take to come back"""
 _TOP = {"url", "namespace", "network", "rest", "lease_ttl", "min_replicas", "fsync", "on_failover", "wan"}
+_TOP |= {"legacy_wait"}
 _WAN = {"ports", "lease_ttl", "max_ttl", "cooldown", "quarantine", "weight", "name", "max_per_network"}
 _WAN |= {"on_failover", "failover_margin"}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a pool object works with; `url` None is the embedded server."""
+    """The settings of a pool object; the `url` None means the embedded server."""
 
     url: str | None
     namespace: str
@@ -45,6 +46,8 @@ class Settings:
     rest: float
     lease_ttl: float | None
     durability: Durability | None
+    legacy_wait: float
+    """seconds that the old interface waits for trouble to pass"""
     wans: tuple[WanDefinition, ...]
 
     def __repr__(self) -> str:
@@ -62,11 +65,7 @@ def settings(
     fsync: bool | None = None,
     config: str | os.PathLike[str] | None = None,
 ) -> Settings:
-    """Settles each setting from the first source that has it.
-
-    Raises:
-        InvalidValue: a value, or the file, is not acceptable; the message names the source.
-    """
+    """Settles each setting from the first source that has it; raises InvalidValue, which names the source."""
     found = find(config)
     table = {} if found is None else _read(found)
 
@@ -83,6 +82,7 @@ def settings(
     lease_ttl = first("lease_ttl", checked_ttl, lease_ttl)
     on_failover = first("on_failover", checked_on_failover, None)
     rest = first("rest", partial(checked_seconds, "rest"), rest)
+    legacy_wait = first("legacy_wait", _checked_legacy_wait, None, "WANPOOL_LEGACY_WAIT")
     return Settings(
         url=first("url", checked_url, url or None, "WANPOOL_URL"),
         namespace=first("namespace", checked_namespace, namespace, "WANPOOL_NAMESPACE") or "default",
@@ -92,11 +92,19 @@ def settings(
         durability=Durability.of(
             first("min_replicas", checked_min_replicas, min_replicas), first("fsync", checked_fsync, fsync)
         ),
+        legacy_wait=LEGACY_WAIT if legacy_wait is None else legacy_wait,
         wans=tuple(
             _wan(found, index, entry, {"lease_ttl": lease_ttl, "on_failover": on_failover})
             for index, entry in table.get("wan", {}).items()
         ),
     )
+
+
+def _checked_legacy_wait(value: object) -> float:
+    if isinstance(value, str):  # of the environment
+        with suppress(ValueError):
+            value = float(value)
+    return checked_seconds("legacy_wait", value)
 
 
 def user_folder() -> Path:
@@ -109,11 +117,7 @@ def user_folder() -> Path:
 
 
 def find(named: str | os.PathLike[str] | None = None) -> Path | None:
-    """The configuration file that applies; None if there is none.
-
-    Raises:
-        InvalidValue: one is named, and is not there.
-    """
+    """The configuration file that applies, or None; raises InvalidValue if the file that was named does not exist."""
     named = named or os.environ.get("WANPOOL_CONFIG")
     if named:
         path = Path(named)
@@ -129,7 +133,7 @@ def find(named: str | os.PathLike[str] | None = None) -> Path | None:
 def _is_there(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a folder into which this user may not look, such as the home that sudo left in HOME
+    except OSError:  # a folder that this user may not read, such as the home that sudo left in HOME
         return False
 
 

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from by_hand import age_wan
 from chance import LONG, SEED
+from command_line import Program
 from faces import Loop, maker
 from private_server import SERVERS, Fake, Server, start_server
-from scheduling import scope
+from scheduling import connects, scope
 from sentinels import Watch
 from web import Web
 
@@ -40,6 +41,7 @@ if os.environ.get("WANPOOL_WHEEL"):
     assert Path(redis_wanpool.__file__).is_relative_to(sys.prefix), "what is tested is not what was installed"
 os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, whatever their user speaks
 SETTINGS = ("WANPOOL_URL", "WANPOOL_NAMESPACE", "WANPOOL_NETWORK", "WANPOOL_CONFIG", "WANPOOL_SERVER")
+SETTINGS += ("WANPOOL_LEGACY_WAIT",)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -88,6 +90,13 @@ def hears_interrupts() -> None:
     """Who runs the tests in the background has SIGINT ignored, and so would all programs that they start."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def no_look(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that run beside others share port numbers with them: only those with their own ports look at the machine's."""
+    if not connects(request.node.nodeid.partition("::")[0]):
+        monkeypatch.setattr("redis_wanpool.engine.performer.look", lambda port: None)
 
 
 @pytest.fixture(autouse=True)
@@ -210,6 +219,20 @@ def embedded() -> Any:
     """The embedded server, in the test's own folder; ended if the test leaves it running."""
     yield embedded_server
     embedded_server.stop()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Runs Python programs, which end with the test."""
+    made: list[Program] = []
+
+    def run(text: str, *args: str) -> Program:
+        made.append(Program(tmp_path / f"program{len(made)}.py", text, *args))
+        return made[-1]
+
+    yield run
+    for one in made:
+        one.close()
 
 
 @pytest.fixture(scope="session")

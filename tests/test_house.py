@@ -104,7 +104,6 @@ def test_the_protocol_does_no_io_and_reads_no_clock(module: str) -> None:
 
 THEIRS = {
     "_exit": "os._exit is public, whatever its name",
-    "_SubParsersAction": "argparse has no other name for what add_subparsers returns",
 }
 """private-looking names of others that we use, and why"""
 

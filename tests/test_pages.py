@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-import runpy
 from pathlib import Path
 
 import pytest
+from mutants import MUTANTS
 
 import redis_wanpool
 from redis_wanpool.protocol import scripts
@@ -53,5 +53,4 @@ def test_the_tests_of_a_promise_exist(row: list[str]) -> None:
 
 def test_each_mutant_stands_beside_its_promise() -> None:
     named = [name for row in PROMISES for name in row[4].split("; ")]
-    mutants = runpy.run_path(str(TESTS / "mutants/mutants.py"))["MUTANTS"]
-    assert sorted(named) == sorted(mutant.name for mutant in mutants)
+    assert sorted(named) == sorted(mutant.name for mutant in MUTANTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safety_model import QUICK, RULES, Bounds, Search
@@ -12,7 +13,16 @@ LARGE = 4
 """more requests or failovers than that take a while: `python tests/safety_model.py` looks at those, too"""
 
 
-@pytest.mark.parametrize("bounds", QUICK)
+def size(bounds: Bounds) -> int:
+    return bounds.sends + bounds.failovers
+
+
+def within(bounds: Bounds, value: object) -> Any:
+    """A case that takes seconds, if it is large."""
+    return pytest.param(value, marks=[pytest.mark.long] * (size(bounds) >= LARGE))
+
+
+@pytest.mark.parametrize("bounds", [within(bounds, bounds) for bounds in QUICK])
 def test_with_all_rules_nothing_goes_wrong(bounds: Bounds) -> None:
     search = Search(bounds)
     assert search.run() is None
@@ -20,7 +30,7 @@ def test_with_all_rules_nothing_goes_wrong(bounds: Bounds) -> None:
     assert search.states > 10_000
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if RULES[rule][2].sends + RULES[rule][2].failovers <= LARGE])
+@pytest.mark.parametrize("rule", [within(RULES[rule][2], rule) for rule in RULES if size(RULES[rule][2]) <= LARGE])
 def test_without_any_one_of_them_something_does(rule: str) -> None:
     _, wrong, bounds = RULES[rule]
     path = Search(bounds, rule, (wrong,)).run()

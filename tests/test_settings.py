@@ -15,15 +15,7 @@ import pytest
 from faces import make
 from waiting import KEPT_TTL, wait_for
 
-from redis_wanpool import (
-    BackendUnavailable,
-    InvalidValue,
-    LeaseLost,
-    PoolExhausted,
-    UnsafeRedis,
-    WanPortPool,
-    settings,
-)
+from redis_wanpool import BackendUnavailable, InvalidValue, LeaseLost, PoolExhausted, UnsafeRedis, WanPortPool, settings
 from redis_wanpool.model.holder import host_and_pid
 from redis_wanpool.model.ports import ports_text
 from redis_wanpool.model.wan import WanDefinition
@@ -63,6 +55,16 @@ class TestSources:
         found = settings.settings(url="redis://arg/0", namespace="arg", network="net-arg")
         assert (found.namespace, found.url, found.network) == ("arg", "redis://arg/0", "net-arg")
 
+    def test_how_long_the_old_interface_waits(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert settings.settings().legacy_wait == 90
+        (tmp_path / "wanpool.toml").write_text("legacy_wait = 7.5")
+        assert settings.settings().legacy_wait == 7.5
+        monkeypatch.setenv("WANPOOL_LEGACY_WAIT", "0")
+        assert settings.settings().legacy_wait == 0
+        monkeypatch.setenv("WANPOOL_LEGACY_WAIT", "90 s")
+        with pytest.raises(InvalidValue, match="WANPOOL_LEGACY_WAIT: legacy_wait '90 s': must be a number of seconds"):
+            settings.settings()
+
     def test_wans_come_with_their_defaults(self, tmp_path: Path) -> None:
         (tmp_path / "wanpool.toml").write_text(
             'lease_ttl = 30\n[wan.0]\nports = "20000-20009"\n[wan.1]\nports = "21000"'
@@ -96,6 +98,7 @@ class TestSources:
             ("namespace = 'a b'", "namespace 'a b'"),
             ("rest = -1", "rest -1"),
             ("lease_ttl = 0", "ttl 0"),
+            ("legacy_wait = -1", "legacy_wait -1"),
         ],
     )
     def test_a_bad_file_is_refused_and_named(self, tmp_path: Path, text: str, said: str) -> None:

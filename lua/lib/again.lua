@@ -1,16 +1,18 @@
 -- The answer to an acquire that was answered before: what its lease_ids hold. Ends the script.
-local answer, expires_at = {"GRANTED", now_ms, 0, max_ttl_ms, tonumber(config[10]), config[20]}, math.huge
-for i = 1, #ids do
-  local fence = 0
-  if known[i] then
-    fence = tonumber(string.match(redis.call("HGET", GRANTS, known[i]), " (%d+) "))
-    expires_at = math.min(expires_at, redis.call("ZSCORE", LEASED, known[i]))
+if known[asked] then
+  local answer, expires_at = {"GRANTED", now_ms, 0, max_ttl_ms, tonumber(config[10]), config[20]}, math.huge
+  for i = 1, #ids do
+    local fence = 0
+    if known[i] then
+      fence = tonumber(string.match(redis.call("HGET", GRANTS, known[i]), " (%d+) "))
+      expires_at = math.min(expires_at, redis.call("ZSCORE", LEASED, known[i]))
+    end
+    answer[5 + 2 * i], answer[6 + 2 * i] = tonumber(known[i] or 0), fence
   end
-  answer[5 + 2 * i], answer[6 + 2 * i] = tonumber(known[i] or 0), fence
+  answer[3] = expires_at
+  -- WAIT and WAITAOF wait for what the same connection wrote, and this may be another one than that which granted. A write
+  -- that a full Redis allows comes first.
+  redis.call("ZREM", LEASED, "")
+  saw()
+  return answer
 end
-answer[3] = expires_at
--- WAIT and WAITAOF wait for what the same connection wrote, and this may be another one than that which granted. A write
--- that a full Redis allows comes first.
-redis.call("ZREM", LEASED, "")
-saw()
-return answer

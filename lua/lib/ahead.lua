@@ -1,4 +1,5 @@
--- Counts the waiters that stand before `ticket`: `all` of them, and `mine`, those of this network. Forgets the dead, whose
+-- Counts the waiters that stand before `ticket`: `all` of them, `mine`, those of this network, and apart, for a socket with
+-- SO_REUSEADDR, `plain_ahead`: those of this network that cannot have each port that it can. Forgets the dead, whose
 -- calls go on to the next; also a few of those aside, that stand in nobody's way. A waiter that stood aside is judged at
 -- the place that it had when it came.
 admit(ticket, network)
@@ -17,7 +18,13 @@ if #dead > 0 then
 end
 for _, waiter in ipairs(in_view()) do
   if waiter.ticket == ticket then break end
-  if waiter.network == network then mine = mine + 1 end
+  if waiter.network ~= network then
+    -- it takes a free one
+  elseif waiter.is_plain and not is_plain then
+    plain_ahead = plain_ahead + 1
+  else
+    mine = mine + 1
+  end
 end
 all = redis.call("ZRANK", WAITING, ticket) or redis.call("ZCARD", WAITING)
 if max_per_network > 0 then

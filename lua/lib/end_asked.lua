@@ -7,14 +7,14 @@ for i = first, #ARGV, step do
   if port == "" then port = redis.call("HGET", IDS, asked_id) end
   local grant = port and redis.call("HGET", GRANTS, port)
   if grant then
-    local lease_id, fence, network, rest_ms, free_at, was = read_grant(grant)
+    local lease_id, fence, network, rest_ms, free_at, was, kind = read_grant(grant)
     if lease_id == asked_id then
       word = was
       local expires_at = was == "live" and tonumber(redis.call("ZSCORE", LEASED, port))
       if expires_at and (step == 2 or expires_at == tonumber(ARGV[i + 2])) then
         word = "expired"
         if expires_at > now_ms then word, free_at = how(lease_id, tonumber(rest_ms), tonumber(free_at)) end
-        finish(port, math.min(expires_at, now_ms), word, lease_id, fence, network, rest_ms, free_at)
+        word = finish(port, math.min(expires_at, now_ms), word, lease_id, fence, network, rest_ms, free_at, was, kind)
         has_ended = true
       end
     end

@@ -2,11 +2,15 @@
 local function forecast_port(port)
   local expires_at, grant = redis.call("ZSCORE", LEASED, port), redis.call("HGET", GRANTS, port)
   if expires_at and grant then
-    local _, _, its_network, rest_ms, earlier_free_at = read_grant(grant)
-    local rested_at, free_at = two_clocks(tonumber(expires_at), "expired", tonumber(rest_ms), tonumber(earlier_free_at))
-    return its_network == network and rested_at or free_at
+    local _, _, its_network, rest_ms, earlier_free_at, _, kind = read_grant(grant)
+    local rested_at, free_at = two_clocks(tonumber(expires_at), "expired", tonumber(rest_ms), tonumber(earlier_free_at),
+      kind == "plain")
+    if is_plain and kind ~= "plain" then rested_at = rested_at + LINGER_MS end
+    return its_network == network and math.min(rested_at, free_at) or free_at
   end
-  return tonumber(redis.call("ZSCORE", RESTING .. network, port) or redis.call("ZSCORE", COOLING, port) or nil)
+  local rested_at, free_at = redis.call("ZSCORE", RESTING .. network, port), redis.call("ZSCORE", COOLING, port)
+  if not rested_at then return tonumber(free_at or nil) end
+  return math.min(is_plain and plain_at(grant, tonumber(rested_at)) or tonumber(rested_at), tonumber(free_at))
 end
 
 -- The same for any port of the WAN, with `ahead` waiters before this one, `ahead_of_mine` of them of the same network.
@@ -14,7 +18,19 @@ local function forecast(ahead, ahead_of_mine)
   local function nth(name, n)
     return redis.call("ZRANGEBYSCORE", name, "(" .. int(now_ms), "+inf", "WITHSCORES", "LIMIT", n, 1)
   end
-  local rested, cooled, expired = nth(RESTING .. network, ahead_of_mine), nth(COOLING, ahead), nth(LEASED, ahead)
+  local function nth_plain(n)
+    local since = "(" .. int(now_ms - LINGER_MS)
+    local _, ats = plain_ats(redis.call("ZRANGEBYSCORE", RESTING .. network, since, "+inf", "WITHSCORES",
+      "LIMIT", 0, n + WINDOW))
+    local later = {}
+    for _, at in ipairs(ats) do
+      if at > now_ms then later[#later + 1] = at end
+    end
+    table.sort(later)
+    return {nil, later[n + 1]}
+  end
+  local rested = is_plain and nth_plain(ahead_of_mine) or nth(RESTING .. network, ahead_of_mine)
+  local cooled, expired = nth(COOLING, ahead), nth(LEASED, ahead)
   local first = math.min(tonumber(rested[2] or math.huge), tonumber(cooled[2] or math.huge))
   if expired[1] then first = math.min(first, forecast_port(expired[1]) or math.huge) end
   if ahead > 0 and redis.call("SCARD", FREE) + redis.call("ZCOUNT", RESTING .. network, "-inf", now_ms) > 0 then

@@ -1,5 +1,13 @@
--- Finds the network's own rested ports that nobody ahead needs, and how many free ones will do besides.
-ports = redis.call("ZREVRANGEBYSCORE", RESTING .. network, now_ms, "-inf", "LIMIT", 0, count + mine + #avoid)
+-- Finds the network's own rested ports that nobody ahead needs, and how many free ones will do besides. `kept` are those
+-- that plain sockets can have: the caller's choice if it is one, else what it leaves to those ahead.
+if is_plain then
+  ports = kept
+else
+  for _, port in ipairs(kept) do
+    if not avoid[port] then shun(port) end
+  end
+  ports = redis.call("ZREVRANGEBYSCORE", RESTING .. network, now_ms, "-inf", "LIMIT", 0, count + mine + #avoid)
+end
 if #ports > 0 and (mine > 0 or #avoid > 0) then
   local rested = {}
   for _, port in ipairs(ports) do

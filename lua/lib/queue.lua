@@ -7,8 +7,8 @@ local function first_of(name, since)
   local tickets, found = redis.call("ZRANGEBYSCORE", name, since, "+inf", "LIMIT", 0, IN_VIEW), {}
   if #tickets == 0 then return found end
   for i, text in ipairs(redis.call("HMGET", WAITERS, unpack(tickets))) do
-    local network, next_ms = string.match(text or "", "^(%S+) (%d+)$")
-    found[i] = {ticket = tickets[i], network = network, next_ms = tonumber(next_ms or 0)}
+    local network, next_ms, kind = string.match(text or "", "^(%S+) (%d+) ?(%l*)$")
+    found[i] = {ticket = tickets[i], network = network, next_ms = tonumber(next_ms or 0), is_plain = kind == "plain"}
   end
   return found
 end

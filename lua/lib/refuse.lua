@@ -8,7 +8,7 @@ if till_ms then free_at = math.min(free_at or math.huge, till_ms) end
 local back_ms = math.min(wait_ms or 0, math.max((free_at or math.huge) - now_ms, SOONEST_MS))
 if wait_ms and not till_ms then
   local since = redis.call("ZSCORE", WAITING, ticket) or int(fence) -- the fence grows, whatever the clock does
-  redis.call("HSET", WAITERS, ticket, network .. " " .. int(now_ms + back_ms))
+  redis.call("HSET", WAITERS, ticket, network .. " " .. int(now_ms + back_ms) .. (is_plain and " plain" or ""))
   if is_capped then
     redis.call("ZREM", WAITING, ticket)
     redis.call("ZADD", CAPPED .. ":" .. network, since, ticket)
@@ -24,4 +24,5 @@ elseif waiting > 0 then
 end
 if till_ms then return {"REJECTING", till_ms - now_ms, back_ms} end
 if is_capped then return {"CAPPED", -1, back_ms, max_per_network} end
-return {"EXHAUSTED", free_at and math.max(0, free_at - now_ms) or -1, back_ms}
+return {"EXHAUSTED", free_at and math.max(0, free_at - now_ms) or -1, back_ms,
+  is_plain and redis.call("ZCOUNT", RESTING .. network, "-inf", now_ms) or 0}

@@ -1,7 +1,5 @@
 """Leads the conversations of an asyncio caller on its loop."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import weakref
@@ -16,9 +14,9 @@ from redis_wanpool.engine import lifetime
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.fanout import side_by_side_async
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
-from redis_wanpool.model.endings import end_reason
+from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import LeaseState
-from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Parallel, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Look, Parallel, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets import dial, race
 from redis_wanpool.sockets.leased import shut_down_all
@@ -50,11 +48,7 @@ class AsyncCaller:
             await client.aclose()
 
     async def run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
-        """Leads a conversation to its end, after the preparation if it is the first.
-
-        Args:
-            also_closed: whether it may be had after the end of the pool object.
-        """
+        """Leads a conversation, the first one after the preparation; `also_closed` allows it after the pool's end."""
         running_loop()
         engine = self.engine
         if not also_closed:
@@ -69,19 +63,20 @@ class AsyncCaller:
         finally:
             engine.heartbeat.clear_up_soon()
 
-    async def release(self, lease: LeaseState, *, used: bool, closed: str) -> bool:
-        """Gives a port back; False if the lease had ended by another's word or by time."""
-        word = end_reason(used, closed)
+    async def release(self, lease: LeaseState, *, used: bool, closed: str | None) -> bool:
+        """Gives a port back; False if the lease had expired or been revoked."""
+        checked_closed(closed)
         shut_down_all(lease)
-        return await self.run(self.engine.protocol.release_one(lease, word), also_closed=True)
+        ending = self.engine.protocol.release_one(lease, used=used, closed=closed)
+        return await self.run(ending, also_closed=True)
 
     async def give_back(self, lease: LeaseState) -> None:
-        """The same where nobody hears of a failure."""
+        """The same, with failures only logged."""
         if lease.ended is not None:
             return
         try:
-            await self.release(lease, used=True, closed="fin")
-        except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
+            await self.release(lease, used=True, closed=None)
+        except WanpoolError as error:  # the heartbeat goes on trying; an error of the block matters more
             logger.warning("%r: will be released later: %s", lease, error)
 
     def client(self) -> Any:
@@ -119,6 +114,8 @@ class AsyncCaller:
             return Answer(await resolve(step.address), boottime())
         if isinstance(step, Try):
             return Answer(dial.try_port(step.lease.port, step.source_address), boottime())
+        if isinstance(step, Look):
+            return engine.performer.perform(step)
         if isinstance(step, Connect):
             return await self._connect(step)
         try:

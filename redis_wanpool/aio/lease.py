@@ -1,11 +1,9 @@
 """A lease as an asyncio caller holds it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Coroutine, Generator
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from redis_wanpool.aio.caller import AsyncCaller
 from redis_wanpool.aio.loops import on_loop, resolve, running_loop, settle
@@ -25,10 +23,9 @@ class AsyncLease(LeaseState):
     def __init__(self, caller: AsyncCaller, grant: Grant) -> None:
         super().__init__(grant, boottime)
         self._caller = caller
-        self.loop = running_loop()
-        """on which `on_lost` is called"""
+        self.loop = running_loop()  #: the loop on which `on_lost` is called
 
-    async def __aenter__(self) -> AsyncLease:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -42,7 +39,7 @@ class AsyncLease(LeaseState):
         finally:
             engine.loss_watch.look_soon(self)
 
-    async def release(self, *, used: bool = True, closed: str = "fin") -> bool:
+    async def release(self, *, used: bool = True, closed: str | None = None) -> bool:
         """As `Lease.release`."""
         return await self._caller.release(self, used=used, closed=closed)
 
@@ -85,7 +82,7 @@ class AsyncLease(LeaseState):
 
 
 class Leasing:
-    """What `acquire` answers: await it for a lease, or enter it with `async with`."""
+    """The result of `acquire`: await it for a lease, or enter it with `async with`."""
 
     def __init__(self, acquiring: Coroutine[Any, Any, list[AsyncLease]]) -> None:
         self._acquiring = acquiring

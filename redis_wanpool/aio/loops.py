@@ -1,6 +1,4 @@
-"""Handing something to an event loop from another thread, and to another thread from a loop."""
-
-from __future__ import annotations
+"""Hands work to an event loop from another thread, and from a loop to another thread."""
 
 import asyncio
 import socket
@@ -74,7 +72,7 @@ def settle(future: asyncio.Future[Any], value: Any, error: BaseException | None 
 
 
 def on_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> bool:
-    """Has a loop call the function soon; False if the loop has closed."""
+    """Makes a loop call the function soon; False if the loop has closed."""
     try:
         loop.call_soon_threadsafe(function)
     except RuntimeError:

@@ -1,11 +1,9 @@
 """The asyncio face. Leases are kept by threads of the pool, so a busy loop loses none."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Self, Unpack, cast
 
 from redis_wanpool.aio.caller import AsyncCaller
 from redis_wanpool.aio.lease import AsyncLease, Leasing, Streams
@@ -17,7 +15,7 @@ from redis_wanpool.model.checks import checked_wan
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.model.wan import COOLDOWN, WanDefinition
+from redis_wanpool.model.wan import WanDefinition, WanOptions
 from redis_wanpool.protocol import Conversation, Dial, Request
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets.leased import LeasedSocket
@@ -26,7 +24,7 @@ logger = logging.getLogger("redis_wanpool")
 
 
 class AsyncWanPortPool(PoolObject):
-    """Leases source ports of WANs, coordinated by Redis; the names and arguments of `WanPortPool`.
+    """Leases source ports of WANs, coordinated by Redis, with the names and arguments of `WanPortPool`.
 
     `client` is a redis.asyncio.Redis; `on_lost` is called on the loop that acquired the lease.
     """
@@ -37,48 +35,23 @@ class AsyncWanPortPool(PoolObject):
     def _caller(self) -> AsyncCaller:
         return AsyncCaller(self._engine)
 
-    async def __aenter__(self) -> AsyncWanPortPool:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """Gives everything back; the object is of no use then."""
+        """Gives everything back; the object is of no use afterwards."""
         await self._caller.close()
 
     # -- WANs
 
     async def define_wan(
-        self,
-        wan_idx: int,
-        ports: str,
-        *,
-        lease_ttl: float = 60.0,
-        max_ttl: float | None = None,
-        cooldown: float = COOLDOWN,
-        quarantine: float = 65.0,
-        weight: int = 1,
-        name: str = "",
-        max_per_network: int | None = None,
-        on_failover: str | None = None,
-        failover_margin: float = 10.0,
-        recover: bool = False,
+        self, wan_idx: int, ports: str, *, recover: bool = False, **options: Unpack[WanOptions]
     ) -> bool:
-        """Defines a WAN; asking again for the same changes nothing."""
-        definition = WanDefinition.of(
-            wan_idx,
-            ports,
-            lease_ttl=lease_ttl,
-            max_ttl=max_ttl,
-            cooldown=cooldown,
-            quarantine=quarantine,
-            weight=weight,
-            name=name,
-            max_per_network=max_per_network,
-            on_failover=on_failover,
-            failover_margin=failover_margin,
-        )
+        """Defines a WAN, with the arguments of `WanPortPool.define_wan`; asking again for the same changes nothing."""
+        definition = WanDefinition.of(wan_idx, ports, **options)
         return await self._run(self._engine.protocol.define_wan(definition, recover=recover))
 
     async def drain(self, wan_idx: int) -> None:
@@ -108,9 +81,12 @@ class AsyncWanPortPool(PoolObject):
         label: str = "",
         ttl: float | None = None,
         detached: bool = False,
+        reuse_address: bool = False,
     ) -> Leasing:
         """Leases one port, and keeps the lease alive until it is released."""
-        request = Request.of(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
+        request = Request.of(
+            wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached, reuse_address=reuse_address
+        )
         return Leasing(self._lease(request))
 
     async def acquire_many(
@@ -122,9 +98,18 @@ class AsyncWanPortPool(PoolObject):
         wait: float | None = 0.0,
         label: str = "",
         ttl: float | None = None,
+        reuse_address: bool = False,
     ) -> list[AsyncLease]:
-        """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
-        request = Request.of(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
+        """Leases up to 1,000 ports of one WAN in one round trip: all, or at least `at_least`, or none."""
+        request = Request.of(
+            checked_wan(wan),
+            count=count,
+            at_least=at_least,
+            wait=wait,
+            label=label,
+            ttl=ttl,
+            reuse_address=reuse_address,
+        )
         return await self._lease(request)
 
     async def connect(
@@ -155,10 +140,10 @@ class AsyncWanPortPool(PoolObject):
         if lease is None:
             self._engine.log_not_held(wan_idx, port, await self._run(self._engine.protocol.holder_of(wan_idx, port)))
             return False
-        return await self._run(self._engine.protocol.release_one(lease, "released"))
+        return await self._run(self._engine.protocol.release_one(lease))
 
     async def get_port_usage_info(self) -> dict[str, Any]:
-        """Who uses how many ports, on all machines."""
+        """The ports that each process uses, on all machines."""
         return await self._run(self._engine.protocol.usage())
 
     async def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:
@@ -166,7 +151,7 @@ class AsyncWanPortPool(PoolObject):
         return await in_thread(lambda: self._engine.reap_now(dry_run))
 
     async def _lease(self, request: Request) -> list[AsyncLease]:
-        return cast("list[AsyncLease]", self._engine.leased(await self._run(self._engine.protocol.acquire(request))))
+        return cast("list[AsyncLease]", self._engine.leased(await self._run(self._engine.protocol.hand_out(request))))
 
     def _make_lease(self, grant: Grant) -> AsyncLease:
         return AsyncLease(self._caller, grant)

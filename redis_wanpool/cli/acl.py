@@ -1,16 +1,15 @@
 """`wanpool acl`: the least that a Redis must permit whom."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from dataclasses import asdict, dataclass
+from typing import Self
 
 from redis_wanpool import settings as config
-from redis_wanpool.cli.verb import add_verb, print_json
+from redis_wanpool.cli.verb import Verbs, print_json
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.protocol.scripts import names, script
-from redis_wanpool.terminal.language import said
+from redis_wanpool.terminal.language import said, tell
 from redis_wanpool.transport.backend import Backend
 from redis_wanpool.transport.cluster import SCHEMES as CLUSTERS
 
@@ -51,7 +50,7 @@ class User:
     aclfile: str
 
     @classmethod
-    def of(cls, role: str, name: str, namespace: str, database: int, *, fsync: bool, cluster: bool) -> User:
+    def of(cls, role: str, name: str, namespace: str, database: int, *, fsync: bool, cluster: bool) -> Self:
         keys = f"wanpool:{{{namespace}}}:*", f"wanpool:{{{namespace}:*"  # no letter of a namespace is special in a glob
         needed = (*commands(role, fsync=fsync, cluster=cluster), *(["select"] if database else []))
         rules = ["on", ">PASSWORD", "resetchannels", *(f"~{key}" for key in keys), *(f"+{name}" for name in needed)]
@@ -59,20 +58,12 @@ class User:
         return cls(role, name, keys, needed, f"ACL SETUSER {name} reset {text}", f"user {name} {text}")
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "acl",
-        acl,
-        "Prints the users that a Redis with ACLs needs for a namespace, with the least rights; asks no Redis.",
-        "  wanpool acl --namespace prod\n  wanpool acl viewer --user grafana\n  wanpool acl holder --json",
-    )
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(acl, "--namespace prod", "viewer --user grafana", "holder --json")
     parser.add_argument("role", choices=tuple(SCRIPTS), nargs="?", help="(default: all three)")
     parser.add_argument("--user", metavar="NAME", help="the user's name (default: wanpool-NAMESPACE-ROLE)")
     parser.add_argument(
-        "--cluster",
-        action="store_true",
-        help="for a cluster, whose slots they ask for (default: as the URL says)",
+        "--cluster", action="store_true", help="for a cluster, whose slots they ask for (default: as the URL says)"
     )
     parser.add_argument(
         "--fsync",
@@ -82,6 +73,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def acl(options: argparse.Namespace) -> int:
+    """Prints the users that a Redis with ACLs needs for a namespace, with the least rights; asks no Redis."""
     settings = config.settings(url=options.url, namespace=options.namespace)
     if options.user is not None:
         if options.role is None:
@@ -110,31 +102,25 @@ def acl(options: argparse.Namespace) -> int:
             "只读：wanpool status、leases、explain；docs/redis-cli.md",
         ),
     }
-    print(
-        said(
-            f"Namespace {namespace!r}. Replace PASSWORD by one of each user's own (ACL GENPASS makes one), and give\n"
-            "the programs a URL with it: redis://USER:PASSWORD@HOST:6379/0",
-            f"命名空间 {namespace!r}。请把 PASSWORD 换成每个用户自己的密码（ACL GENPASS 可生成），\n"
-            "并写进程序的 URL：redis://USER:PASSWORD@HOST:6379/0",
-        )
+    tell(
+        f"Namespace {namespace!r}. Replace PASSWORD by one of each user's own (ACL GENPASS makes one), and give\n"
+        "the programs a URL with it: redis://USER:PASSWORD@HOST:6379/0",
+        f"命名空间 {namespace!r}。请把 PASSWORD 换成每个用户自己的密码（ACL GENPASS 可生成），\n"
+        "并写进程序的 URL：redis://USER:PASSWORD@HOST:6379/0",
     )
     for user in users:
         print(f"\n{user.role}: {who[user.role]}")
-        print(
-            said(
-                "at the prompt of redis-cli (it replaces what the user had; ACL SAVE or CONFIG REWRITE makes it last):",
-                "在 redis-cli 提示符下（会替换该用户原有的权限；再用 ACL SAVE 或 CONFIG REWRITE 持久保存）：",
-            )
+        tell(
+            "at the prompt of redis-cli (it replaces what the user had; ACL SAVE or CONFIG REWRITE makes it last):",
+            "在 redis-cli 提示符下（会替换该用户原有的权限；再用 ACL SAVE 或 CONFIG REWRITE 持久保存）：",
         )
         print(user.setuser)
-        print(said("or as a line of an aclfile:", "或者作为 aclfile 中的一行："))
+        tell("or as a line of an aclfile:", "或者作为 aclfile 中的一行：")
         print(user.aclfile)
-    print(
-        said(
-            "\nHolders and operators may write every key of the namespace, and no other. Do not take single commands\n"
-            "from them: a script that is refused one halfway stops there, and a port may be lost.",
-            "\nholder 和 operator 可以写本命名空间的所有键，但不能碰别的键。不要单独去掉其中的命令：\n"
-            "脚本执行到一半被拒绝就会停在那里，可能丢失端口。",
-        )
+    tell(
+        "\nHolders and operators may write every key of the namespace, and no other. Do not take single commands\n"
+        "from them: a script that is refused one halfway stops there, and a port may be lost.",
+        "\nholder 和 operator 可以写本命名空间的所有键，但不能碰别的键。不要单独去掉其中的命令：\n"
+        "脚本执行到一半被拒绝就会停在那里，可能丢失端口。",
     )
     return 0

@@ -1,22 +1,22 @@
 """`wanpool adopt`: puts this package behind the imports of the one that it replaces."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from redis_wanpool import settings as config
 from redis_wanpool.cli.init import definition
-from redis_wanpool.cli.verb import add_verb, print_json
-from redis_wanpool.errors import InvalidValue
+from redis_wanpool.cli.verb import Verbs, operator_of, print_json
+from redis_wanpool.errors import BackendUnavailable, InvalidValue
 from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.model.wan import WanDefinition
+from redis_wanpool.transport.url import public_url
 
 SHIM = '''\
 """WAN ports under their old names; the ports are leases of redis-wanpool."""
@@ -53,15 +53,12 @@ class Planned:
     """"write", "keep" (it is there, the same), "replace" (and keep a backup) or "set aside" (keep the backup only)"""
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "adopt",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         adopt,
-        "Writes the old interface, as a package on top of this one, into a folder of your program.",
-        "  wanpool adopt core/wan_manager --wan 0=20000-21999 --wan 1=22000-23999\n"
-        "  wanpool adopt core/wan_manager --dry-run    # show the files, write none\n"
-        "  wanpool adopt core/wan_manager --force      # replace the old package's __init__.py, and keep a backup",
+        "core/wan_manager --wan 0=20000-21999 --wan 1=22000-23999",
+        "core/wan_manager --dry-run    # show the files, write none",
+        "core/wan_manager --force      # replace the old package's __init__.py, and keep a backup",
     )
     parser.add_argument("path", metavar="PATH", type=Path, help="the folder of the old package, like core/wan_manager")
     parser.add_argument("--wan", action="append", default=[], metavar="K=PORTS", help="a WAN and its ports; repeat it")
@@ -70,21 +67,22 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def adopt(options: argparse.Namespace) -> int:
+    """Writes the old interface, as a package on top of this one, into a folder of your program."""
     folder: Path = options.path
     if folder.exists() and not folder.is_dir():
         raise InvalidValue(f"{folder}: not a folder; give the folder of the old package, like core/wan_manager")
     wans = _checked([definition(text, options) for text in options.wan])
     found = config.find(options.config)
-    if found is not None:
-        _same_wans(found, wans)
-    elif not wans and not options.json and sys.stdin.isatty():
+    if found is None and not wans and not options.json and sys.stdin.isatty():
         wans = _ask()
-    config.settings(url=options.url, namespace=options.namespace, config=found)  # refuses what cannot be
+    settled = config.settings(url=options.url, namespace=options.namespace, config=found)
+    unknown = _unknown(wans, settled, found, options)
     planned = [_plan(folder / name, _marked(text), force=options.force) for name, text in FILES.items()]
     planned += [_plan(folder / name, "", force=options.force) for name in OLD_MODULES if (folder / name).exists()]
-    if found is None and wans:
-        planned.append(_plan(Path(config.FILE).absolute(), _toml(wans, options), force=options.force))
-    notes = _notes(folder, found, wans)
+    makes_settings = bool(unknown) or (found is None and bool(wans) and options.url is not None)
+    if makes_settings:
+        planned.append(_plan(Path(config.FILE).absolute(), _toml(unknown, options), force=options.force))
+    notes = _notes(folder, found, wans, None if makes_settings else settled.url)
     try:
         backups = {} if options.dry_run else _write(planned)
     except OSError as error:
@@ -180,14 +178,47 @@ def _checked(wans: list[WanDefinition]) -> list[WanDefinition]:
     return wans
 
 
-def _same_wans(found: Path, wans: list[WanDefinition]) -> None:
-    stand = {wan.wan_idx: wan.ports for wan in config.settings(config=found).wans}
+def _unknown(
+    wans: list[WanDefinition], settled: config.Settings, found: Path | None, options: argparse.Namespace
+) -> list[WanDefinition]:
+    """The WANs that neither the settings nor the Redis that they name have; none if there is a settings file.
+
+    Raises:
+        InvalidValue: one has other ports there; or none, and there is a settings file, which is not ours to change.
+        BackendUnavailable: Redis cannot be asked.
+    """
+    left = _without(wans, {wan.wan_idx: wan.ports for wan in settled.wans}, f"{found} is there, and", "change it there")
+    if left and settled.url is not None:
+        with operator_of(options, allow_unsafe=True) as operator:
+            try:
+                claims = operator.claims()
+            except BackendUnavailable as error:
+                raise BackendUnavailable(
+                    f"{error}. It cannot be asked for the ports of its WANs, so nothing was written: see to it and try "
+                    "again, or leave --wan out, if they are defined there"
+                ) from error
+            where = f"namespace {operator.namespace!r} at {operator.url}"
+            left = _without(left, claims, where, "give these, or change them there with: wanpool resize")
+    if left and found is not None:
+        given = " ".join(f"--wan {wan.wan_idx}={wan.ports}" for wan in left)
+        nor = "" if settled.url is None else ", nor does its Redis"
+        raise InvalidValue(
+            f"{given}: {found} is there, and says nothing of WAN {left[0].wan_idx}{nor}; define it, with: wanpool init "
+            f"{given}. Nothing was written"
+        )
+    return left
+
+
+def _without(wans: list[WanDefinition], there: Mapping[int, str], where: str, cure: str) -> list[WanDefinition]:
+    """Those WANs that are not there; an error if one is with other ports."""
     for wan in wans:
-        if stand.get(wan.wan_idx) != wan.ports:
+        ports = there.get(wan.wan_idx)
+        if ports is not None and ports != wan.ports:
+            index = wan.wan_idx
             raise InvalidValue(
-                f"--wan {wan.wan_idx}={wan.ports}: {found} is there, and says "
-                f"{stand.get(wan.wan_idx) or 'nothing'} of WAN {wan.wan_idx}; change it there. Nothing was written"
+                f"--wan {index}={wan.ports}: {where} says {ports} of WAN {index}; {cure}. Nothing was written"
             )
+    return [wan for wan in wans if wan.wan_idx not in there]
 
 
 def _ask() -> list[WanDefinition]:
@@ -216,10 +247,13 @@ def _toml(wans: list[WanDefinition], options: argparse.Namespace) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _notes(folder: Path, found: Path | None, wans: list[WanDefinition]) -> list[str]:
+def _notes(folder: Path, found: Path | None, wans: list[WanDefinition], known_at: str | None) -> list[str]:
+    """What to know besides; `known_at` is the URL of the Redis that has these WANs, if they need no settings file."""
     notes = []
     if found is not None:
         notes.append(f"the settings are those of {found}")
+    elif wans and known_at:
+        notes.append(f"{public_url(known_at)} has these WANs already; programs need the same WANPOOL_URL")
     elif wans:
         notes.append(
             f"programs find {config.FILE} if they start in its folder; else set WANPOOL_CONFIG to it, or move it to "

@@ -1,7 +1,5 @@
 """`wanpool doctor` and `wanpool echo`: what makes the promises false, and whether the router does its part."""
 
-from __future__ import annotations
-
 import argparse
 import ipaddress
 import json
@@ -12,7 +10,7 @@ from typing import Any
 
 from redis_wanpool import Operator
 from redis_wanpool import settings as config
-from redis_wanpool.cli.verb import add_verb, operator_of, print_json
+from redis_wanpool.cli.verb import Verbs, operator_of, print_json
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.echo import PORT, Echo
 from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redis
@@ -29,27 +27,14 @@ from redis_wanpool.transport.url import public_url
 COUNT = 5
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "doctor",
-        doctor,
-        "Looks for what makes the promises false: in Redis, in the WANs, on this machine; with --echo in the router.",
-        "  wanpool doctor\n  wanpool doctor --echo 203.0.113.9:7801\n"
-        "  wanpool doctor --echo 203.0.113.9:7801 --wan 1 --count 50 --json",
-    )
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(doctor, "", "--echo 203.0.113.9:7801", "--echo 203.0.113.9:7801 --wan 1 --count 50 --json")
     parser.add_argument(
         "--echo", metavar="HOST:PORT", help="where `wanpool echo` runs, beyond the router: asks it, too"
     )
     parser.add_argument("--wan", metavar="K", type=int, action="append", help="ask only from this WAN; repeat it")
     parser.add_argument("--count", metavar="N", type=int, help=f"connections for each WAN (default: {COUNT})")
-    parser = add_verb(
-        verbs,
-        "echo",
-        echo,
-        "Listens, and tells each visitor the address and port that it is seen with; for `wanpool doctor --echo`.",
-        "  wanpool echo --bind 203.0.113.9\n  wanpool echo --bind 0.0.0.0 --port 8080 --verbose",
-    )
+    parser = verbs.add(echo, "--bind 203.0.113.9", "--bind 0.0.0.0 --port 8080 --verbose")
     parser.add_argument(
         "--bind", metavar="ADDRESS", default="127.0.0.1", help="(default: 127.0.0.1, this machine only)"
     )
@@ -58,6 +43,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def doctor(options: argparse.Namespace) -> int:
+    """Looks for what makes the promises false: in Redis, in the WANs, on this machine; with --echo in the router."""
     if options.echo is None and (options.wan or options.count is not None):
         raise InvalidValue(
             "--wan and --count are for --echo: start `wanpool echo --bind ADDRESS` on a machine beyond the router, and "
@@ -151,6 +137,7 @@ def summary(findings: list[Finding]) -> str:
 
 
 def echo(options: argparse.Namespace) -> int:
+    """Listens, and tells each visitor the address and port that it is seen with; for `wanpool doctor --echo`."""
     endpoint = Echo(options.bind, options.port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     address, port = endpoint.address

@@ -1,23 +1,24 @@
 """`wanpool explain PORT`: in which state a port is, who has it or had it, why it is not free, and what to do."""
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import dataclass
 from typing import Any
 
 from redis_wanpool import Operator
-from redis_wanpool.cli.verb import add_verb, operator_of, print_json
+from redis_wanpool.cli.verb import Verbs, operator_of, print_json
 from redis_wanpool.model.checks import checked_port
 from redis_wanpool.model.holder import Holder, host_and_pid
 from redis_wanpool.model.views import PortSeen
 from redis_wanpool.terminal.format import moment, one_line, padded, span, until, width
-from redis_wanpool.terminal.language import said
+from redis_wanpool.terminal.language import said, tell
 
 ENDED = {
     "released": ("given back after its connection was closed", "连接关闭后归还"),
     "drained": ("given back, read to the end before closing", "读完再关闭后归还"),
-    "time_wait": ("given back, closed by this side without TCP timestamps", "本端先关闭（无 TCP 时间戳）后归还"),
+    "time_wait": (
+        "given back; its system keeps the connection in TIME_WAIT, as this side closed first, or nobody could look",
+        "归还；本端先关闭，系统仍处于 TIME_WAIT（或无法确认）",
+    ),
     "reset": ("given back after it was aborted", "连接被重置后归还"),
     "unused": ("given back unused", "未使用即归还"),
     "expired": ("not renewed in time", "未及时续租"),
@@ -25,16 +26,23 @@ ENDED = {
     "reaped": ("its process had died", "进程已死，被回收"),
     "rejected": ("its operating system refused the port", "操作系统拒绝该端口"),
 }
+LINGER_MS = 65_000  #: for how long an old connection may keep plain sockets away, which Linux does for 60 s
+STATES = {
+    "free": ("free", "空闲"),
+    "leased": ("leased", "已租出"),
+    "cooling": ("cooling", "冷却中"),
+    "quarantined": ("in quarantine", "隔离中"),
+    "withheld": ("withheld", "已停用"),
+    "": ("not of this WAN any more", "已不属于此 WAN"),
+}
+TO_COME = {
+    "withheld": ("out of service, when its lease is over", "租约结束后停用"),
+    "removed": ("taken from the WAN, when it has cooled", "冷却后移出此 WAN"),
+}
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "explain",
-        explain,
-        "Says all about one port: its state, who has or had it, why it is not free, when it will be, and what to do.",
-        "  wanpool explain 20017\n  wanpool explain 20017 --absolute\n  wanpool explain 20017 --json",
-    )
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(explain, "20017", "20017 --absolute", "20017 --json")
     parser.add_argument("port", metavar="PORT", type=int)
     parser.add_argument("--absolute", action="store_true", help="times of the server's clock, not how far off they are")
 
@@ -44,12 +52,9 @@ class Verdict:
     """What is so now, also when nobody has settled what is due."""
 
     state: str
-    ended_ms: int | None = None
-    """when the last lease ended, where that is known, in the WAN's time"""
-    rested_ms: int | None = None
-    """from when the network that had it last may have it again"""
-    free_ms: int | None = None
-    """from when all may have it"""
+    ended_ms: int | None = None  #: when the last lease ended, where that is known, in the WAN's time
+    rested_ms: int | None = None  #: from when the network that had it last may have it again
+    free_ms: int | None = None  #: from when all may have it
 
 
 def judge(seen: PortSeen, cooldown_ms: int, *, in_grace: bool = False) -> Verdict:
@@ -58,7 +63,7 @@ def judge(seen: PortSeen, cooldown_ms: int, *, in_grace: bool = False) -> Verdic
         return Verdict("leased")
     free = "" if seen.becomes == "removed" else "free"
     if seen.state == "leased":  # it expired, and nobody has settled that yet
-        rested_ms = seen.due_ms + seen.rest_ms
+        rested_ms = seen.due_ms + max(seen.rest_ms, LINGER_MS if seen.is_plain else 0)
         free_ms = max(seen.due_ms + max(cooldown_ms, seen.rest_ms), seen.free_ms)
         if seen.becomes == "withheld":
             return Verdict("withheld", seen.due_ms)
@@ -69,12 +74,21 @@ def judge(seen: PortSeen, cooldown_ms: int, *, in_grace: bool = False) -> Verdic
     return Verdict(free if seen.state == "cooling" else seen.state)
 
 
+def plain_from(seen: PortSeen, rested_ms: int) -> int:
+    """From when its last network may have it for sockets without SO_REUSEADDR, as lua/lib/plain.lua has it."""
+    if seen.is_plain:
+        return rested_ms
+    rest_ms = 0 if seen.ended in ("unused", "drained") else seen.rest_ms
+    return rested_ms - rest_ms + max(rest_ms, LINGER_MS)
+
+
 def to_become(seen: PortSeen, verdict: Verdict) -> str:
     """What is still to come of it: withheld or removed."""
     return seen.becomes if verdict.state in ("leased", "cooling", "quarantined") else ""
 
 
 def explain(options: argparse.Namespace) -> int:
+    """Says all about one port: its state, who has or had it, why it is not free, when it will be, and what to do."""
     port = checked_port(options.port)
     with operator_of(options) as operator:
         seen = operator.explain(port)
@@ -89,30 +103,17 @@ def explain(options: argparse.Namespace) -> int:
             f"port {port} of WAN {seen.wan_idx}{name} (namespace {operator.namespace!r}): ",
             f"WAN {seen.wan_idx}{name}（命名空间 {operator.namespace!r}）的端口 {port}：",
         )
-        print(head + _state_said(verdict.state))
+        print(head + said(*STATES[verdict.state]))
         if wan.grace_ms:
             left = span(wan.grace_ms / 1000)
-            print(
-                said(
-                    f"  the WAN is in grace for {left}: nothing is granted, for Redis may have forgotten grants",
-                    f"  该 WAN 处于宽限期，还有 {left}：暂不分配，因为 Redis 可能丢失了租约记录",
-                )
+            tell(
+                f"  the WAN is in grace for {left}: nothing is granted, for Redis may have forgotten grants",
+                f"  该 WAN 处于宽限期，还有 {left}：暂不分配，因为 Redis 可能丢失了租约记录",
             )
         lines = told(seen, verdict, who, wan.state, absolute=options.absolute)
         columns = max(width(name) for name, _ in lines)
         print("\n".join(f"  {padded(name, columns)}  {text}" for name, text in lines))
     return 0
-
-
-def _state_said(state: str) -> str:
-    return {
-        "free": said("free", "空闲"),
-        "leased": said("leased", "已租出"),
-        "cooling": said("cooling", "冷却中"),
-        "quarantined": said("in quarantine", "隔离中"),
-        "withheld": said("withheld", "已停用"),
-        "": said("not of this WAN any more", "已不属于此 WAN"),
-    }[state]
 
 
 def facts(operator: Operator, seen: PortSeen, verdict: Verdict, who: Holder | None) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def facts(operator: Operator, seen: PortSeen, verdict: Verdict, who: Holder | No
         return None if ms is None else round(max(0, ms - seen.now_ms) / 1000, 3)
 
     host, pid = host_and_pid(seen.holder) if seen.holder else ("", 0)
-    live = verdict.state == "leased"
+    live, ended = verdict.state == "leased", _how_it_ended(seen)
     person = {"holder": seen.holder, "host": host, "pid": pid, "program": who.program if who else ""}
     person |= {"network": seen.network}
     return {
@@ -134,17 +135,15 @@ def facts(operator: Operator, seen: PortSeen, verdict: Verdict, who: Holder | No
         "holder": person | {"label": seen.lease.get("label", "")} if live else None,
         "acquired_at": seen.lease.get("acquired_at") if live else None,
         "ends_in": ahead(seen.due_ms) if live else None,
-        "last_holder": person | {"ended": seen.ended if seen.ended != "live" else "expired"}
-        if who_had(seen, live)
-        else None,
+        "last_holder": person | {"ended": ended} if seen.holder and not live else None,
         "free_in": ahead(verdict.free_ms) if verdict.state in ("cooling", "quarantined") else None,
         "free_for_last_network_in": ahead(verdict.rested_ms) if verdict.state == "cooling" else None,
         "quarantine": seen.quarantine or None,
     }
 
 
-def who_had(seen: PortSeen, live: bool) -> bool:
-    return bool(seen.holder) and not live
+def _how_it_ended(seen: PortSeen) -> str:
+    return "expired" if seen.ended == "live" else seen.ended
 
 
 def told(
@@ -159,11 +158,9 @@ def told(
     live = verdict.state == "leased"
     if seen.holder:
         host, pid = host_and_pid(seen.holder)
-        process = (
-            said(f"process {pid} on {host}", f"{host} 上的进程 {pid}")
-            if pid
-            else f"{host} " + said("(detached)", "(独立)")
-        )
+        process = f"{host} " + said("(detached)", "(独立)")
+        if pid:
+            process = said(f"process {pid} on {host}", f"{host} 上的进程 {pid}")
         program = f", {one_line(who.program)}" if who is not None else ""
         whose = said("holder", "持有者") if live else said("last holder", "上个持有者")
         lines.append((whose, one_line(process) + program))
@@ -177,7 +174,7 @@ def told(
         kept = said("unless it is renewed", "除非续租")
         lines.append((said("ends", "到期"), f"{when(seen.due_ms)}, {kept}"))
     elif seen.ended:
-        how = said(*ENDED.get("expired" if seen.ended == "live" else seen.ended, (seen.ended, seen.ended)))
+        how = said(*ENDED.get(_how_it_ended(seen), (seen.ended, seen.ended)))
         at = "" if verdict.ended_ms is None else f", {when(verdict.ended_ms)}"
         lines.append((said("ended", "结束"), how + at))
     if seen.quarantine and verdict.state == "quarantined":
@@ -186,21 +183,20 @@ def told(
     if verdict.state in ("cooling", "quarantined"):
         if verdict.rested_ms is not None:
             mine = said("its last network", "原网络")
-            lines.append((said("free for", "可用于"), f"{mine}: {_from(verdict.rested_ms, seen, when)}"))
+            rested = said("now", "现在") if verdict.rested_ms <= seen.now_ms else when(verdict.rested_ms)
+            lines.append((said("free for", "可用于"), f"{mine}: {rested}"))
+            plain_ms = plain_from(seen, verdict.rested_ms)
+            if plain_ms > max(verdict.rested_ms, seen.now_ms):
+                what = said("its last network, without SO_REUSEADDR", "原网络（未设 SO_REUSEADDR）")
+                lines.append(
+                    (said("free for", "可用于"), f"{what}: {when(min(plain_ms, verdict.free_ms or plain_ms))}")
+                )
         lines.append((said("free", "空闲"), f"{when(verdict.free_ms or 0)}, " + said("for all", "对所有网络")))
     becomes = to_become(seen, verdict)
     if becomes:
-        after = {
-            "withheld": said("out of service, when its lease is over", "租约结束后停用"),
-            "removed": said("taken from the WAN, when it has cooled", "冷却后移出此 WAN"),
-        }[becomes]
-        lines.append((said("then", "之后"), after))
+        lines.append((said("then", "之后"), said(*TO_COME[becomes])))
     lines.append((said("to do", "建议"), advice(seen, verdict, wan_state)))
     return lines
-
-
-def _from(ms: int, seen: PortSeen, when: Any) -> str:
-    return said("now", "现在") if ms <= seen.now_ms else str(when(ms))
 
 
 def advice(seen: PortSeen, verdict: Verdict, wan_state: str) -> str:

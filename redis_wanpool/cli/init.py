@@ -1,30 +1,25 @@
 """`wanpool init`: defines WANs."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from typing import Any
 
 from redis_wanpool import settings
-from redis_wanpool.cli.verb import add_verb, operator_of, print_json
+from redis_wanpool.cli.verb import DONE, Verbs, answer, operator_of
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.ports import ports_text
 from redis_wanpool.model.wan import COOLDOWN, WanDefinition
 from redis_wanpool.terminal.format import seconds_of
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "init",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         init,
-        "Defines WANs in Redis; what is there already, the same, stays.",
-        "  wanpool init --wan 0=20000-21999 --wan 1=22000-23999\n"
-        "  wanpool init --wan 0=20000-21999 --cooldown 15s     # a router that forgets after 10 s\n"
-        "  wanpool init                                        # the WANs of wanpool.toml\n"
-        "  wanpool init --recover --wan 0=20000-21999          # a WAN whose data Redis has lost\n"
-        "  wanpool init --show > wanpool.toml                  # what Redis holds",
+        "wanpool init --wan 0=20000-21999 --wan 1=22000-23999",
+        "wanpool init --wan 0=20000-21999 --cooldown 15s     # a router that forgets after 10 s",
+        "wanpool init                                        # the WANs of wanpool.toml",
+        "wanpool init --recover --wan 0=20000-21999          # a WAN whose data Redis has lost",
+        "wanpool init --show > wanpool.toml                  # what Redis holds",
     )
     parser.add_argument("--wan", action="append", default=[], metavar="K=PORTS", help="a WAN and its ports; repeat it")
     parser.add_argument("--cooldown", metavar="SPAN", help=f"before another network has a port ({COOLDOWN:g}s)")
@@ -45,6 +40,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def init(options: argparse.Namespace) -> int:
+    """Defines WANs in Redis; what is there already, the same, stays."""
     if options.show:
         return show(options)
     definitions = [definition(text, options) for text in options.wan]
@@ -53,32 +49,23 @@ def init(options: argparse.Namespace) -> int:
     if not definitions:
         raise InvalidValue("no WAN given, and none in wanpool.toml; say for example: wanpool init --wan 0=20000-21999")
     rows: list[dict[str, Any]] = []
+    told: list[str] = []
     with operator_of(options) as operator:
         for wanted in definitions:
             made = operator.define(wanted, recover=options.recover)
             total = operator.snapshot(wanted.wan_idx).total
-            rows.append(
-                {
-                    "wan_idx": wanted.wan_idx,
-                    "ports": wanted.ports,
-                    "made": made,
-                    "total": total,
-                    "leases_per_second_between_networks": round(total / max(wanted.cooldown, 0.001), 1),
-                }
-            )
-        if options.json:
-            print_json(namespace=operator.namespace, wans=rows)
-            return 0
-        for row in rows:
-            print(
-                f"WAN {row['wan_idx']} (namespace {operator.namespace!r}): {row['ports']}, {row['total']} ports, "
-                f"{'defined' if row['made'] else 'was defined already, the same'}"
-            )
-        print(
+            pace = round(total / max(wanted.cooldown, 0.001), 1)
+            row = {"wan_idx": wanted.wan_idx, "ports": wanted.ports, "made": made, "total": total}
+            rows.append({**row, "leases_per_second_between_networks": pace})
+            how = "defined" if made else "was defined already, the same"
+            where = f"WAN {wanted.wan_idx} (namespace {operator.namespace!r})"
+            told.append(f"{where}: {wanted.ports}, {total} ports, {how}")
+        told.append(
             "A port that stays with its network carries 1 / (hold + rest) leases a second, one that changes networks "
             "1 / (hold + cool-down)."
         )
-    return 0
+        answer(options, told, namespace=operator.namespace, wans=rows)
+    return DONE
 
 
 def show(options: argparse.Namespace) -> int:
@@ -87,18 +74,14 @@ def show(options: argparse.Namespace) -> int:
         raise InvalidValue("--show prints what Redis holds, and --wan defines: give one of them")
     with operator_of(options) as operator:
         wans = {wan_idx: settings_of(seen.config) for wan_idx, seen in operator.snapshots().items()}
-        if options.json:
-            print_json(namespace=operator.namespace, url=operator.url, wans=wans)
-            return 0
-        if not operator.is_embedded:
-            secret = "  # with its password, if it has one: then chmod 600" if "@" in operator.url else ""
-            print(f"url = {json.dumps(operator.url)}{secret}")
-        print(f"namespace = {json.dumps(operator.namespace)}")
+        secret = "  # with its password, if it has one: then chmod 600" if "@" in operator.url else ""
+        lines = [] if operator.is_embedded else [f"url = {json.dumps(operator.url)}{secret}"]
+        lines.append(f"namespace = {json.dumps(operator.namespace)}")
         for wan_idx, values in wans.items():
-            print(f"\n[wan.{wan_idx}]")
-            for name, value in values.items():
-                print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
-    return 0
+            lines.append(f"\n[wan.{wan_idx}]")
+            lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+        answer(options, lines, namespace=operator.namespace, url=operator.url, wans=wans)
+    return DONE
 
 
 _SPANS = ("lease_ttl", "max_ttl", "cooldown", "quarantine", "failover_margin")

@@ -1,12 +1,10 @@
 """`wanpool acquire`, `renew`, `release`: leases for shell scripts; `wanpool revoke`: those of others."""
 
-from __future__ import annotations
-
 import argparse
 
 from redis_wanpool import ANY
 from redis_wanpool.cli.leases import add_filters, wanted
-from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of, print_json
+from redis_wanpool.cli.verb import DONE, NO, Verbs, answer, choose_wans, operator_of
 from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.checks import checked_lease_id
 from redis_wanpool.model.endings import CLOSED, OURS, SAID
@@ -14,48 +12,26 @@ from redis_wanpool.model.ports import port_numbers, ports_text
 from redis_wanpool.terminal.format import counted, iso, one_line, seconds_of
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "acquire",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         acquire,
-        "Leases a port for so long, without a process that keeps it; prints PORT LEASE_ID.",
-        "  read port id < <(wanpool acquire --wan 0 --ttl 60s --label nightly)\n"
-        "  curl --local-port $port https://example.com/; wanpool release $port $id\n"
-        "  wanpool acquire --ttl 5m --wait 10s --json    # any WAN",
+        "read port id < <(wanpool acquire --wan 0 --ttl 60s --label nightly)",
+        "curl --local-port $port https://example.com/; wanpool release $port $id",
+        "--ttl 5m --wait 10s --json    # any WAN",
     )
     parser.add_argument("--wan", metavar="K", type=int, action="append", help="(default: any) repeat it for several")
     parser.add_argument("--ttl", metavar="SPAN", required=True, help="how long, like 60s or 5m; see renew")
     parser.add_argument("--wait", metavar="SPAN", default="0", help="how long to wait for a port (default: not at all)")
     parser.add_argument("--label", metavar="L", default="", help="for people")
     parser.add_argument("--port", metavar="PORT", type=int, help="this one, of one WAN")
-    parser = add_verb(
-        verbs,
-        "renew",
-        renew,
-        "Prolongs a lease to so long from now; it never gets shorter.",
-        "  wanpool renew $port $id --ttl 60s",
-    )
+    parser = verbs.add(renew, "$port $id --ttl 60s")
     _of_one(parser)
     parser.add_argument("--ttl", metavar="SPAN", required=True, help="how long, like 60s or 5m")
-    parser = add_verb(
-        verbs,
-        "release",
-        release,
-        "Gives a lease back.",
-        "  wanpool release $port $id\n  wanpool release $port $id --unused    # no packet left from it",
-    )
+    parser = verbs.add(release, "$port $id", "$port $id --unused    # no packet left from it")
     _of_one(parser)
     parser.add_argument("--unused", action="store_true", help="never connected: free for all at once")
-    parser.add_argument("--closed", choices=CLOSED, default="fin", help="how the connection ended (default: fin)")
-    parser = add_verb(
-        verbs,
-        "revoke",
-        revoke,
-        "Ends leases of others: their holders learn it at their next heartbeat, the ports cool.",
-        "  wanpool revoke 20017\n  wanpool revoke --holder host1:4242\n"
-        "  wanpool revoke --network 'b1*' --wan 0 --dry-run",
-    )
+    parser.add_argument("--closed", choices=CLOSED, help="how the connection ended (default: time_wait)")
+    parser = verbs.add(revoke, "20017", "--holder host1:4242", "--network 'b1*' --wan 0 --dry-run")
     parser.add_argument("ports", metavar="PORTS", nargs="?", help="like 20017,20100-20199")
     parser.add_argument("--wan", metavar="K", type=int, action="append", help="only of this WAN; repeat it")
     parser.add_argument("--lease", metavar="LEASE_ID", help="only this one")
@@ -69,20 +45,20 @@ def _of_one(parser: argparse.ArgumentParser) -> None:
 
 
 def acquire(options: argparse.Namespace) -> int:
+    """Leases a port for so long, without a process that keeps it; prints PORT LEASE_ID."""
     ttl, wait = seconds_of("--ttl", options.ttl), seconds_of("--wait", options.wait)
     with operator_of(options) as operator, operator.pool() as pool:
         lease = pool.acquire(
             options.wan or ANY, wait=wait, port=options.port, label=options.label, ttl=ttl, detached=True
         )
-        if options.json:
-            at, expires_at_ms = {"wan_idx": lease.wan_idx, "port": lease.port}, round(lease.expires_at * 1000)
-            print_json(namespace=pool.namespace, **at, lease_id=lease.lease_id, expires_at_ms=expires_at_ms)
-        else:
-            print(f"{lease.port} {lease.lease_id}")
+        facts = {"lease_id": lease.lease_id, "expires_at_ms": round(lease.expires_at * 1000)}
+        told = [f"{lease.port} {lease.lease_id}"]
+        answer(options, told, namespace=pool.namespace, wan_idx=lease.wan_idx, port=lease.port, **facts)
     return DONE
 
 
 def renew(options: argparse.Namespace) -> int:
+    """Prolongs a lease to so long from now; it never gets shorter."""
     port, lease_id, ttl = options.port, checked_lease_id(options.lease_id), seconds_of("--ttl", options.ttl)
     with operator_of(options) as operator:
         wan_idx = operator.wan_of(port)
@@ -92,24 +68,21 @@ def renew(options: argparse.Namespace) -> int:
             said = f"expires at {iso(expires_at_ms)}"
         except LeaseLost as error:
             ended, said = error.reason, _how(error.reason)
-        if options.json:
-            at, renewed = {"wan_idx": wan_idx, "port": port}, ended is None
-            print_json(namespace=operator.namespace, **at, renewed=renewed, expires_at_ms=expires_at_ms, ended=ended)
-        else:
-            print(f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {said}")
+        facts = {"renewed": ended is None, "expires_at_ms": expires_at_ms, "ended": ended}
+        told = [f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {said}"]
+        answer(options, told, namespace=operator.namespace, wan_idx=wan_idx, port=port, **facts)
     return DONE if ended is None else NO
 
 
 def release(options: argparse.Namespace) -> int:
+    """Gives a lease back."""
     port, lease_id = options.port, checked_lease_id(options.lease_id)
     with operator_of(options) as operator:
         wan_idx = operator.wan_of(port)
-        told = operator.release(wan_idx, port, lease_id, used=not options.unused, closed=options.closed)
-        ours = told in OURS
-        if options.json:
-            print_json(namespace=operator.namespace, wan_idx=wan_idx, port=port, released=ours, ended=told)
-        else:
-            print(f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {_how(told)}")
+        ended = operator.release(wan_idx, port, lease_id, used=not options.unused, closed=options.closed or "time_wait")
+        ours = ended in OURS
+        told = [f"port {port} of WAN {wan_idx} (namespace {operator.namespace!r}): {_how(ended)}"]
+        answer(options, told, namespace=operator.namespace, wan_idx=wan_idx, port=port, released=ours, ended=ended)
     return DONE if ours else NO
 
 
@@ -118,6 +91,7 @@ def _how(word: str) -> str:
 
 
 def revoke(options: argparse.Namespace) -> int:
+    """Ends leases of others: their holders learn it at their next heartbeat, the ports cool."""
     chosen = (options.ports, options.lease, options.holder, options.network, options.label)
     if all(choice is None for choice in chosen):
         raise InvalidValue("say whose leases to end: PORTS, --lease, --holder, --network or --label")
@@ -131,13 +105,8 @@ def revoke(options: argparse.Namespace) -> int:
             wans = [wan_idx for wan_idx in wans if wan_idx not in others]
         for wan_idx in wans:
             for page in operator.lease_pages(wan_idx):
-                leases = [
-                    lease
-                    for lease in page
-                    if is_wanted(lease)
-                    and (ports is None or lease.port in ports)
-                    and options.lease in (None, lease.lease_id)
-                ]
+                leases = [lease for lease in page if is_wanted(lease) and (ports is None or lease.port in ports)]
+                leases = [lease for lease in leases if options.lease in (None, lease.lease_id)]
                 words = dict.fromkeys((lease.port for lease in leases), "live")
                 if not options.dry_run:
                     words = operator.revoke(wan_idx, leases)
@@ -146,9 +115,7 @@ def revoke(options: argparse.Namespace) -> int:
                     ended.append(one)
                     if not options.json:
                         print(one_line(f"port {lease.port} of WAN {wan_idx}, held by {lease.holder}: {one['ended']}"))
-        if options.json:
-            print_json(namespace=operator.namespace, dry_run=options.dry_run, leases=ended)
-        else:
-            did = "would end" if options.dry_run else "ended; their ports cool, and their holders learn it soon"
-            print(f"{counted(len(ended), 'lease')} (namespace {operator.namespace!r}) {did}")
+        did = "would end" if options.dry_run else "ended; their ports cool, and their holders learn it soon"
+        told = [f"{counted(len(ended), 'lease')} (namespace {operator.namespace!r}) {did}"]
+        answer(options, told, namespace=operator.namespace, dry_run=options.dry_run, leases=ended)
     return DONE if ended else NO

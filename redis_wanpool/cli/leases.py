@@ -1,7 +1,5 @@
 """`wanpool leases`: who holds what, page by page."""
 
-from __future__ import annotations
-
 import argparse
 import fnmatch
 import json
@@ -9,23 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from redis_wanpool import Operator
-from redis_wanpool.cli.verb import add_verb, choose_wans, operator_of
+from redis_wanpool.cli.verb import Verbs, choose_wans, operator_of
 from redis_wanpool.model.views import ListedLease
 from redis_wanpool.terminal.format import counted, moment, one_line, padded, seconds_of, until
-from redis_wanpool.terminal.language import said
+from redis_wanpool.terminal.language import said, tell
 
 Wanted = Callable[[ListedLease], bool]
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "leases",
-        leases,
-        "Lists the live leases, those first that end first unless they are renewed.",
-        "  wanpool leases\n  wanpool leases --wan 0 --holder host1 --expiring 60s\n"
-        "  wanpool leases --label 'daily*' --json",
-    )
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(leases, "", "--wan 0 --holder host1 --expiring 60s", "--label 'daily*' --json")
     parser.add_argument("--wan", metavar="K", type=int, action="append", help="only this WAN; repeat it")
     add_filters(parser)
     parser.add_argument("--expiring", metavar="SPAN", help="only those that end within 60s, 5m, 1h unless renewed")
@@ -55,6 +46,7 @@ def wanted(options: argparse.Namespace) -> Wanted:
 
 
 def leases(options: argparse.Namespace) -> int:
+    """Lists the live leases, those first that end first unless they are renewed."""
     within = None if options.expiring is None else seconds_of("--expiring", options.expiring)
     is_wanted = wanted(options)
     with operator_of(options) as operator:
@@ -99,24 +91,15 @@ def as_text(operator: Operator, found: Iterator[tuple[int, list[ListedLease]]], 
             now_ms = lease.seen_at_ms
             since = moment(lease.acquired_at)
             process = f"{lease.host}:{lease.pid}" if lease.pid else f"{lease.host} " + said("(detached)", "(独立)")
-            lines.append(
-                [
-                    str(lease.port),
-                    str(wan_idx),
-                    until(lease.expires_at_ms, now_ms, absolute=options.absolute),
-                    "-" if since is None else until(since, now_ms, absolute=options.absolute),
-                    one_line(process),
-                    one_line(lease.label) or "-",
-                    one_line(lease.network),
-                ]
-            )
+            begun = "-" if since is None else until(since, now_ms, absolute=options.absolute)
+            ends = until(lease.expires_at_ms, now_ms, absolute=options.absolute)
+            words = one_line(process), one_line(lease.label) or "-", one_line(lease.network)
+            lines.append([str(lease.port), str(wan_idx), ends, begun, *words])
         count += len(page)
         print("".join(f"{line_of(cells, widths)}\n" for cells in lines), end="", flush=True)
-    print(
-        said(
-            f"{counted(count, 'lease')} (namespace {operator.namespace!r})",
-            f"共 {count} 个租约（命名空间 {operator.namespace!r}）",
-        )
+    tell(
+        f"{counted(count, 'lease')} (namespace {operator.namespace!r})",
+        f"共 {count} 个租约（命名空间 {operator.namespace!r}）",
     )
 
 

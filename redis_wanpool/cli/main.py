@@ -1,7 +1,5 @@
 """Reads a command line, and runs its verb."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
@@ -25,7 +23,7 @@ from redis_wanpool.cli import (
     status,
     tune,
 )
-from redis_wanpool.cli.verb import DONE, NO, NOT_ELEVATED, UNREACHABLE, USAGE, Command
+from redis_wanpool.cli.verb import DONE, NO, NOT_ELEVATED, UNREACHABLE, USAGE, Command, Verbs
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanpoolError
 from redis_wanpool.terminal.format import one_line
 from redis_wanpool.terminal.language import chinese, speak_anywhere
@@ -45,14 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = command(options)
         sys.stdout.flush()
         return code
-    except InvalidValue as error:
-        return _fail(error, USAGE)
-    except BackendUnavailable as error:
-        return _fail(error, UNREACHABLE)
-    except NotElevated as error:
-        return _fail(error, NOT_ELEVATED)
     except WanpoolError as error:
-        return _fail(error, NO)
+        return _fail(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `wanpool status | head`: nobody reads on
@@ -60,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     except OSError as error:  # a full disk behind standard output, a file that went away
         _say_no_more()
-        return _fail(WanpoolError(": ".join(filter(None, (error.filename, error.strerror or str(error))))), NO)
+        return _fail(WanpoolError(": ".join(filter(None, (error.filename, error.strerror or str(error))))))
 
 
 def _say_no_more() -> None:
@@ -68,12 +60,13 @@ def _say_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(error: WanpoolError, code: int) -> int:
+def _fail(error: WanpoolError) -> int:
     hint = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "") if chinese() else ""
     print(f"wanpool: {hint}{'：' if hint else ''}{one_line(str(error))}", file=sys.stderr)
-    return code
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), NO)
 
 
+_CODES = {InvalidValue: USAGE, BackendUnavailable: UNREACHABLE, NotElevated: NOT_ELEVATED}
 _HINTS: dict[type[WanpoolError], str] = {
     errors.PoolExhausted: "没有空闲端口，可等待（--wait）、尽早归还或增加端口",
     errors.WanDraining: "该 WAN 正在排空，不再分配，可用 wanpool open 恢复",
@@ -109,7 +102,7 @@ def command_line() -> argparse.ArgumentParser:
         epilog="exit codes: 0 done, 1 no, 2 usage, 3 Redis unreachable, 77 only an administrator may",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = Verbs(parser)
     seeing, acting = (status, leases, explain), (lease, run, operate)
     for module in (demo, init, adopt, *seeing, *acting, doctor, tune, router, acl, lua, server):
         module.add_to(verbs)

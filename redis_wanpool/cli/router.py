@@ -1,13 +1,11 @@
 """`wanpool router`: the router's configuration, from the WANs in Redis."""
 
-from __future__ import annotations
-
 import argparse
 import difflib
 import sys
 from pathlib import Path
 
-from redis_wanpool.cli.verb import DONE, NO, add_verb, choose_wans, operator_of, print_json
+from redis_wanpool.cli.verb import DONE, NO, Verbs, answer, choose_wans, operator_of
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.ports import ports_text
 from redis_wanpool.routers import Range, Site, Uplink, checked_word, largest_gap, linux, ranges_of, vendors
@@ -22,15 +20,12 @@ FORMATS = {
 }
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "router",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         router,
-        "Writes the router's part: routing by source port that fails closed, and NAT that keeps leased ports.",
-        "  wanpool router --format iproute2 --lan br0 --uplink 0=eth1,198.51.100.1 --uplink 1=ppp0 > routing.sh\n"
-        "  wanpool router --format nftables --lan br0 --uplink 0=eth1 --uplink 1=ppp0 > nat.nft\n"
-        "  wanpool router --format nftables --lan br0 --uplink 0=eth1 --uplink 1=ppp0 --diff nat.nft",
+        "--format iproute2 --lan br0 --uplink 0=eth1,198.51.100.1 --uplink 1=ppp0 > routing.sh",
+        "--format nftables --lan br0 --uplink 0=eth1 --uplink 1=ppp0 > nat.nft",
+        "--format nftables --lan br0 --uplink 0=eth1 --uplink 1=ppp0 --diff nat.nft",
     )
     parser.add_argument("--format", choices=FORMATS, required=True, help="for which router")
     parser.add_argument(
@@ -48,6 +43,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def router(options: argparse.Namespace) -> int:
+    """Writes the router's part: routing by source port that fails closed, and NAT that keeps leased ports."""
     uplinks = _uplinks(options.uplink)
     lan = tuple(dict.fromkeys(checked_word("--lan", name) for name in options.lan))
     with operator_of(options) as operator:
@@ -90,20 +86,15 @@ def _others(text: str, pools: list[Range]) -> Range:
 
 
 def _show(options: argparse.Namespace, namespace: str, text: str) -> int:
-    def show(name: str, shown: str) -> None:
-        if options.json:
-            print_json(namespace=namespace, format=options.format, **{name: shown})
-        else:
-            print(shown, end="")
-
+    about = {"namespace": namespace, "format": options.format}
     if options.diff is None:
-        show("text", text)
+        answer(options, text.splitlines(), **about, text=text)
         return DONE
     try:
         old = sys.stdin.read() if str(options.diff) == "-" else options.diff.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidValue(f"--diff {options.diff}: {error}") from None
     changes = difflib.unified_diff(old.splitlines(), text.splitlines(), str(options.diff), "now", lineterm="")
-    diff = "".join(f"{line}\n" for line in changes)
-    show("diff", diff)
-    return NO if diff else DONE
+    lines = list(changes)
+    answer(options, lines, **about, diff="".join(f"{line}\n" for line in lines))
+    return NO if lines else DONE

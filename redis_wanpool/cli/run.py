@@ -1,7 +1,5 @@
 """`wanpool run`: holds leases while a command runs, and does not let it outlive them."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil
@@ -14,26 +12,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from redis_wanpool import ANY, Lease, WanPortPool
-from redis_wanpool.cli.verb import NO, add_verb, operator_of
+from redis_wanpool.cli.verb import NO, Verbs, operator_of
 from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.lease import LeaseState, margin
 from redis_wanpool.system import signals
 from redis_wanpool.terminal.format import one_line, seconds_of
 from redis_wanpool.terminal.language import said
 
-NOT_FOUND, NOT_EXECUTABLE = 127, 126
-"""exit codes of a shell for a command that it cannot run"""
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  #: exit codes of a shell for a command that it cannot run
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "run",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         run,
-        "Runs a command with leased ports, and answers with its exit code. It gets WANPOOL_PORT, and WANPOOL_PORTS "
-        "(several, separated by commas); {port} and {ports} in its arguments are replaced.",
-        "  wanpool run --wan 0 -- curl --local-port {port} https://example.com/\n"
-        "  wanpool run --wan 0 --count 8 --wait 30s -- ./crawl --ports {ports}",
+        "--wan 0 -- curl --local-port {port} https://example.com/",
+        "--wan 0 --count 8 --wait 30s -- ./crawl --ports {ports}",
     )
     parser.add_argument("--wan", metavar="K", type=int, action="append", help="(default: any) repeat it for several")
     parser.add_argument("--count", metavar="N", type=int, default=1, help="how many ports, of one WAN (default: 1)")
@@ -44,6 +37,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Runs a command with leased ports, and answers with its exit code. It gets WANPOOL_PORT, and
+    WANPOOL_PORTS (several, separated by commas); {port} and {ports} in its arguments are replaced.
+    """
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     if not words:
         raise InvalidValue("no command: say it behind --, like: wanpool run --wan 0 -- curl --local-port {port} URL")
@@ -90,8 +86,7 @@ class Command:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._early: list[int] | None = None
-        """signals that came while it was being started; None before that"""
+        self._early: list[int] | None = None  #: signals that came while it was being started; None before that
         self._lost: LeaseState | None = None
 
     def run(self, path: str, words: list[str], ports: list[int]) -> int:

@@ -1,37 +1,26 @@
 """`wanpool server`: the private server of this user on this machine."""
 
-from __future__ import annotations
-
 import argparse
 
-from redis_wanpool.cli.verb import add_verb, print_json
-from redis_wanpool.transport import embedded as server
+from redis_wanpool.cli.verb import DONE, NO, Verbs, answer
+from redis_wanpool.transport import embedded
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "server",
-        run,
-        "Starts, stops or shows the embedded server, which all processes of this user on this machine share.",
-        "  wanpool server status\n  wanpool server stop",
-    )
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(server, "status", "stop")
     parser.add_argument("what", choices=("start", "stop", "status"))
 
 
-def run(options: argparse.Namespace) -> int:
+def server(options: argparse.Namespace) -> int:
+    """Starts, stops or shows the embedded server, which all processes of this user on this machine share."""
     ran = None
     if options.what == "start":
-        server.ensure()
+        embedded.ensure()
     elif options.what == "stop":
-        ran = server.stop()
-    seen = server.status()
-    if options.json:
-        print_json(running=seen.running, url=seen.url, folder=str(seen.folder), version=seen.version)
-    elif seen.running:
-        print(f"running, version {seen.version}, at {seen.url}\ndata in {seen.folder}")
-    elif ran:
-        print(f"stopped; its data stays in {seen.folder}")
-    else:
-        print(f"not running; its data is in {seen.folder}")
-    return 0 if seen.running or options.what == "stop" else 1
+        ran = embedded.stop()
+    seen = embedded.status()
+    told = f"stopped; its data stays in {seen.folder}" if ran else f"not running; its data is in {seen.folder}"
+    if seen.running:
+        told = f"running, version {seen.version}, at {seen.url}\ndata in {seen.folder}"
+    answer(options, [told], running=seen.running, url=seen.url, folder=str(seen.folder), version=seen.version)
+    return DONE if seen.running or options.what == "stop" else NO

@@ -1,7 +1,5 @@
 """`wanpool status`: how many ports of each WAN are in which state, how fast they go, and who has them."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections import Counter
@@ -9,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis_wanpool import Operator
-from redis_wanpool.cli.verb import add_verb, operator_of, print_json
+from redis_wanpool.cli.verb import Verbs, operator_of, print_json
 from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.model.views import WanStatus
 from redis_wanpool.system.clock import boottime
@@ -19,19 +17,12 @@ from redis_wanpool.terminal.screen import FullScreen, bar, coloured, size
 
 COUNTS = ("total", "free", "leased", "cooling", "withheld")
 LOOKS_AHEAD = (60, 1800, 3600)
-NARROW, FEWEST = 10, 5
-"""columns that are shown at most and at least where not all fit; all are in the JSON"""
+NARROW, FEWEST = 10, 5  #: columns that are shown at most and at least where not all fit; all are in the JSON
 MOST_SHOWN = 20
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "status",
-        status,
-        "Shows the WANs of the namespace, who has how many of their ports, and the Redis behind them.",
-        "  wanpool status\n  wanpool status --watch\n  wanpool status --namespace prod --json",
-    )
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(status, "", "--watch", "--namespace prod --json")
     parser.add_argument("--watch", action="store_true", help="a live view; with --json a document a line")
     parser.add_argument("--every", metavar="SPAN", default="1s", help="how often --watch looks (default: 1s)")
 
@@ -61,8 +52,7 @@ class Seen:
 
     redis: dict[str, str]
     wans: list[WanStatus]
-    troubles: dict[int, str]
-    """of WANs whose data is lost, or of another version: they hide no other"""
+    troubles: dict[int, str]  #: of WANs whose data is lost, or of another version: they hide no other
 
 
 def look_at_all(operator: Operator) -> Seen:
@@ -80,6 +70,7 @@ def look_at_all(operator: Operator) -> Seen:
 
 
 def status(options: argparse.Namespace) -> int:
+    """Shows the WANs of the namespace, who has how many of their ports, and the Redis behind them."""
     every = max(0.1, seconds_of("--every", options.every))
     with operator_of(options) as operator:
         if options.watch:

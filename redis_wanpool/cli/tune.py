@@ -1,20 +1,18 @@
 """`wanpool tune`: the TCP settings of this machine, what would help leased ports, and the way back."""
 
-from __future__ import annotations
-
 import argparse
 import difflib
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from redis_wanpool import settings as config
-from redis_wanpool.cli.verb import DONE, NO, add_verb, operator_of, print_json
+from redis_wanpool.cli.verb import DONE, NO, Verbs, operator_of, print_json
 from redis_wanpool.doctor import wans
 from redis_wanpool.errors import InvalidValue, WanpoolError
 from redis_wanpool.model.ports import port_list, port_numbers, ports_text
 from redis_wanpool.system import time_wait as rest
 from redis_wanpool.terminal.format import counted, padded, width, wrapped
-from redis_wanpool.terminal.language import said
+from redis_wanpool.terminal.language import said, tell
 from redis_wanpool.terminal.screen import coloured
 from redis_wanpool.transport import embedded
 from redis_wanpool.tuning import (
@@ -37,16 +35,13 @@ COLOURS = {SUGGESTION: "yellow", UNKNOWN: "red"}
 WIDTH = 108
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_verb(
-        verbs,
-        "tune",
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
         tune,
-        "Shows this machine's TCP settings, and changes those that hinder leased ports so that it can be undone.",
-        "  wanpool tune show                      # changes nothing, needs no administrator\n"
-        "  wanpool tune plan                      # what apply would do, word for word\n"
-        "  sudo wanpool tune apply --ports 20000-21999\n"
-        "  sudo wanpool tune undo",
+        "show                      # changes nothing, needs no administrator",
+        "plan                      # what apply would do, word for word",
+        "sudo wanpool tune apply --ports 20000-21999",
+        "sudo wanpool tune undo",
     )
     parser.add_argument("what", choices=("show", "plan", "apply", "undo"))
     parser.add_argument("--ports", help="the pool's ports (default: those of all WANs of wanpool.toml and of Redis)")
@@ -63,6 +58,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def tune(options: argparse.Namespace) -> int:
+    """Shows this machine's TCP settings, and changes those that hinder leased ports so that it can be undone."""
     if options.measure and options.what != "show":
         raise InvalidValue("--measure: only `wanpool tune show` measures")
     if options.force and options.what != "undo":
@@ -122,38 +118,25 @@ def show(
             trouble = said(f"what was measured is not noted: {error}", f"测量结果未能保存：{error}")
     lingers = measure.lingering(ports)
     pending = [str(item) for item in engine.pending(system)]
-    text = port_list(ports)
     if options.json:
-        facts = {
-            "system": system.name,
-            "ports": text,
-            "rest": rest.default_rest(),
-            "settings": [_setting(one) for one in settings],
-            "pending_restart": pending,
-            "time_wait": {"measured": measured, "connections": lingers.all, "of_the_pool": lingers.of_the_pool},
-            "trouble": trouble or None,
-        }
-        print_json(**facts)
+        waits = {"measured": measured, "connections": lingers.all, "of_the_pool": lingers.of_the_pool}
+        facts = {"system": system.name, "ports": port_list(ports), "rest": rest.default_rest()}
+        facts |= {"settings": [_setting(one) for one in settings], "pending_restart": pending, "time_wait": waits}
+        print_json(**facts, trouble=trouble or None)
         return DONE
-    print("\n".join(shown(system, settings)))
-    print()
-    print(_pool(ports))
-    print(
-        said(
-            f"in TIME_WAIT now: {counted(lingers.all, 'connection')}, {lingers.of_the_pool} of them on pool ports",
-            f"当前处于 TIME_WAIT 的连接：{lingers.all}，其中端口池的端口 {lingers.of_the_pool}",
-        )
+    print("\n".join([*shown(system, settings), "", _pool(ports)]))
+    tell(
+        f"in TIME_WAIT now: {counted(lingers.all, 'connection')}, {lingers.of_the_pool} of them on pool ports",
+        f"当前处于 TIME_WAIT 的连接：{lingers.all}，其中端口池的端口 {lingers.of_the_pool}",
     )
     if measured is not None:
-        print(said(f"TIME_WAIT lasts here, measured: {measured:.1f} s", f"本机 TIME_WAIT 实测：{measured:.1f} 秒"))
-    print(said(f"a leased port rests {rest.default_rest():g} s", f"租用的端口静置 {rest.default_rest():g} 秒"))
+        tell(f"TIME_WAIT lasts here, measured: {measured:.1f} s", f"本机 TIME_WAIT 实测：{measured:.1f} 秒")
+    tell(f"a leased port rests {rest.default_rest():g} s", f"租用的端口静置 {rest.default_rest():g} 秒")
     _print_notes(pending, trouble)
     if count := len(plan(settings)):
-        print(
-            said(
-                f"what can be done: wanpool tune plan ({counted(count, 'change')})",
-                f"可执行：wanpool tune plan（{count} 项更改）",
-            )
+        tell(
+            f"what can be done: wanpool tune plan ({counted(count, 'change')})",
+            f"可执行：wanpool tune plan（{count} 项更改）",
         )
     return DONE
 
@@ -169,12 +152,10 @@ def shown(system: System, settings: list[Setting]) -> Iterator[str]:
         known.append(one.source)
         beside = ", ".join(filter(None, known))
         status = coloured(padded(one.status, 10), COLOURS.get(one.status, ""))
-        for i, line in enumerate(
-            wrapped(
-                f"{padded(one.name, widest)}  {value or said('empty', '空')}" + f"  ({beside})" * bool(beside), WIDTH
-            )
-        ):
-            yield f"{status if not i else ' ' * 10}  {line}"
+        text = f"{padded(one.name, widest)}  {value or said('empty', '空')}" + f"  ({beside})" * bool(beside)
+        first, *more = wrapped(text, WIDTH)
+        yield f"{status}  {first}"
+        yield from (f"{' ' * 12}{line}" for line in more)
         yield from (f"{' ' * 14}{line}" for line in wrapped(one.why, WIDTH - 4))
 
 
@@ -184,41 +165,27 @@ def plan_or_apply(
     applied, changes, remains = engine.Applied((), ()), plan(settings), left(settings)
     code = NO if options.what == "apply" and remains else DONE
     if not options.json:
-        print(_pool(ports))
-        for line in planned(settings):
-            print(line)
+        print("\n".join([_pool(ports), *planned(settings)]))
         _print_notes([], trouble)
     if options.what == "apply":
         if changes and not options.json:
-            print(
-                said(
-                    "these settings count for all programs of this machine; wanpool tune undo takes them back",
-                    "这些设置影响本机所有程序；可用 wanpool tune undo 撤销",
-                )
+            tell(
+                "these settings count for all programs of this machine; wanpool tune undo takes them back",
+                "这些设置影响本机所有程序；可用 wanpool tune undo 撤销",
             )
         applied = engine.apply(system, changes)
     pending = [str(item) for item in engine.pending(system)]
     if options.json:
-        facts = {
-            "applied": options.what == "apply",
-            "ports": port_list(ports),
-            "changes": [_change(one) for one in changes],
-            "left": [{"name": one.name, "why": one.why} for one in remains],
-            "besides": applied.besides,
-            "pending_restart": pending,
-            "trouble": trouble or None,
-        }
-        print_json(**facts)
+        facts = {"applied": options.what == "apply", "ports": port_list(ports), "changes": [*map(_change, changes)]}
+        facts |= {"left": [{"name": one.name, "why": one.why} for one in remains], "besides": applied.besides}
+        print_json(**facts, pending_restart=pending, trouble=trouble or None)
         return code
     if applied.done:
-        print(
-            said(
-                f"done, and read back: {counted(len(applied.done), 'change')}",
-                f"已完成并核对：{len(applied.done)} 项更改",
-            )
+        tell(
+            f"done, and read back: {counted(len(applied.done), 'change')}", f"已完成并核对：{len(applied.done)} 项更改"
         )
     for line in applied.besides:
-        print(said(f"changed besides, by whomever: {line}", f"同时另有改动：{line}"))
+        tell(f"changed besides, by whomever: {line}", f"同时另有改动：{line}")
     _print_notes(pending, "")
     return code
 
@@ -259,29 +226,23 @@ def undo(options: argparse.Namespace, system: System) -> int:
     undone = engine.undo(system, force=options.force)
     pending = [str(item) for item in engine.pending(system)]
     if options.json:
-        facts = {
-            "changes": [_change(one) for one in undone.done],
-            "left": [_change(one) for one in undone.left],
-            "pending_restart": pending,
-        }
-        print_json(**facts)
+        done, remains = ([_change(one) for one in changes] for changes in (undone.done, undone.left))
+        print_json(changes=done, left=remains, pending_restart=pending)
         return NO if undone.left else DONE
     for one in undone.done:
         print("\n".join(_lines(one)))
     for one in undone.left:
-        print(
-            said(
-                f"{one.item} is {_line(one.before)}, which somebody else set since: left alone. To set it back to "
-                f"{_line(one.after)}: wanpool tune undo --force",
-                f"{one.item} 现为 {_line(one.before)}，之后被他人改过，未动。"
-                f"要恢复为 {_line(one.after)}：wanpool tune undo --force",
-            )
+        tell(
+            f"{one.item} is {_line(one.before)}, which somebody else set since: left alone. To set it back to "
+            f"{_line(one.after)}: wanpool tune undo --force",
+            f"{one.item} 现为 {_line(one.before)}，之后被他人改过，未动。"
+            f"要恢复为 {_line(one.after)}：wanpool tune undo --force",
         )
     if undone.done:
         count = len(undone.done)
-        print(said(f"taken back, and read back: {counted(count, 'change')}", f"已撤销并核对：{count} 项更改"))
+        tell(f"taken back, and read back: {counted(count, 'change')}", f"已撤销并核对：{count} 项更改")
     if not undone.done and not undone.left:
-        print(said("nothing to undo", "没有可撤销的更改"))
+        tell("nothing to undo", "没有可撤销的更改")
     _print_notes(pending, "")
     return NO if undone.left else DONE
 
@@ -297,9 +258,9 @@ def _pool(ports: Collection[int]) -> str:
 def _print_notes(pending: list[str], trouble: str) -> None:
     if pending:
         names = ", ".join(pending)
-        print(said(f"in effect after a restart: {names}", f"重启后生效：{names}"))
+        tell(f"in effect after a restart: {names}", f"重启后生效：{names}")
     if trouble:
-        print(said(f"note: {trouble}", f"注意：{trouble}"))
+        tell(f"note: {trouble}", f"注意：{trouble}")
 
 
 def _setting(one: Setting) -> dict[str, Any]:

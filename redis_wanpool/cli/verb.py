@@ -1,42 +1,50 @@
 """What all verbs share: their options, and the exit codes."""
 
-from __future__ import annotations
-
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from redis_wanpool import Operator
 from redis_wanpool.errors import WanNotDefined
 
-DONE, NO, USAGE, UNREACHABLE, NOT_ELEVATED = 0, 1, 2, 3, 77
-"""77 is EX_NOPERM of sysexits(3)"""
+DONE, NO, USAGE, UNREACHABLE, NOT_ELEVATED = 0, 1, 2, 3, 77  #: 77 is EX_NOPERM of sysexits(3)
 
 Command = Callable[[argparse.Namespace], int]
 
 
-def add_verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    command: Command,
-    text: str,
-    examples: str,
-) -> argparse.ArgumentParser:
-    """A verb with the options that all verbs share."""
-    parser = verbs.add_parser(
-        name,
-        help=text[0].lower() + text[1:].rstrip("."),
-        description=text,
-        epilog=f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(command=command)
-    common = parser.add_argument_group("common options")
-    common.add_argument("--url", help="Redis, without a password (default: WANPOOL_URL, wanpool.toml, embedded server)")
-    common.add_argument("--namespace", help='the pool of WANs (default: WANPOOL_NAMESPACE, wanpool.toml, "default")')
-    common.add_argument("--config", metavar="FILE", help="the wanpool.toml to use (default: WANPOOL_CONFIG)")
-    common.add_argument("--json", action="store_true", help="facts as JSON")
-    return parser
+class Verbs:
+    """The verbs of a command line."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def add(self, command: Command, *examples: str) -> argparse.ArgumentParser:
+        """A verb with the name and the text of its function, and the options that all verbs share.
+
+        Args:
+            command: the function.
+            examples: what follows the verb; or whole lines, which are known by the word wanpool in them.
+        """
+        verb, text = command.__name__.rstrip("_"), " ".join((command.__doc__ or "").split())
+        lines = (line if "wanpool" in line else f"wanpool {verb} {line}".rstrip() for line in examples)
+        parser = self._verbs.add_parser(
+            verb,
+            help=text[:1].lower() + text[1:].rstrip("."),
+            description=text,
+            epilog="\n  ".join(["examples:", *lines]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.set_defaults(command=command)
+        common = parser.add_argument_group("common options")
+        common.add_argument(
+            "--url", help="Redis, without a password (default: WANPOOL_URL, wanpool.toml, embedded server)"
+        )
+        common.add_argument(
+            "--namespace", help='the pool of WANs (default: WANPOOL_NAMESPACE, wanpool.toml, "default")'
+        )
+        common.add_argument("--config", metavar="FILE", help="the wanpool.toml to use (default: WANPOOL_CONFIG)")
+        common.add_argument("--json", action="store_true", help="facts as JSON")
+        return parser
 
 
 def operator_of(options: argparse.Namespace, *, allow_unsafe: bool = False) -> Operator:
@@ -68,6 +76,15 @@ def choose_wans(operator: Operator, chosen: Sequence[int] | None) -> list[int]:
             namespace=namespace,
         )
     return wans
+
+
+def answer(options: argparse.Namespace, lines: Iterable[str], **facts: object) -> None:
+    """Prints lines for people, or facts where the options ask for JSON."""
+    if options.json:
+        print_json(**facts)
+    else:
+        for line in lines:
+            print(line)
 
 
 def print_json(**facts: object) -> None:

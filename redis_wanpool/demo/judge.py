@@ -1,6 +1,4 @@
-"""The judge of the demo: a TCP server that writes down who connected from which port, and finds what is wrong in it."""
-
-from __future__ import annotations
+"""The judge of the demo: a TCP server that records who connected from which port, and finds errors."""
 
 import asyncio
 import json
@@ -32,7 +30,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is wrong, a sentence each."""
+    """The errors that were found, a sentence each."""
 
     double: list[str]
     fence: list[str]
@@ -131,16 +129,12 @@ class Judge:
 
 
 def write_log(path: Path, visits: Iterable[Visit]) -> None:
-    """Writes down the visits, one JSON object a line."""
+    """Writes the visits, one JSON object a line."""
     path.write_text("".join(json.dumps(asdict(visit)) + "\n" for visit in visits), encoding="utf-8")
 
 
 def read_log(path: Path) -> list[Visit]:
-    """Reads what `write_log` wrote.
-
-    Raises:
-        InvalidValue: it is not such a file.
-    """
+    """Reads what `write_log` wrote; raises InvalidValue for another file."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         return [Visit(**_object(line)) for line in lines]

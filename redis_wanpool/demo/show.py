@@ -1,6 +1,4 @@
-"""The show of the demo: workers that lease ports and are killed, and what was seen of it."""
-
-from __future__ import annotations
+"""Runs the demo: workers lease ports and are killed, and the result is shown."""
 
 import json
 import os
@@ -27,8 +25,7 @@ WANS = {0: "20000-20063", 1: "22000-22063", 2: "24000-24063"}
 TTL, COOLDOWN, QUARANTINE = 2.0, 1.0, 5.0
 MACHINES, WORKERS = 3, 9
 KILL_EVERY = 1.3
-PATIENCE = TTL + 1.0
-"""seconds after which a killed worker's port must be on its way back"""
+PATIENCE = TTL + 1.0  #: seconds after which a killed worker's port must be on its way back
 
 
 @dataclass(slots=True)
@@ -37,11 +34,9 @@ class Death:
 
     pid: int
     at: float
-    missing: dict[int, int]
-    """port -> fence"""
+    missing: dict[int, int]  #: port -> fence
     back: list[float] = field(default_factory=list)
-    held: float = 0.0
-    """seconds after which one of its ports was still seen leased"""
+    held: float = 0.0  #: seconds after which one of its ports was still seen leased
 
 
 class Crew:
@@ -159,7 +154,7 @@ class Show:
         return f"redis-cli {where} {words}"
 
     def _watch(self, judge: Judge, crew: Crew, seconds: float) -> None:
-        """Looks on, and kills a worker now and then."""
+        """Watches, and kills a worker now and then."""
         while not judge.visits:
             if any(worker.poll() is not None for worker in crew.workers):
                 return
@@ -214,14 +209,10 @@ class Show:
 
     def _wait_for_returns(self) -> bool:
         """Whether every port of the killed workers came back in time."""
-        while True:
-            self._look()
-            waiting = [death for death in self.deaths if death.missing]
-            if not waiting:
-                break
-            if time.monotonic() > max(death.at for death in waiting) + PATIENCE + 2:
-                break
+        self._look()
+        while any(death.missing and time.monotonic() < death.at + PATIENCE + 2 for death in self.deaths):
             time.sleep(0.05)
+            self._look()
         return all(not death.missing and death.held <= PATIENCE for death in self.deaths)
 
     def _line(self, elapsed: float, judge: Judge, rate: float, seen: list[WanSnapshot]) -> str:
@@ -269,12 +260,11 @@ class Show:
         code = judged(found, len(visits))
         if not returned:
             print("FAILED: a killed worker's port did not come back in time")
-            return 1
-        return code
+        return code if returned else 1
 
 
 def judged(found: Verdict, visits: int) -> int:
-    """Prints what is wrong with the visits; returns the exit code."""
+    """Prints the errors in the visits; returns the exit code."""
     for finding in [*found.double, *found.fence, *found.wrong_port]:
         print(f"FAILED: {finding}")
     if not visits:

@@ -1,6 +1,4 @@
-"""One worker of the demo: leases ports, connects from them to the judge, holds on a little, gives them back."""
-
-from __future__ import annotations
+"""One worker of the demo: leases ports, connects from them to the judge, holds them a little, gives them back."""
 
 import errno
 import json
@@ -47,14 +45,8 @@ def _visit(pool: WanPortPool, wan_idx: int, judge_port: int) -> None:
     sock = pool.connect(wan_idx, ("127.0.0.1", judge_port), wait=0.5, timeout=5)
     lease = sock.lease
     with sock, sock.makefile("rb") as answers:
-        claim = {
-            "wan_idx": lease.wan_idx,
-            "port": lease.port,
-            "lease_id": lease.lease_id,
-            "fence": lease.fence,
-            "network": pool.network,
-            "pid": os.getpid(),
-        }
+        claim = {name: getattr(lease, name) for name in ("wan_idx", "port", "lease_id", "fence")}
+        claim |= {"network": pool.network, "pid": os.getpid()}
         sock.sendall(json.dumps(claim).encode() + b"\n")
         answers.readline()
         time.sleep(random.uniform(0.02, 0.2))  # what a user's request would take

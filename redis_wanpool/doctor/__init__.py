@@ -1,7 +1,5 @@
 """What may be wrong between the pool and the world: each check looks first, and judges what it saw then."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -12,8 +10,7 @@ class Finding:
     """What a check found."""
 
     severity: str
-    code: str
-    """for programs; stays what it is"""
+    code: str  #: for programs; stays what it is
     wans: tuple[int, ...]
     seen: str
     means: str = ""

@@ -1,7 +1,5 @@
 """An echo endpoint: tells each visitor the address and port that it is seen with."""
 
-from __future__ import annotations
-
 import errno
 import selectors
 import socket
@@ -13,10 +11,8 @@ from redis_wanpool.sockets.dial import resolve
 from redis_wanpool.system.clock import boottime
 
 PORT = 7801
-MOST = 100
-"""visitors at a time; one more, and the longest one goes, who was told long since"""
-PATIENCE = 3.0
-"""seconds that a visitor has to end its connection"""
+MOST = 100  #: visitors at a time; one more, and the longest one goes, who was told long since
+PATIENCE = 3.0  #: seconds that a visitor has to end its connection
 
 CURES = {
     errno.EADDRINUSE: "give another --port, or end what listens there",
@@ -48,8 +44,7 @@ class Echo:
         self.address: tuple[str, int] = self._listening.getsockname()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listening, selectors.EVENT_READ)
-        self._visitors: dict[socket.socket, float] = {}
-        """until when each may stay; the first came first"""
+        self._visitors: dict[socket.socket, float] = {}  #: until when each may stay; the first came first
 
     def serve(self, told: Callable[[str], object]) -> None:
         """Answers until it is interrupted; calls `told` with each ADDRESS:PORT."""

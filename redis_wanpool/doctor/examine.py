@@ -31,8 +31,7 @@ from redis_wanpool.terminal.language import said
 from redis_wanpool.transport.translate import is_denial
 
 DEFAULT_TTL = 60.0
-LONGEST = 240
-"""letters of an error"""
+LONGEST = 240  #: letters of an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,7 @@ class Examined:
 
     findings: tuple[Finding, ...]
     reached: bool
-    wans: tuple[wans.WanFacts, ...] | None = None
-    """None: it does not tell"""
+    wans: tuple[wans.WanFacts, ...] | None = None  #: None: it does not tell
 
 
 def examine_redis(operator: Operator, settings: Settings) -> Examined:
@@ -108,10 +106,7 @@ def examine_machine(operator: Operator | None, settings: Settings, redis: Examin
 
 
 def _judge_server(
-    operator: Operator,
-    settings: Settings,
-    shards: Sequence[server.ServerFacts] | None,
-    seen: Sequence[wans.WanFacts],
+    operator: Operator, settings: Settings, shards: Sequence[server.ServerFacts] | None, seen: Sequence[wans.WanFacts]
 ) -> Iterator[Finding]:
     if shards is None:
         text = said("an in-process stand-in for Redis (fake://)", "进程内的 Redis 替身（fake://）")

@@ -1,12 +1,10 @@
 """Judges whether a Redis can keep the promises while it runs: version, role, memory, speed, clock, what it shows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from statistics import median
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
-from redis_wanpool.doctor.server import ServerFacts
+from redis_wanpool.doctor.server import ServerFacts, config_set
 from redis_wanpool.model.lease import margin
 from redis_wanpool.protocol.requirements import evicts_any_key, is_replica, is_too_old
 from redis_wanpool.terminal.language import said
@@ -23,8 +21,7 @@ _VALKEY = {(7, 2): (7, 2, 11), (8, 0): (8, 0, 6), (8, 1): (8, 1, 4)}
 FIXED = {False: _REDIS, True: _VALKEY}
 """whether it is Valkey -> line -> the first version without CVE-2025-49844, of that line or the next"""
 NEARLY_FULL = 0.9
-TIMEOUT = 2.0
-"""seconds after which a call to Redis is given up, by default"""
+TIMEOUT = 2.0  #: seconds after which a call to Redis is given up, by default
 SLOW = TIMEOUT / 10
 
 
@@ -68,17 +65,13 @@ def _version(facts: ServerFacts) -> Iterator[Finding]:
 
 def _role(facts: ServerFacts) -> Iterator[Finding]:
     if is_replica(facts.role):
-        yield Finding(
-            FAIL,
-            "replica",
-            (),
-            said("this Redis is a replica", "此 Redis 是副本"),
-            said(
-                "it takes no writes, and what it tells may be old: programs are refused (UnsafeRedis)",
-                "它不接受写入，数据也可能过时：程序会被拒绝（UnsafeRedis）",
-            ),
-            said("give the URL of the primary", "请使用主节点的 URL"),
+        seen = said("this Redis is a replica", "此 Redis 是副本")
+        means = said(
+            "it takes no writes, and what it tells may be old: programs are refused (UnsafeRedis)",
+            "它不接受写入，数据也可能过时：程序会被拒绝（UnsafeRedis）",
         )
+        cure = said("give the URL of the primary", "请使用主节点的 URL")
+        yield Finding(FAIL, "replica", (), seen, means, cure)
 
 
 def _eviction(facts: ServerFacts) -> Iterator[Finding]:
@@ -92,7 +85,7 @@ def _eviction(facts: ServerFacts) -> Iterator[Finding]:
             "(UnsafeRedis) unless they insist",
             "它可能淘汰任何键，从而忘记端口由谁持有并重复发放：程序会被拒绝（UnsafeRedis），除非强制使用",
         )
-        yield Finding(FAIL, "eviction", (), seen, means, _set("maxmemory-policy", "noeviction"))
+        yield Finding(FAIL, "eviction", (), seen, means, config_set("maxmemory-policy noeviction"))
     elif policy.startswith("volatile-"):
         means = said(
             "keys with a ttl may go: what people look at (lease:PORT) and hints, never what decides",
@@ -132,13 +125,6 @@ def _more_memory() -> str:
     return said("free memory there, or raise maxmemory", "请在该处释放内存，或调大 maxmemory")
 
 
-def _set(name: str, value: str) -> str:
-    return said(
-        f"at the prompt of redis-cli: CONFIG SET {name} {value}, then CONFIG REWRITE",
-        f"在 redis-cli 提示符下执行：CONFIG SET {name} {value}，然后 CONFIG REWRITE",
-    )
-
-
 def _cluster(facts: ServerFacts) -> Iterator[Finding]:
     if not facts.cluster:
         return
@@ -148,17 +134,12 @@ def _cluster(facts: ServerFacts) -> Iterator[Finding]:
         yield Finding(OK, "cluster", (), seen)
         yield from _coverage(facts)
         return
-    yield Finding(
-        FAIL,
-        "cluster",
-        (),
-        seen,
-        said(
-            "the pool talks to one node: WANs that live on another shard are refused (MOVED)",
-            "端口池只与一个节点通信：位于其他分片的 WAN 会被拒绝（MOVED）",
-        ),
-        said("give the URL of the whole cluster: redis+cluster://", "请给出整个集群的 URL：redis+cluster://"),
+    means = said(
+        "the pool talks to one node: WANs that live on another shard are refused (MOVED)",
+        "端口池只与一个节点通信：位于其他分片的 WAN 会被拒绝（MOVED）",
     )
+    cure = said("give the URL of the whole cluster: redis+cluster://", "请给出整个集群的 URL：redis+cluster://")
+    yield Finding(FAIL, "cluster", (), seen, means, cure)
 
 
 def _coverage(facts: ServerFacts) -> Iterator[Finding]:
@@ -168,7 +149,7 @@ def _coverage(facts: ServerFacts) -> Iterator[Finding]:
             "while one shard has no primary, all WANs on all shards are refused",
             "只要有一个分片没有主节点，所有分片上的全部 WAN 都会被拒绝",
         )
-        yield Finding(WARN, "cluster-coverage", (), f"{name} yes", means, _set(name, "no"))
+        yield Finding(WARN, "cluster-coverage", (), f"{name} yes", means, config_set(f"{name} no"))
 
 
 def _latency(facts: ServerFacts, shortest_ttl: float) -> Iterator[Finding]:
@@ -219,39 +200,31 @@ def _clock(facts: ServerFacts) -> Iterator[Finding]:
 
 def _exposure(facts: ServerFacts) -> Iterator[Finding]:
     if not facts.is_here and not facts.is_encrypted:
-        yield Finding(
-            WARN,
-            "unencrypted",
-            (),
-            said("Redis is on another machine, and spoken to in the clear", "Redis 在另一台机器上，且通信未加密"),
-            said(
-                "who listens on the way reads the password and lease ids, and can end leases with them",
-                "途中的监听者能读到密码和 lease_id，并可据此结束租约",
-            ),
-            said(
-                "use TLS (rediss://), or a network that nobody else listens on",
-                "请使用 TLS（rediss://），或无人能监听的网络",
-            ),
+        seen = said("Redis is on another machine, and spoken to in the clear", "Redis 在另一台机器上，且通信未加密")
+        means = said(
+            "who listens on the way reads the password and lease ids, and can end leases with them",
+            "途中的监听者能读到密码和 lease_id，并可据此结束租约",
         )
+        cure = said(
+            "use TLS (rediss://), or a network that nobody else listens on",
+            "请使用 TLS（rediss://），或无人能监听的网络",
+        )
+        yield Finding(WARN, "unencrypted", (), seen, means, cure)
     if facts.embedded or facts.has_password:
         return
     bind = facts.settings.get("bind")
     listens = bind is not None and any(not _is_loopback(address) for address in bind.split() or ["*"])
     if not facts.is_here or (listens and facts.settings.get("protected-mode") == "no"):
-        yield Finding(
-            WARN,
-            "no-password",
-            (),
-            said(
-                "Redis wants no password, and listens beyond loopback" + (f" (bind {bind})" if bind else ""),
-                "Redis 不要求密码，且监听在回环地址之外" + (f"（bind {bind}）" if bind else ""),
-            ),
-            said("who reaches it can end leases, and erase the books", "能连到它的人可以结束租约、清空账本"),
-            said(
-                "set a password (requirepass, or users of its ACL), and put it into WANPOOL_URL or a private file",
-                "请设置密码（requirepass 或 ACL 用户），并写入 WANPOOL_URL 或仅自己可读的 wanpool.toml",
-            ),
+        seen = said(
+            "Redis wants no password, and listens beyond loopback" + (f" (bind {bind})" if bind else ""),
+            "Redis 不要求密码，且监听在回环地址之外" + (f"（bind {bind}）" if bind else ""),
         )
+        means = said("who reaches it can end leases, and erase the books", "能连到它的人可以结束租约、清空账本")
+        cure = said(
+            "set a password (requirepass, or users of its ACL), and put it into WANPOOL_URL or a private file",
+            "请设置密码（requirepass 或 ACL 用户），并写入 WANPOOL_URL 或仅自己可读的 wanpool.toml",
+        )
+        yield Finding(WARN, "no-password", (), seen, means, cure)
 
 
 def _is_loopback(address: str) -> bool:
@@ -268,11 +241,7 @@ def _unseen(facts: ServerFacts) -> Iterator[Finding]:
         "EVAL": said("latency, clock", "延迟、时钟"),
     }
     for name, why in facts.unseen:
-        yield Finding(
-            WARN,
-            "unseen",
-            (),
-            said(f"{name} is not told to this user: {why}", f"此用户看不到 {name}：{why}"),
-            said(f"so these are not judged: {judged[name]}", f"因此未判断：{judged[name]}"),
-            said(f"run the doctor as a user who may {name}", f"请用有权执行 {name} 的用户运行 doctor"),
-        )
+        seen = said(f"{name} is not told to this user: {why}", f"此用户看不到 {name}：{why}")
+        means = said(f"so these are not judged: {judged[name]}", f"因此未判断：{judged[name]}")
+        cure = said(f"run the doctor as a user who may {name}", f"请用有权执行 {name} 的用户运行 doctor")
+        yield Finding(WARN, "unseen", (), seen, means, cure)

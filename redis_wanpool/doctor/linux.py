@@ -1,7 +1,5 @@
 """This machine's kernel, where it is Linux: whether it keeps out of the pool's ports, and lets programs use them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +18,14 @@ _CAP_NET_BIND_SERVICE = 10
 class LinuxFacts:
     """What the kernel says in this network namespace; None is what it does not."""
 
-    ephemeral: tuple[int, int] | None = None
-    """the ports that it gives to who does not choose: first and last"""
-    reserved: str | None = None
-    """those that it does not, as a list"""
+    ephemeral: tuple[int, int] | None = None  #: the ports that it gives to who does not choose: first and last
+    reserved: str | None = None  #: those that it does not, as a list
     timestamps: int | None = None
-    unprivileged: int | None = None
-    """the first port that needs no privilege"""
-    is_privileged: bool = False
-    """whether this process may use the others"""
+    unprivileged: int | None = None  #: the first port that needs no privilege
+    is_privileged: bool = False  #: whether this process may use the others
     boot_id: bool = True
     clock: str | None = None
-    unseen: tuple[tuple[str, str], ...] = ()
-    """what was to be read, and why it could not be"""
+    unseen: tuple[tuple[str, str], ...] = ()  #: what was to be read, and why it could not be
 
 
 def look(root: Path = Path("/")) -> LinuxFacts:
@@ -110,20 +103,18 @@ def _kernel_ports(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding
         yield Finding(OK, "kernel-ports", (), seen)
         return
     which = port_list(given)
-    yield Finding(
-        FAIL,
-        "kernel-ports",
-        (),
-        said(
-            f"the kernel gives ports of the pool to whoever asks for any: {which} ({RANGE} = {first} {last})",
-            f"内核会把端口池的端口随意分给其他程序：{which}（{RANGE} = {first} {last}）",
-        ),
-        said(
-            "connections from leased ports fail (EADDRINUSE), and the NAT rewrites others",
-            "从租用端口发起的连接会失败（EADDRINUSE），另一些会被 NAT 改写端口",
-        ),
-        said("wanpool tune apply; or ", "wanpool tune apply；或") + _lines(RESERVED, port_list(reserved.union(ports))),
+    seen = said(
+        f"the kernel gives ports of the pool to whoever asks for any: {which} ({RANGE} = {first} {last})",
+        f"内核会把端口池的端口随意分给其他程序：{which}（{RANGE} = {first} {last}）",
     )
+    means = said(
+        "connections from leased ports fail (EADDRINUSE), and the NAT rewrites others",
+        "从租用端口发起的连接会失败（EADDRINUSE），另一些会被 NAT 改写端口",
+    )
+    cure = said("wanpool tune apply; or ", "wanpool tune apply；或") + _lines(
+        RESERVED, port_list(reserved.union(ports))
+    )
+    yield Finding(FAIL, "kernel-ports", (), seen, means, cure)
 
 
 def _privileged(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding]:

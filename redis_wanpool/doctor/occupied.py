@@ -1,7 +1,5 @@
 """Who has sockets on the pool's ports right now, on this machine, without a lease."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -22,8 +20,7 @@ class Taken:
     port: int
     listens: bool
     peer: str
-    program: str
-    """"" if this user may not know"""
+    program: str  #: "" if this user may not know
     pid: int | None
 
 
@@ -76,26 +73,20 @@ def judge(
     told = ", ".join(_told(one) for one in strangers[:SHOWN])
     if len(strangers) > SHOWN:
         told += said(f" and {len(strangers) - SHOWN} more", f" 以及另外 {len(strangers) - SHOWN} 个")
-    yield Finding(
-        WARN,
-        "occupied",
-        (),
-        said(f"sockets on the pool's ports without a lease: {told}", f"未经租用而占用端口池端口的套接字：{told}"),
-        said(
-            "who leases such a port is refused it and takes another; its connections and a holder's collide in the NAT",
-            "租到该端口的程序会被系统拒绝并换用其他端口；其连接会与持有者的连接在 NAT 中冲突",
-        ),
-        said(
-            "move that program, or take its ports out of the WAN: wanpool resize",
-            "请更换该程序的端口，或将这些端口移出 WAN：wanpool resize",
-        ),
+    seen = said(f"sockets on the pool's ports without a lease: {told}", f"未经租用而占用端口池端口的套接字：{told}")
+    means = said(
+        "who leases such a port is refused it and takes another; its connections and a holder's collide in the NAT",
+        "租到该端口的程序会被系统拒绝并换用其他端口；其连接会与持有者的连接在 NAT 中冲突",
     )
+    cure = said(
+        "move that program, or take its ports out of the WAN: wanpool resize",
+        "请更换该程序的端口，或将这些端口移出 WAN：wanpool resize",
+    )
+    yield Finding(WARN, "occupied", (), seen, means, cure)
 
 
 def _told(one: Taken) -> str:
-    who = (
-        f"{one.program} (pid {one.pid})"
-        if one.pid is not None
-        else said("a program that this user cannot see", "此用户看不到的程序")
-    )
+    who = f"{one.program} (pid {one.pid})"
+    if one.pid is None:
+        who = said("a program that this user cannot see", "此用户看不到的程序")
     return f"{one.port} " + (said("listening", "监听") if one.listens else f"-> {one.peer}") + f", {who}"

@@ -1,7 +1,5 @@
 """Whether a user of Redis may do what leasing takes: asks for each command in a form that changes nothing."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 
@@ -25,8 +23,7 @@ WORDS = {
 """command -> with how many words it says that it is not permitted, before it finds out that they make no sense"""
 ON_A_HASH = frozenset({"LPUSH", "SADD"})
 """what would write with any words: it gets the key of a hash, which it refuses; the others get no key that is there"""
-NEEDED = ("INFO", "EVAL")
-"""of what the doctor asks anyway"""
+NEEDED = ("INFO", "EVAL")  #: of what the doctor asks anyway
 _TRY = """
 local protocol = redis.pcall("HGET", KEYS[1], "protocol")
 if type(protocol) == "table" then return {"HGET " .. protocol.err} end
@@ -69,17 +66,10 @@ def judge(denied: tuple[str, ...], *, is_whole: bool) -> Iterator[Finding]:
         yield Finding(OK, "permissions", (), seen)
     if denied:
         names = ", ".join(denied)
-        yield Finding(
-            FAIL,
-            "permissions",
-            (),
-            said(f"this user may not run {names} on the keys of the pool", f"此用户无权对端口池的键执行 {names}"),
-            said(
-                "programs that use this user cannot lease, or stop halfway; one that only looks needs less",
-                "使用此用户的程序无法租用端口，或中途停下；只做查看的用户不需要这些权限",
-            ),
-            said(
-                "give the user what `wanpool acl` prints for a holder",
-                "按 wanpool acl 输出中 holder 的内容授权",
-            ),
+        seen = said(f"this user may not run {names} on the keys of the pool", f"此用户无权对端口池的键执行 {names}")
+        means = said(
+            "programs that use this user cannot lease, or stop halfway; one that only looks needs less",
+            "使用此用户的程序无法租用端口，或中途停下；只做查看的用户不需要这些权限",
         )
+        cure = said("give the user what `wanpool acl` prints for a holder", "按 wanpool acl 输出中 holder 的内容授权")
+        yield Finding(FAIL, "permissions", (), seen, means, cure)

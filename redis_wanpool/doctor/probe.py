@@ -1,7 +1,5 @@
 """The probe: how an echo endpoint beyond the router sees connections from leased ports."""
 
-from __future__ import annotations
-
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -14,16 +12,12 @@ from redis_wanpool.sync.pool import WanPortPool
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.terminal.language import said
 
-TIMEOUT = 5.0
-"""seconds for a connection, and again for its line"""
-WAIT = 3.0
-"""seconds to wait for a port: more than it rests"""
-ENOUGH = 2
-"""failures in a row"""
+TIMEOUT = 5.0  #: seconds for a connection, and again for its line
+WAIT = 3.0  #: seconds to wait for a port: more than it rests
+ENOUGH = 2  #: failures in a row
 MOST_AT_A_TIME = 50
 """connections that stay open, so that the next one gets another port; and no more than half of what is free"""
-LONGEST = 64
-"""bytes to read of an answer"""
+LONGEST = 64  #: bytes to read of an answer
 _ANSWER = re.compile(rb"((?:\d{1,3}\.){3}\d{1,3}):(\d{1,5})\n")
 
 NO_PORT = {PoolExhausted: "exhausted", WanDraining: "draining", WanNotDefined: "undefined", PortRejected: "rejected"}

@@ -1,7 +1,5 @@
 """What holds for programs like this one: how many files they may have open, and which network they are."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +14,7 @@ from redis_wanpool.terminal.language import said
 class ProcessFacts:
     """What is known of this process."""
 
-    files: int | None = None
-    """how many it may have open; None: no limit, or not known"""
+    files: int | None = None  #: how many it may have open; None: no limit, or not known
     network: str = "net-1"
     default_network: str = "net-1"
     is_inside: bool = False

@@ -1,15 +1,12 @@
 """Judges the router, by what a probe saw of its lines."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.probe import NO_PORT, Line
 from redis_wanpool.terminal.language import said
 
-FAILURES = ("refused", "timeout", "unreachable", "strange")
-"""of a connection, the kinds that tell of the router"""
+FAILURES = ("refused", "timeout", "unreachable", "strange")  #: of a connection, the kinds that tell of the router
 
 
 def _everywhere(kind: str) -> tuple[str, str]:
@@ -123,11 +120,9 @@ def _no_port(lines: Sequence[Line]) -> Iterator[Finding]:
         for kind, text in line.failures:
             if kind in NO_PORT.values():
                 severity = WARN if kind == "draining" or line.answers else FAIL
-                means = (
-                    said("so it was asked less than wanted", "因此检查的次数少于要求")
-                    if line.answers
-                    else said("so the router was not asked about it", "因此未检查路由器对它的处理")
-                )
+                means = said("so the router was not asked about it", "因此未检查路由器对它的处理")
+                if line.answers:
+                    means = said("so it was asked less than wanted", "因此检查的次数少于要求")
                 seen = said(f"{line}: no port; {text}", f"{line}：没有端口；{text}")
                 yield Finding(severity, f"port-{kind}", _indexes([line]), seen, means)
 

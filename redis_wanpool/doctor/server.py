@@ -1,7 +1,5 @@
 """Looks at Redis: what it says of itself to this user, and how long it takes to answer."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 import socket
@@ -17,6 +15,7 @@ import redis
 from redis_wanpool.errors import BackendUnavailable
 from redis_wanpool.sync.operator import Operator
 from redis_wanpool.system.clock import boottime
+from redis_wanpool.terminal.language import said
 from redis_wanpool.transport.strict import NotPrimary
 from redis_wanpool.transport.url import has_password
 
@@ -32,41 +31,29 @@ class ServerFacts:
     """What is known of a Redis; None is what it did not tell."""
 
     embedded: bool = False
-    is_here: bool = True
-    """on this machine"""
-    is_encrypted: bool = False
-    """or needs no encryption: a unix socket"""
+    is_here: bool = True  #: on this machine
+    is_encrypted: bool = False  #: or needs no encryption: a unix socket
     has_password: bool = False
     version: tuple[int, ...] | None = None
     is_valkey: bool = False
     role: str | None = None
     eviction: str | None = None
     max_memory: int = 0
-    used_memory: int = 0
-    """bytes, of those that count against `max_memory`"""
+    used_memory: int = 0  #: bytes, of those that count against `max_memory`
     is_aof: bool | None = None
-    writes_fail: bool = False
-    """the last write of its log, or its last snapshot, failed"""
+    writes_fail: bool = False  #: the last write of its log, or its last snapshot, failed
     replicas: int | None = None
-    lag: int = 0
-    """seconds by which the slowest replica is behind"""
-    enough_replicas: int | None = None
-    """how many keep up, where it counts them"""
-    shard: str = ""
-    """which of a cluster it is, by its primary's address"""
+    lag: int = 0  #: seconds by which the slowest replica is behind
+    enough_replicas: int | None = None  #: how many keep up, where it counts them
+    shard: str = ""  #: which of a cluster it is, by its primary's address
     answers: bool = True
     cluster: bool = False
     shards: int | None = None
-    whole_cluster: bool = False
-    """whether the pool asks all of them"""
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """those of `CONFIG GET` that it tells"""
-    round_trips: tuple[float, ...] = ()
-    """seconds"""
-    ahead: float | None = None
-    """seconds that its clock is ahead of this machine's"""
-    unseen: tuple[tuple[str, str], ...] = ()
-    """what was asked for, and why it was not told"""
+    whole_cluster: bool = False  #: whether the pool asks all of them
+    settings: Mapping[str, str] = field(default_factory=dict)  #: those of `CONFIG GET` that it tells
+    round_trips: tuple[float, ...] = ()  #: seconds
+    ahead: float | None = None  #: seconds that its clock is ahead of this machine's
+    unseen: tuple[tuple[str, str], ...] = ()  #: what was asked for, and why it was not told
 
     def setting(self, name: str) -> int | None:
         """A setting that is a number."""
@@ -83,11 +70,7 @@ class Asking:
         self.unseen: dict[str, str] = {}
 
     def __call__(self, *words: str) -> Any:
-        """The reply, or None.
-
-        Raises:
-            BackendUnavailable: there is no talking with this Redis.
-        """
+        """The reply, or None. Raises BackendUnavailable: there is no talking with this Redis."""
         try:
             return self._operator.ask(*words, at=self._shard)
         except BackendUnavailable as error:
@@ -101,6 +84,15 @@ def was_refused(error: Exception) -> bool:
     """Whether Redis answered, and said no to that one request; a replica does so to what writes."""
     answered = isinstance(error.__cause__, (redis.ResponseError, NotPrimary))
     return answered and not _UNREACHED.match(str(error.__cause__))
+
+
+def config_set(*settings: str) -> str:
+    """How somebody gives a Redis these settings, to last."""
+    english, chinese = (sign.join(f"CONFIG SET {setting}" for setting in settings) for sign in (", ", "、"))
+    return said(
+        f"at the prompt of redis-cli: {english}, then CONFIG REWRITE",
+        f"在 redis-cli 提示符下执行：{chinese}，然后 CONFIG REWRITE",
+    )
 
 
 def look(operator: Operator, url: str | None) -> list[ServerFacts]:

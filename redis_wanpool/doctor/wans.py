@@ -1,7 +1,5 @@
 """The WANs of a namespace: whether they are whole, what the configuration says of them, and whether they have ports."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,11 +18,9 @@ class WanFacts:
     """A WAN as Redis has it: a snapshot, or what is wrong with it."""
 
     wan_idx: int
-    claimed: str
-    """its ports, as the namespace has them"""
+    claimed: str  #: its ports, as the namespace has them
     snapshot: WanSnapshot | None = None
-    trouble: str = ""
-    """unfinished, lost, other-protocol or unreadable"""
+    trouble: str = ""  #: unfinished, lost, other-protocol or unreadable
     why: str = ""
 
     @property

@@ -1,7 +1,5 @@
 """Windows: the ports that it gives to others, and those that it keeps; read from netsh, whatever language it speaks."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,8 +16,7 @@ from redis_wanpool.tuning.windows.netsh_store import Netsh, Runner
 class WindowsFacts:
     """What netsh says; None is what it does not."""
 
-    dynamic: tuple[int, int] | None = None
-    """the ports that Windows gives to who does not choose: first and last"""
+    dynamic: tuple[int, int] | None = None  #: the ports that Windows gives to who does not choose: first and last
     excluded: tuple[Excluded, ...] | None = None
 
 
@@ -52,34 +49,26 @@ def judge(facts: WindowsFacts, ports: Collection[int]) -> Iterator[Finding]:
     given = sorted({port for port in ports if first <= port <= last} - kept - reserved)
     if kept:
         which = port_list(kept)
-        yield Finding(
-            FAIL,
-            "excluded-ports",
-            (),
-            said(f"Windows keeps ports of the pool: {which}", f"Windows 保留了端口池的端口：{which}"),
-            said(
-                "programs are refused them (10013); Hyper-V, WSL and Docker have them reserved anew at each start",
-                "程序无法使用它们（10013）；Hyper-V、WSL 和 Docker 每次启动都会重新保留",
-            ),
-            said(
-                "take them out of the WAN (wanpool resize); or move the dynamic ports away from the pool "
-                "(wanpool tune apply), and restart",
-                "将它们移出 WAN（wanpool resize）；或把动态端口移开（wanpool tune apply）并重启",
-            ),
+        seen = said(f"Windows keeps ports of the pool: {which}", f"Windows 保留了端口池的端口：{which}")
+        means = said(
+            "programs are refused them (10013); Hyper-V, WSL and Docker have them reserved anew at each start",
+            "程序无法使用它们（10013）；Hyper-V、WSL 和 Docker 每次启动都会重新保留",
         )
+        cure = said(
+            "take them out of the WAN (wanpool resize); or move the dynamic ports away from the pool "
+            "(wanpool tune apply), and restart",
+            "将它们移出 WAN（wanpool resize）；或把动态端口移开（wanpool tune apply）并重启",
+        )
+        yield Finding(FAIL, "excluded-ports", (), seen, means, cure)
     if given:
         which = port_list(given)
-        yield Finding(
-            FAIL,
-            "kernel-ports",
-            (),
-            said(
-                f"Windows gives ports of the pool to whoever asks for any: {which} (dynamic: {first}-{last})",
-                f"Windows 会把端口池的端口随意分给其他程序：{which}（动态端口 {first}-{last}）",
-            ),
-            said("connections from leased ports fail", "从租用端口发起的连接会失败"),
-            _cure(given),
+        seen = said(
+            f"Windows gives ports of the pool to whoever asks for any: {which} (dynamic: {first}-{last})",
+            f"Windows 会把端口池的端口随意分给其他程序：{which}（动态端口 {first}-{last}）",
         )
+        means = said("connections from leased ports fail", "从租用端口发起的连接会失败")
+        cure = _cure(given)
+        yield Finding(FAIL, "kernel-ports", (), seen, means, cure)
     if not kept and not given:
         seen = said("Windows gives none of the pool's ports to others", "Windows 不会把端口池的端口分给其他程序")
         yield Finding(OK, "kernel-ports", (), seen)

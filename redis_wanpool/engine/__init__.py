@@ -1,1 +1,1 @@
-"""What every pool keeps running, whatever its caller does."""
+"""The background work of a pool object, whatever its caller does."""

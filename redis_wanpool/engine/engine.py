@@ -1,6 +1,4 @@
-"""What a pool object is made of, and what it does at its beginning, at a fork, and at its end."""
-
-from __future__ import annotations
+"""The parts of a pool object, and what it does at its beginning, at a fork, and at its end."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -50,8 +48,7 @@ class Engine:
         self.settings = settings
         self.backend = backend
         self.closed = False
-        self.at_fork: Callable[[], object] = lambda: None
-        """called in a forked child, with what the face has of its own"""
+        self.at_fork: Callable[[], object] = lambda: None  #: called in a forked child, for the face's own state
         self._make_lease = make_lease
         self._on_lost = on_lost
         self._reaps = reaps
@@ -60,7 +57,7 @@ class Engine:
         lifetime.watch_over(self, sigterm=release_on_sigterm)
 
     def _begin(self) -> None:
-        """Starts with nothing: at first, and in a forked child."""
+        """Starts without leases: at first, and in a forked child."""
         settings, backend = self.settings, self.backend
         self._ready = self._started = False
         self._greenlets = greenlets()
@@ -106,7 +103,7 @@ class Engine:
             self._begin()  # with locks and queues that fit
 
     def preparation(self) -> Conversation[None] | None:
-        """The conversation that comes before all others; None if it was had. Say `prepared` after it."""
+        """The conversation that comes before all others, then None; call `prepared` when it has succeeded."""
         if self._ready:
             return None
         self._started = True
@@ -117,7 +114,7 @@ class Engine:
         )
 
     def prepared(self) -> None:
-        """Notes that the preparation succeeded, and begins to look after the dead."""
+        """Notes that the preparation succeeded, and starts to reap."""
         self._ready = True
         self._reaping.due(boottime() + Reaper.INTERVAL)
 
@@ -125,7 +122,7 @@ class Engine:
         """The new leases, kept alive from now on."""
         self.heartbeat.due(min(lease.renew_at for lease in leases))
         self.loss_watch.due(min(lease.deadline for lease in leases))
-        self.protocol.keep(leases)  # last, for a caller that is interrupted before has no lease
+        self.protocol.keep(leases)  # last: a caller that is interrupted before has no lease
         if self.closed:
             self.heartbeat.clear_up_soon()
         return list(leases)
@@ -137,11 +134,11 @@ class Engine:
         return next((lease for lease in leases if (lease.wan_idx, lease.port) == wanted), None)
 
     def log_not_held(self, wan_idx: int, port: int, holder: str) -> None:
-        """Says that a port which was to be released is not ours."""
+        """Logs that a port to release is not ours."""
         logger.warning(NOT_HELD, port, wan_idx, self.settings.namespace, self.protocol.holder.id, holder)
 
     def reap_now(self, dry_run: bool) -> list[HolderSeen]:
-        """Looks after the dead at once."""
+        """Reaps at once."""
         self.check_open()
         preparation = self.preparation()
         if preparation is not None:
@@ -152,7 +149,7 @@ class Engine:
     # -- the end
 
     def begin_to_close(self) -> None:
-        """Has the threads end, and the heartbeat's give everything back; waits for nothing."""
+        """Makes the threads end, and the heartbeat's give everything back; does not wait for them."""
         if not self.closed:
             self.closed = True
             self.performer.tries_again = False
@@ -165,7 +162,7 @@ class Engine:
             self.heartbeat.stop()
 
     def wait_closed(self, seconds: float) -> None:
-        """Waits for that, for at most that many seconds."""
+        """Waits for that, for at most this many seconds."""
         self.heartbeat.join(seconds)
 
     def close(self) -> None:

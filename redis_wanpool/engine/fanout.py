@@ -1,7 +1,5 @@
 """Conversations about several WANs, side by side where their keys are on different servers."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,16 +11,13 @@ from redis_wanpool.protocol import Conversation
 from redis_wanpool.protocol.refusals import is_silence
 from redis_wanpool.system import signals
 
-Branch = tuple[str, Conversation[Any]]
-"""a key, and a conversation about what stands there"""
-NodeOf = Callable[[str], object]
-"""Tells the node of a key."""
-_OPEN = object()
-"""what a conversation came to that was not led yet"""
+Branch = tuple[str, Conversation[Any]]  #: a key, and a conversation about it
+NodeOf = Callable[[str], object]  #: returns the node of a key
+_OPEN = object()  #: the result of a conversation that did not begin yet
 
 
 def side_by_side(branches: Sequence[Branch], node_of: NodeOf, lead: Callable[[Conversation[Any]], Any]) -> list[Any]:
-    """What each conversation comes to, or its error. One that a server does not answer is the last that it is asked."""
+    """The result of each conversation, or its error. After one without an answer, a server is asked no more."""
     results: list[Any] = [_OPEN] * len(branches)
 
     def lead_all(numbers: list[int]) -> None:
@@ -43,7 +38,7 @@ def side_by_side(branches: Sequence[Branch], node_of: NodeOf, lead: Callable[[Co
     threads = [threading.Thread(target=in_background, args=(numbers,), daemon=True) for numbers in others]
     left = []
     for thread, numbers in zip(threads, others, strict=True):
-        with suppress(RuntimeError), signals.held():  # there are no new threads in an interpreter that is ending
+        with suppress(RuntimeError), signals.held():  # an interpreter that is ending starts no threads
             thread.start()
             continue
         left.append(numbers)

@@ -1,7 +1,5 @@
 """File descriptors that other objects took over from leased sockets, as ssl does: closing them gives the port back."""
 
-from __future__ import annotations
-
 import os
 import socket
 from contextlib import suppress
@@ -10,13 +8,12 @@ from redis_wanpool.engine.ticker import NoThread, Ticker
 from redis_wanpool.sockets.leased import Tie, inode
 from redis_wanpool.system.clock import boottime
 
-SOONEST = 0.1
-"""seconds between two looks; more for thousands of connections: `PER_CONNECTION` each"""
+SOONEST = 0.1  #: seconds between two looks; more for thousands of connections: `PER_CONNECTION` each
 PER_CONNECTION = 0.001
 
 
 class Handover:
-    """A connection whose file descriptor is in other hands."""
+    """A connection whose file descriptor another object has taken over."""
 
     def __init__(self, fd: int, tie: Tie, closed: str) -> None:
         self.tie = tie
@@ -28,7 +25,7 @@ class Handover:
         return self._fd
 
     def is_open(self) -> bool:
-        """Whether the file descriptor is this connection, and was not closed, nor is another one by now."""
+        """Whether the file descriptor is still this connection: not closed, and not another one by now."""
         return inode(self._fd) == self._inode
 
     def shutdown(self, how: int) -> None:
@@ -42,14 +39,14 @@ class Handover:
 
 
 class Handovers:
-    """Those of a pool object, and who looks at them."""
+    """The handovers of a pool object, and the thread that watches them."""
 
     def __init__(self) -> None:
         self._open: list[Handover] = []
         self._looking = Ticker("wanpool-handovers", self._look)
 
     def watch(self, fd: int, tie: Tie, closed: str) -> None:
-        """Looks after a connection from now on.
+        """Watches a connection from now on.
 
         Where a file descriptor cannot be told from a later one of the same number (Windows), the lease lasts as long
         as the pool object.

@@ -1,6 +1,4 @@
-"""Keeps all leases of a pool object alive, and gives back what nobody refers to any more."""
-
-from __future__ import annotations
+"""Keeps all leases of a pool object alive, and gives back those that nothing refers to any more."""
 
 import threading
 from collections import deque
@@ -16,29 +14,28 @@ from redis_wanpool.system.clock import boottime
 
 
 class Heartbeat:
-    """Renews, clears up, and at the end gives everything back, in a thread of its own."""
+    """Renews, clears up, and at the end gives everything back, in its own thread."""
 
     def __init__(self, protocol: Protocol, performer: Performer, renewed: Callable[[], object]) -> None:
         self._protocol = protocol
         self._performer = performer
-        self._renewed = renewed
-        """called after each beat, which may have found that a lease is lost"""
+        self._renewed = renewed  #: called after each beat, which may have found that a lease is lost
         self._ticker = Ticker("wanpool-heartbeat", self.beat)
         self._dropped: deque[tuple[LeaseState, str]] = deque()
         self._stopped = False
 
     def due(self, at: float) -> None:
-        """Has a beat at that local time or earlier."""
+        """Schedules a beat for that local time or earlier."""
         self._ticker.due(at)
 
     def let_go(self, lease: LeaseState, closed: str) -> None:
-        """Gives a port back soon, from anywhere: the garbage collector calls in the middle of what it interrupts."""
+        """Gives a port back soon; may be called anywhere, as by the garbage collector in the middle of other code."""
         if lease.ended is None:
             self._dropped.append((lease, closed))
             self.due(boottime())
 
     def beat(self) -> float | None:
-        """One beat; tells how many seconds the next may be away, None if there is nothing to keep."""
+        """Does one beat; returns the most seconds until the next, None if there is nothing to keep."""
         while self._dropped:
             lease, closed = self._dropped.popleft()
             if lease.ended is None:
@@ -53,24 +50,24 @@ class Heartbeat:
         return pause
 
     def clear_up_soon(self) -> None:
-        """After a call whose answer is not known."""
-        if self._stopped and self._protocol.has_work():  # a call that the end met: there is no heartbeat any more
-            with suppress(RuntimeError):  # nor new threads in an interpreter that is ending
+        """Clears up soon, after an unanswered call."""
+        if self._stopped and self._protocol.has_work():  # the call outlived the heartbeat
+            with suppress(RuntimeError):  # an interpreter that is ending starts no threads
                 threading.Thread(target=self.give_back, daemon=True).start()
         elif self._protocol.doubts or self._protocol.abandoned or self._protocol.reasserts:
             self.due(boottime())
 
     def start(self) -> None:
-        """Has the thread run, or raises NoThread."""
+        """Starts the thread; raises NoThread if there is none."""
         self._ticker.start()
 
     def stop(self, *, give_back: bool = True) -> None:
-        """Has the thread give everything back and end; waits for nothing."""
+        """Makes the thread give everything back and end; does not wait for it."""
         self._stopped = True
         self._ticker.stop(self.give_back if give_back else None)
 
     def join(self, seconds: float | None = None) -> bool:
-        """Waits for that, for at most that many seconds; False if there is no thread."""
+        """Waits for that, for at most this many seconds; False if there is no thread."""
         return self._ticker.join(seconds)
 
     def give_back(self) -> None:

@@ -1,6 +1,4 @@
-"""The life of a process: what becomes of its pool objects when it forks, ends, or is told to end."""
-
-from __future__ import annotations
+"""What happens to the pool objects of a process when it forks, ends, or gets SIGTERM."""
 
 import atexit
 import logging
@@ -21,8 +19,7 @@ from redis_wanpool.system.greenlets import greenlets
 
 logger = logging.getLogger("redis_wanpool")
 
-EXIT_WITHIN = 2.0
-"""seconds in which a process that ends gives back what it holds; the ttl does it for the rest"""
+EXIT_WITHIN = 2.0  #: the most seconds that a process takes at its end to give back its leases; the rest expire
 
 
 class Mortal(Protocol):
@@ -37,20 +34,19 @@ class Mortal(Protocol):
 
 _pools: weakref.WeakSet[Mortal] = weakref.WeakSet()
 _told_by_sigterm: weakref.WeakSet[Mortal] = weakref.WeakSet()
-_handler: Any = None
-"""ours of SIGTERM, the last that was set"""
+_handler: Any = None  #: our handler of SIGTERM, the last that was set
 of_the_parent: list[object] = []
 """What a forked child never frees: closing a transport of asyncio's would end the parent's, whose epoll it shares."""
 _singletons: dict[bool, threading.Lock] = {}
 
 
 def singleton() -> threading.Lock:
-    """The lock to hold while the one pool object of this process is made; greenlets have one of their own."""
+    """The lock to hold while the one pool object of this process is made; greenlets have a separate one."""
     return _singletons.setdefault(greenlets(), threading.Lock())
 
 
 def watch_over(pool: Mortal, *, sigterm: bool) -> None:
-    """Sees to the end of a pool object, from now on."""
+    """Closes a pool object when the process ends."""
     if sigterm:
         _hear_sigterm()
         _told_by_sigterm.add(pool)
@@ -58,7 +54,7 @@ def watch_over(pool: Mortal, *, sigterm: bool) -> None:
 
 
 def close_all(pools: weakref.WeakSet[Mortal] = _pools) -> None:
-    """Has all of them give everything back, side by side."""
+    """Makes all of them give everything back, side by side."""
     ending = list(pools)
     until = boottime() + EXIT_WITHIN
     for pool in ending:
@@ -67,7 +63,7 @@ def close_all(pools: weakref.WeakSet[Mortal] = _pools) -> None:
     for pool in ending:
         with _logged(pool):
             pool.wait_closed(until - boottime())
-        _pools.discard(pool)  # who comes next need not wait again
+        _pools.discard(pool)  # the next caller need not wait again
         _told_by_sigterm.discard(pool)
 
 
@@ -88,7 +84,7 @@ def _hear_sigterm() -> None:
     before = signal.getsignal(signal.SIGTERM)
     if before is None:
         raise InvalidValue("release_on_sigterm: there is a handler of SIGTERM that Python did not set, and cannot call")
-    if before not in (_handler, signal.SIG_IGN):  # who ignores the signal goes on living, with its ports
+    if before not in (_handler, signal.SIG_IGN):  # a process that ignores the signal lives on, with its ports
         _handler = partial(_on_sigterm, before)
         signal.signal(signal.SIGTERM, _handler)
 
@@ -100,7 +96,7 @@ def _on_sigterm(before: Any, number: int, frame: FrameType | None) -> None:
     else:
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
-        os._exit(128 + number)  # the first process of a container, for whom the kernel has no default
+        os._exit(128 + number)  # the first process of a container, for which the kernel has no default
 
 
 def _in_forked_child() -> None:
@@ -116,6 +112,6 @@ def _close_at_end_of_child(*_: object) -> None:
 
 atexit.register(close_all)
 _close_at_end_of_child()
-util.register_after_fork(_pools, _close_at_end_of_child)  # where the child's list of them has just been emptied
+util.register_after_fork(_pools, _close_at_end_of_child)  # in a child, which has just emptied its list of them
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_forked_child)

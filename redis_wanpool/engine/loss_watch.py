@@ -1,7 +1,5 @@
 """Announces lost leases before Redis could grant their ports again."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 
@@ -15,34 +13,32 @@ logger = logging.getLogger("redis_wanpool")
 
 
 class LossWatch:
-    """Ends the connections that end with a lost lease, and tells of the loss."""
+    """Ends the connections that end with a lost lease, and announces the loss."""
 
     def __init__(
         self, protocol: Protocol, on_lost: Callable[[LeaseState], object], watched: Callable[[], object]
     ) -> None:
         self._protocol = protocol
         self._on_lost = on_lost
-        self._watched = watched
-        """called after each look, which may have left a lease to give back"""
+        self._watched = watched  #: called after each look, which may have left a lease to give back
         self._ticker = Ticker("wanpool-losswatch", self.watch)
-        self.listeners: set[Callable[[], object]] = set()
-        """called when any lease is lost"""
+        self.listeners: set[Callable[[], object]] = set()  #: called when any lease is lost
 
     def start(self) -> None:
         """Has the thread run, or raises NoThread."""
         self._ticker.start()
 
     def due(self, at: float) -> None:
-        """Has a look at that local time or earlier."""
+        """Schedules a look for that local time or earlier."""
         self._ticker.due(at)
 
     def look_soon(self, lease: LeaseState) -> None:
-        """After a renewal by hand, which may have found that the lease is lost."""
+        """Looks soon, after a renewal by the caller, which may have found that the lease is lost."""
         if lease.lost:
             self.due(boottime())
 
     def watch(self) -> float | None:
-        """One look; tells how many seconds the next may be away, None if there is no lease."""
+        """Looks once; returns the most seconds until the next look, None if there is no lease."""
         for lease in self._protocol.losses():
             shut_down_all(lease)
             try:
@@ -56,9 +52,9 @@ class LossWatch:
         return None if first is None else max(0.0, min(first - boottime(), Protocol.LONGEST_PAUSE))
 
     def stop(self) -> None:
-        """Has the thread end; waits for nothing."""
+        """Makes the thread end; does not wait for it."""
         self._ticker.stop()
 
     def join(self, seconds: float) -> None:
-        """Waits for the end of the thread, for at most that many seconds."""
+        """Waits for the end of the thread, for at most this many seconds."""
         self._ticker.join(seconds)

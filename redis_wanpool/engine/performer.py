@@ -1,6 +1,4 @@
-"""Performs the steps of conversations that are about Redis, in the thread that asks."""
-
-from __future__ import annotations
+"""Performs the steps of conversations that are about Redis, in the calling thread."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,8 +8,9 @@ import redis.exceptions
 
 from redis_wanpool.engine.fanout import side_by_side
 from redis_wanpool.errors import BackendUnavailable
-from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Parallel, Step
+from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Look, Parallel, Step
 from redis_wanpool.protocol.steps import T
+from redis_wanpool.sockets.dial import look
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.identity import boot_clock
 from redis_wanpool.transport import exchange
@@ -42,10 +41,9 @@ class Performer:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.boot_clock = None if backend.is_fake else boot_clock()
-        self.tries_again = True
-        """whether a step is performed once more after a broken connection"""
+        self.tries_again = True  #: whether a step is performed once more after a broken connection
         self.before_repeat: Callable[[], object] = lambda: None
-        """called before that: the server that answers now may have forgotten what the other one knew"""
+        """called before that: the server that answers now may have forgotten leases"""
         self._client: Any = None
 
     def client(self) -> Any:
@@ -59,11 +57,9 @@ class Performer:
         return lead(conversation, self.perform)
 
     def perform(self, step: Step) -> Answer:
-        """What came of one step.
-
-        Raises:
-            BackendUnavailable: Redis does not answer, or refuses.
-        """
+        """The answer to one step; raises BackendUnavailable if Redis does not answer, or refuses."""
+        if isinstance(step, Look):
+            return Answer([look(port) for port in step.ports], boottime())
         if isinstance(step, Parallel):
             return Answer(side_by_side(step.branches, self.backend.node_of, self.run), boottime())
         if not isinstance(step, (Call, Ask)):
@@ -85,5 +81,5 @@ class Performer:
             raise self.backend.translated(error, step.keys) from error
 
     def disconnect(self) -> None:
-        """Closes the connections that nobody uses just now: the others belong to calls that the end met."""
+        """Closes the idle connections; the others belong to calls that go on."""
         self.backend.disconnect(self._client)

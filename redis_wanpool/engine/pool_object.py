@@ -1,6 +1,4 @@
-"""What both faces share: how a pool object is made, and who it is."""
-
-from __future__ import annotations
+"""What both faces share: how a pool object is made, and its identity."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +12,7 @@ from redis_wanpool.transport.backend import Backend, given_client
 
 
 def backend_of(settled: Settings, url: str | None, client: Any, connect_timeout: float, *, blocking: bool) -> Backend:
-    """The Redis that these arguments mean.
-
-    Raises:
-        InvalidValue: they contradict each other, or one cannot be.
-    """
+    """The Redis that these arguments name; raises InvalidValue if they contradict each other, or one is invalid."""
     if client is not None and url is not None:
         raise InvalidValue("give a url or a client, not both")
     return Backend(
@@ -29,7 +23,7 @@ def backend_of(settled: Settings, url: str | None, client: Any, connect_timeout:
 
 
 class PoolObject(OfThisProcess):
-    """A pool object has an engine; a face gives it leases of its own kind, and a caller that performs steps."""
+    """A pool object with its engine; each face adds its kind of lease, and a caller that performs steps."""
 
     blocking: bool
 
@@ -82,12 +76,12 @@ class PoolObject(OfThisProcess):
 
     @property
     def network(self) -> str:
-        """What the router sees as one source address; every process that shares it must say the same."""
+        """The id of what the router sees as one source address; all processes that share that must give the same id."""
         return self._engine.settings.network
 
     @property
     def holder(self) -> str:
-        """The id of this pool object, with which its lease_ids begin."""
+        """The id of this pool object; its lease_ids begin with it."""
         return self._engine.protocol.holder.id
 
     @property

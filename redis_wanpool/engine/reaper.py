@@ -1,6 +1,4 @@
-"""Looks at the processes beside this one, and takes back what the dead held."""
-
-from __future__ import annotations
+"""Looks at the processes beside this one, and takes back the leases of dead ones."""
 
 import logging
 import random
@@ -27,26 +25,24 @@ class HolderSeen:
     host: str
     pid: int
     program: str
-    verdict: str
-    """"alive", "dead" or "unknown" """
+    verdict: str  #: "alive", "dead" or "unknown"
     why: str
-    ports: Ports
-    """of a dead holder: wan_idx -> the ports that were, or in a dry run would be, taken back"""
+    ports: Ports  #: wan_idx -> the ports of a dead holder that were, or in a dry run would be, taken back
 
 
 @dataclass(slots=True)
 class Suspect:
-    """A holder that was found dead, what it held then, and how often it was found dead in a row."""
+    """A holder that was found dead, its leases then, and how often in a row it was found dead."""
 
     leases: list[HeldLease]
     strikes: int = field(default=0)
 
 
 class Reaper:
-    """One look each interval; a process that is found dead in three looks in a row loses what it did not renew since.
+    """Looks once each interval; a process found dead in three looks in a row loses the leases not renewed since.
 
     The holders of a PID namespace form a ring, by their ids. Each looks at those after itself, until it has seen some
-    that live and look, too: so everybody is looked at by some, a single survivor looks at all, and nobody at thousands.
+    that live and look, too: so some look at each holder, a single survivor looks at all, and none looks at thousands.
     """
 
     INTERVAL = 5.0
@@ -54,7 +50,7 @@ class Reaper:
     ENOUGH_ALIVE = 8
     PAGE = 32
     INTRODUCE_EVERY = 300.0
-    """seconds after which a holder says again that it lives; who has not for a day is forgotten (lua/register.lua)"""
+    """seconds between a holder's signs of life; after a day of silence it is forgotten (lua/register.lua)"""
 
     def __init__(self, protocol: Protocol, run: Callable[[Any], Any]) -> None:
         self._protocol = protocol
@@ -63,7 +59,7 @@ class Reaper:
         self._introduce_at = boottime() + self.INTRODUCE_EVERY
 
     def tick(self) -> float:
-        """One look; tells how many seconds to the next."""
+        """Looks once; returns the seconds until the next look."""
         suspects, self._suspects = self._suspects, {}  # a look that fails ends the row
         try:
             if self._protocol.holder.reaps:
@@ -71,7 +67,7 @@ class Reaper:
             if self._protocol.registered and boottime() >= self._introduce_at:
                 self._run(self._protocol.introduce())
                 self._introduce_at = boottime() + self.INTRODUCE_EVERY
-        except WanpoolError as error:  # the heartbeat is who complains
+        except WanpoolError as error:  # the heartbeat complains
             logger.debug("cannot look after the dead, going on trying: %s", error)
         return self.INTERVAL * random.uniform(0.8, 1.0)
 
@@ -124,7 +120,7 @@ class Reaper:
         return ports
 
     def now(self, *, dry_run: bool) -> list[HolderSeen]:
-        """Looks at all holders of the namespace at once, three times at the dead, and takes back what those held."""
+        """Looks at all holders of the namespace at once, three times at dead ones, and takes back their leases."""
         here = self._protocol.holder
         found = []
         for who in self._run(self._protocol.all_holders()):

@@ -1,6 +1,4 @@
-"""A thread that does one thing again and again, when it is time to."""
-
-from __future__ import annotations
+"""A thread that does one thing again and again, whenever it is due."""
 
 import logging
 import math
@@ -22,10 +20,10 @@ class NoThread(WanpoolError):
 
 
 class Ticker:
-    """Calls `tick` when it said it wants to be called, or earlier when somebody asks; outlives every error.
+    """Calls `tick` again after the seconds that it returned, or earlier on request; outlives every error.
 
-    Who asks may be interrupted anywhere, and may be a finalizer: there is no lock that could stay taken, and only the
-    thread itself writes down when it will wake.
+    A request may be interrupted anywhere, and may come from a finalizer: so there is no lock that could stay taken, and
+    only the thread itself notes when it will wake.
     """
 
     AFTER_ERROR = 1.0
@@ -35,8 +33,7 @@ class Ticker:
     def __init__(self, name: str, tick: Callable[[], float | None]) -> None:
         self._name = name
         self._tick = tick
-        self._asked: queue.SimpleQueue[float] = queue.SimpleQueue()
-        """local times at which somebody wants a tick"""
+        self._asked: queue.SimpleQueue[float] = queue.SimpleQueue()  #: local times for which a tick was requested
         self._wakes_at = math.inf
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -45,18 +42,18 @@ class Ticker:
 
     @property
     def runs(self) -> bool:
-        """Whether there is a thread, which will call what `stop` is given."""
+        """Whether there is a thread, which will call the `last` of `stop`."""
         return self._thread is not None
 
     def due(self, at: float) -> None:
-        """Sees to it that `tick` runs at that local time or earlier."""
+        """Makes `tick` run at that local time or earlier."""
         if at >= self._wakes_at or self._stopped:
             return
         self._asked.put(at)
         self.start()
 
     def stop(self, last: Callable[[], object] | None = None) -> None:
-        """Has the thread end, after it has called `last`; does not wait for it."""
+        """Makes the thread end, after it has called `last`; does not wait for it."""
         self._last = last
         self._stopped = True
         self._asked.put(0.0)
@@ -69,7 +66,7 @@ class Ticker:
         while True:
             try:
                 thread.join(None if seconds is None else max(0.0, seconds))
-            except RuntimeError:  # somebody is just starting it
+            except RuntimeError:  # another thread is just starting it
                 if boottime() > patience:
                     return False
                 time.sleep(0.001)
@@ -92,7 +89,7 @@ class Ticker:
                 with signals.held():
                     thread.start()
             except BaseException as error:
-                if thread.ident is None:  # else it runs, and only the waiting for it was interrupted
+                if thread.ident is None:  # else it runs, and only our waiting was interrupted
                     self._thread = None
                 if isinstance(error, RuntimeError):
                     raise NoThread(
@@ -123,7 +120,7 @@ class Ticker:
             self._last()
 
     def _heard(self, seconds: float | None) -> float:
-        """The earliest time that was asked for, once something was or the seconds have passed."""
+        """The earliest requested time, after the first request or that many seconds."""
         earliest = math.inf
         with suppress(queue.Empty):
             earliest = self._asked.get(timeout=seconds)

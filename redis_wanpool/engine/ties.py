@@ -1,6 +1,4 @@
-"""Ties sockets to their leases: whose end is whose."""
-
-from __future__ import annotations
+"""Ties sockets to their leases, so that the end of one ends the other."""
 
 from collections.abc import Callable
 
@@ -26,11 +24,7 @@ class Ties:
         return self._tied(new_socket(lease.port, checked_source(source_address)), lease, close_on_loss, None)
 
     def connected(self, lease: LeaseState, result: LeasedSocket | Failure, close_on_loss: bool) -> LeasedSocket:
-        """The same of a connection, if there is one.
-
-        Raises:
-            OSError: there is none.
-        """
+        """The same for a connection; raises the OSError if it failed."""
         if isinstance(result, Failure):
             raise result.error
         return self._tied(result, lease, close_on_loss, None)
@@ -38,7 +32,7 @@ class Ties:
     def joined(
         self, step: Connect, result: LeasedSocket | Failure, release: Callable[[str], object]
     ) -> LeasedSocket | Failure:
-        """A connection for which a port was leased: its end is the lease's, which `release` gives back."""
+        """A connection for which a port was leased; its end ends the lease, which `release` gives back."""
         if isinstance(result, Failure):
             return result
         try:
@@ -49,7 +43,7 @@ class Ties:
         return self._tied(result, step.lease, step.close_on_loss, release)
 
     def stop(self) -> None:
-        """Looks after nothing any more."""
+        """Stops watching file descriptors."""
         self._handovers.stop()
 
     def _tied(

@@ -1,6 +1,4 @@
-"""Hears the calls for waiters: one listener for each WAN on which this pool object waits."""
-
-from __future__ import annotations
+"""Listens for calls to waiters, with one listener for each WAN on which this pool object waits."""
 
 import logging
 import threading
@@ -13,12 +11,11 @@ from redis_wanpool.transport.backend import Backend
 
 logger = logging.getLogger("redis_wanpool")
 
-Heard = Callable[[float], None]
-"""Takes the seconds until the port is there."""
+Heard = Callable[[float], None]  #: takes the seconds until the port is there
 
 
 class Wakeups:
-    """Pops calls from the wake lists and hands each to its waiter. A call that gets lost costs time only."""
+    """Pops calls from the wake lists and hands each to its waiter. A lost call only costs time."""
 
     SLICE = 1.0
     UNHEARD = 1_000
@@ -36,7 +33,7 @@ class Wakeups:
         self._closed = threading.Event()
 
     def listen(self, ticket: str, wans: tuple[int, ...], heard: Heard) -> None:
-        """From now on, and for what was called before, tells `heard` of calls for this ticket."""
+        """Tells `heard` of calls for this ticket, earlier ones included."""
         with self._lock:
             self._waiting[ticket] = wans, heard
             closed = self._closed.is_set()
@@ -58,7 +55,7 @@ class Wakeups:
             self._waiting.pop(ticket, None)
 
     def close(self) -> None:
-        """Ends the listeners, and calls everybody, to find the pool closed."""
+        """Ends the listeners, and calls all waiters, who then find the pool closed."""
         self._closed.set()
         with self._lock:
             waiting = list(self._waiting.values())
@@ -77,8 +74,8 @@ class Wakeups:
                     return
             try:
                 popped = client.blpop([self._list_name(wan_idx)], timeout=slice_)
-            except Exception as error:  # also what a client raises that is closed in another thread
-                if not self._closed.wait(0.5):  # the waiter asks again by itself, and reports what is wrong
+            except Exception as error:  # also from a client that another thread closes
+                if not self._closed.wait(0.5):  # the waiter asks again anyway, and reports the error
                     logger.debug("cannot hear calls of WAN %d, going on trying: %s", wan_idx, error)
                 continue
             if popped:
@@ -90,7 +87,7 @@ class Wakeups:
     def _hand_over(self, ticket: str, seconds: float) -> None:
         with self._lock:
             waiter = self._waiting.get(ticket)
-            if waiter is None:  # it was called between its question and its sleep
+            if waiter is None:  # the call came between its question and its sleep
                 self._unheard[ticket] = seconds
                 while len(self._unheard) > self.UNHEARD:
                     del self._unheard[next(iter(self._unheard))]

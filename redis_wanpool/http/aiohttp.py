@@ -1,7 +1,5 @@
 """aiohttp from leased ports."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from typing import Any
@@ -25,7 +23,7 @@ class WanConnector(aiohttp.TCPConnector):
         wan: a WAN, several, or ANY; `over_wan` chooses for a request.
         wait: seconds to wait for a port; None: without limit. The session's timeouts end the waiting, too.
         source_address: an IPv4 address of this host.
-        others: as for aiohttp.TCPConnector; its limits are for each choice of WANs.
+        others: as for aiohttp.TCPConnector; its limits apply to each choice of WANs.
     """
 
     def __init__(
@@ -68,8 +66,11 @@ class WanConnector(aiohttp.TCPConnector):
     def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
         transport = protocol.transport
         super()._release(key, protocol, should_close=should_close)
-        if transport is not None and transport.is_closing() and transport.get_write_buffer_size():
-            transport.abort()  # the other side may never read the rest, and until then the port would be leased
+        if transport is None or not transport.is_closing():
+            return
+        # The other side may never read the rest, nor say goodbye in TLS, and until then the port would be leased
+        if transport.get_write_buffer_size() or transport.get_extra_info("ssl_object"):
+            transport.abort()
 
     async def _wrap_create_connection(
         self,

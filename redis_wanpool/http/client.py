@@ -1,7 +1,5 @@
 """http.client from leased ports."""
 
-from __future__ import annotations
-
 import http.client
 import socket
 from typing import Any
@@ -16,8 +14,7 @@ from redis_wanpool.sync.pool import WanPortPool
 class WanHTTPConnection(http.client.HTTPConnection):
     """An HTTPConnection from a leased port of a WAN; closing it, and its response, gives the port back.
 
-    It connects anew, from another port, when it is used again after it was closed, and when `over_wan` chooses other
-    WANs for a request than those from which it is connected.
+    It connects again, from another port, for a request after it was closed, or for which `over_wan` chooses other WANs.
 
     Args:
         wan: a WAN, several, or ANY.
@@ -45,7 +42,7 @@ class WanHTTPConnection(http.client.HTTPConnection):
             seconds = timeout if timeout is None or isinstance(timeout, (int, float)) else socket.getdefaulttimeout()
             return connect(line.chosen(), address, seconds)
 
-        self._create_connection = connect_leased  # where http.client, too, has a function to be replaced
+        self._create_connection = connect_leased  # http.client itself keeps a function to replace here
 
     def connect(self) -> None:
         self._wans = self._line.chosen().wans

@@ -20,15 +20,14 @@ from redis_wanpool.sync.pool import WanPortPool
 Raised = type[Exception]
 
 PIECE = 65_536
-"""bytes that asyncio is given at a time: each has the timeout, and its TLS would take a whole body, whoever reads"""
+"""bytes that asyncio is given at a time: each piece has the timeout, and TLS would take a whole body unread"""
 UNUSED = 30.0
-"""seconds after which a connection is closed over which nothing was sent: httpcore 1.0 keeps one open and forgets it if
-its request is cancelled just after it was made"""
+"""seconds after which an unused connection is closed: httpcore 1.0 forgets one whose request is cancelled early"""
 
 
 @contextmanager
 def _raising(timeout: Raised, other: Raised) -> Iterator[None]:
-    """Errors of sockets as those of httpcore."""
+    """Turns errors of sockets into those of httpcore."""
     try:
         yield
     except TimeoutError as error:
@@ -38,7 +37,7 @@ def _raising(timeout: Raised, other: Raised) -> Iterator[None]:
 
 
 def _is_readable(sock: socket.socket) -> bool:
-    """Whether an idle connection is of no more use: there is its end, or something that nobody asked for."""
+    """Whether an idle connection is of no more use: it has ended, or has data that nobody asked for."""
     if sock.fileno() < 0:
         return True
     if not hasattr(select, "poll"):  # Windows
@@ -143,7 +142,7 @@ class AsyncLeasedBackend(httpcore.AsyncNetworkBackend):
 
 
 class _Reader(asyncio.StreamReader):
-    """Knows how much has come that nobody has read."""
+    """Counts the bytes that came and were not read."""
 
     unread = 0
 
@@ -188,7 +187,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
                     await self._writer.drain()
 
     async def aclose(self) -> None:
-        """Says goodbye, and waits for nobody: neither for who does not read what is left nor for TLS's answer."""
+        """Closes without waiting, neither for a peer that does not read the rest nor for the answer of TLS."""
         self._ending.cancel()
         self._writer.close()
         try:

@@ -1,7 +1,5 @@
 """httpx from leased ports, blocking and with asyncio."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -18,8 +16,7 @@ from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
 from redis_wanpool.sync.pool import WanPortPool
 
-LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
-"""what httpx has by default"""
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)  #: the default of httpx
 TransportT = TypeVar("TransportT", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 
 
@@ -69,14 +66,14 @@ class _AsyncLeased(httpx.AsyncHTTPTransport):
 class WanTransport(OfThisProcess, httpx.BaseTransport):
     """For `httpx.Client(transport=...)`: connections from leased ports of a WAN.
 
-    httpx leaves the environment's proxies alone when it is given a transport; what it is told to send by `proxy=` or
-    `mounts=` passes by this one.
+    httpx ignores the environment's proxies when it is given a transport; requests that `proxy=` or `mounts=` sends
+    elsewhere do not use it.
 
     Args:
         wan: a WAN, several, or ANY; `over_wan` chooses for a request.
         wait: seconds to wait for a port; None: without limit.
         source_address: an IPv4 address of this host.
-        others: as for httpx.HTTPTransport; its limits are for each choice of WANs.
+        others: as for httpx.HTTPTransport; its limits apply to each choice of WANs.
     """
 
     def __init__(

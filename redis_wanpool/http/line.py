@@ -1,4 +1,4 @@
-"""From which WANs a client gets its ports, and how."""
+"""Which WANs a client gets its ports from, and how."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _UNCHOSEN = (
 
 @contextmanager
 def over_wan(wan: WanChoice) -> Iterator[None]:
-    """Sends the requests of this thread or task by another WAN than their session's, as long as the block lasts.
+    """Sends the requests of this thread or task by another WAN than their session's, while the block lasts.
 
-    Connections that are kept alive are kept for each choice of WANs apart. Tasks inherit the choice, and threads do
-    not: run what they do with `contextvars.copy_context().run`.
+    Connections are kept alive separately for each choice of WANs. Tasks inherit the choice, threads do not: run what
+    they do with `contextvars.copy_context().run`.
 
     Args:
         wan: a WAN, several, or ANY.
@@ -68,7 +68,7 @@ class Line(Generic[PoolT]):
 
     @property
     def wans(self) -> Wans:
-        """What tells connections apart that must not be taken for one another."""
+        """The key by which connections are kept apart."""
         wans = Request.of(self.wan).wans
         return None if wans is None else tuple(sorted(wans))
 
@@ -85,14 +85,9 @@ class Line(Generic[PoolT]):
 
 
 def connect(line: Line[WanPortPool], address: Address, timeout: float | None) -> LeasedSocket:
-    """A connection with a lease of its own, which it does not outlive; closing it waits for nobody."""
+    """A connection with its own lease, which it does not outlive; closing it waits for nothing."""
     sock = line.pool.connect(
-        line.wan,
-        address,
-        wait=line.wait,
-        timeout=timeout,
-        source_address=line.source_address,
-        close_on_loss=True,
+        line.wan, address, wait=line.wait, timeout=timeout, source_address=line.source_address, close_on_loss=True
     )
     sock.at_once = False
     return sock

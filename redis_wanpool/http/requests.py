@@ -1,7 +1,5 @@
 """requests from leased ports."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import requests

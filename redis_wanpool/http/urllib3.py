@@ -1,7 +1,5 @@
 """urllib3 from leased ports."""
 
-from __future__ import annotations
-
 import socket
 import sys
 from typing import Any
@@ -69,7 +67,7 @@ class WanPoolManager(PoolManager):
         self._line = Line(pool, wan, wait, source_address)
 
     def clear(self) -> None:
-        """Closes all connections that are kept alive, at once; urllib3 alone leaves that to the garbage collector."""
+        """Closes all idle connections at once; urllib3 alone leaves that to the garbage collector."""
         for made in [self.pools.get(key) for key in self.pools.keys()]:  # noqa: SIM118  # it refuses to be iterated
             if made is not None:
                 made.close()

@@ -1,27 +1,84 @@
 """The interface of the package that this one replaces: bare port numbers, and one pool object for each process.
 
 Ports taken here are leases like any others: kept by the heartbeat, given back at the end of the process. Nothing is
-made, read or connected to before the first call.
+made, read or connected to before the first call. Old programs take a port or None for an answer, and end at anything
+else; so `allocate_port` waits while Redis restarts, fails over or is in grace.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Any, cast
 
-from redis_wanpool.errors import InGrace, PoolExhausted
-from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.errors import BackendUnavailable, InGrace, PoolExhausted
+from redis_wanpool.settings import settings
+from redis_wanpool.sync import pool
+from redis_wanpool.system.clock import boottime
 
 __all__ = ["WanPortPool", "port_allocator", "wan_port_pool"]
 
 logger = logging.getLogger("redis_wanpool")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""seconds between two attempts: the first, and the most that it grows to"""
+
+
+def patiently(allocate: Callable[[int], int], wan_idx: int) -> int:
+    """The port that `allocate` answers, as soon as what keeps it from answering has passed.
+
+    Raises:
+        InGrace, BackendUnavailable: it has not passed within `legacy_wait` seconds.
+        WanpoolError: what does not pass.
+    """
+    began, limit, pause = boottime(), None, FIRST_PAUSE
+    while True:
+        try:
+            return allocate(wan_idx)
+        except (InGrace, BackendUnavailable) as error:
+            passes = isinstance(error, InGrace) or error.passing or error.confirmed is not None
+            if not passes:
+                raise
+            if limit is None:
+                limit = settings().legacy_wait
+                logger.warning("allocate_port waits, %g s at most: %s", limit, error)
+            left = began + limit - boottime()
+            if left <= 0:
+                told = f"allocate_port waited {limit:g} s (legacy_wait), and this has not passed: {error}"
+                raise type(error)(told, **vars(error)) from error
+            if isinstance(error, InGrace):
+                pause = min(error.retry_after + 0.01, LONGEST_PAUSE)
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class WanPortPool(pool.WanPortPool):
+    """The pool object, whose `allocate_port` waits trouble out that passes."""
+
+    @classmethod
+    def get_instance(cls) -> WanPortPool:
+        """The pool object of this process: the one of `redis_wanpool.WanPortPool.get_instance()`, which waits now."""
+        found = pool.WanPortPool.get_instance()
+        found.__class__ = WanPortPool  # one object for both faces: what one takes the other releases
+        return cast(WanPortPool, found)
+
+    def allocate_port(self, wan_idx: int) -> int:
+        """Leases a port of the WAN until `release_port`; waits while Redis is away or in grace, 90 s at most.
+
+        Raises:
+            PoolExhausted: the WAN has none left; this is not waited for.
+            InGrace, BackendUnavailable: it took longer than `legacy_wait` seconds.
+            WanpoolError: anything else is wrong.
+        """
+        return patiently(super().allocate_port, wan_idx)
 
 
 class PoolOfThisProcess:
     """`WanPortPool.get_instance()`, whichever process asks."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # tools that look at modules ask for such, and are no callers
+        if name.startswith("_"):  # inspection tools ask for these, and are no callers
             raise AttributeError(name)
         return getattr(WanPortPool.get_instance(), name)
 
@@ -30,17 +87,13 @@ class PoolOfThisProcess:
 
 
 class PortAllocator:
-    """What callers of the oldest interface expect: no port is an answer, and no error."""
+    """The oldest interface, in which no port is an answer and no error."""
 
     def allocate_port(self, wan_idx: int) -> int | None:
-        """Leases a port of the WAN until `release_port`; None if it has none left, which is logged.
-
-        Raises:
-            WanpoolError: anything else is wrong.
-        """
+        """As `WanPortPool.allocate_port`; None if the WAN has no port left, which is logged, and only then."""
         try:
             return WanPortPool.get_instance().allocate_port(wan_idx)
-        except (PoolExhausted, InGrace) as error:
+        except PoolExhausted as error:
             logger.warning("allocate_port answers None: %s", error)
             return None
 

@@ -1,9 +1,8 @@
 """Where connections go, and why one failed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import Self
 
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.checks import checked_integer, checked_seconds
@@ -13,19 +12,23 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a connection from a leased port did not come about."""
+    """Why a connection from a leased port failed."""
 
     error: OSError
     port_at_fault: bool = False
-    used: bool = False
-    """whether the router may remember the attempt"""
-    why: str = ""
-    """what the system said, for people who look at the quarantine"""
+    used: bool = False  #: whether the router may remember the attempt
+    why: str = ""  #: what the system said, for people who look at the quarantine
+    lingers: bool = False  #: whether an old connection keeps the port from sockets without SO_REUSEADDR only
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether it says nothing of the port: there are no descriptors left, or no right to bind at all."""
+        return not (self.port_at_fault or self.lingers)
 
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Where to, from where, how long, and how often."""
+    """How to connect: to which address, from which, for how long, and how often."""
 
     address: Address
     timeout: float | None
@@ -35,24 +38,25 @@ class Dial:
     others: tuple[Address, ...] = ()
     """further addresses of the same host, by number"""
 
-    @staticmethod
+    @classmethod
     def of(
+        cls,
         address: Address,
         timeout: float | None,
         attempts: int,
         source_address: str | None,
         close_on_loss: bool,
         others: tuple[Address, ...] = (),
-    ) -> Dial:
+    ) -> Self:
         if timeout is not None:
             checked_seconds("timeout", timeout, 0.001)
         checked_integer("attempts", attempts, 1, 100)
         source = checked_source(source_address)
-        return Dial(checked_address(address), timeout, attempts, source, bool(close_on_loss), others)
+        return cls(checked_address(address), timeout, attempts, source, bool(close_on_loss), others)
 
 
 def checked_source(source_address: object) -> str:
-    """An IPv4 address of this host, or "" for the one that the route takes, if it is None."""
+    """An IPv4 address of this host; "" for None, which means the address of the route."""
     if source_address is None:
         return ""
     try:
@@ -67,7 +71,7 @@ def checked_source(source_address: object) -> str:
 
 
 def checked_address(address: object) -> Address:
-    """A host and a port, as they stand."""
+    """A host and a port, unchanged."""
     if isinstance(address, (tuple, list)) and len(address) == 2:
         host, port = address
         if isinstance(host, str) and (isinstance(port, str) or (type(port) is int and 0 < port < 65_536)):

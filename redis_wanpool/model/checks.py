@@ -1,7 +1,5 @@
 """Which values are acceptable."""
 
-from __future__ import annotations
-
 import re
 
 from redis_wanpool.errors import InvalidValue

@@ -1,11 +1,11 @@
 """The words for how a lease ends: what holders ask for, what Redis notes, and what people read."""
 
-from __future__ import annotations
-
 from redis_wanpool.errors import InvalidValue
 
-CLOSED = ("fin", "drained", "reset", "time_wait")
-"""how a connection ends, as `Lease.release` takes it"""
+CLOSED = ("fin", "drained", "reset", "time_wait")  #: how a connection ends, as `Lease.release` takes it
+
+CLEAN = "clean"
+"""how it ends besides, as our sockets and a look at the port tell: nothing lingers on this system"""
 
 OURS = frozenset({"released", "drained", "reset", "time_wait", "unused"})
 """How a lease ends when its own holder gave it back."""
@@ -25,15 +25,20 @@ SAID = {
 """how a lease ended -> the same in a sentence"""
 
 
+def checked_closed(closed: str | None) -> None:
+    """Raises InvalidValue for what is no end of a connection; None: nobody says."""
+    if closed is not None and closed not in (*CLOSED, CLEAN):
+        raise InvalidValue(f"closed {closed!r}: must be one of {', '.join(CLOSED)}, or None")
+
+
 def end_reason(used: bool, closed: str) -> str:
-    """How a lease ends that its holder gives back.
+    """The end reason of a lease that its holder gives back.
 
     Args:
         used: whether packets may have left from the port.
         closed: how its connection ended, one of `CLOSED`.
     """
-    if closed not in CLOSED:
-        raise InvalidValue(f"closed {closed!r}: must be one of {', '.join(CLOSED)}")
+    checked_closed(closed)
     if not used:
         return "unused"
     return "released" if closed == "fin" else closed
@@ -41,4 +46,8 @@ def end_reason(used: bool, closed: str) -> str:
 
 def final_word(end_reason: str) -> str:
     """The word that Redis notes for this end reason."""
-    return "rejected" if end_reason in REJECTS else end_reason
+    return (
+        "rejected"
+        if end_reason in REJECTS
+        else {CLEAN: "released", "unseen": "released", "lingers": "unused"}.get(end_reason, end_reason)
+    )

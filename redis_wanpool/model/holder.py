@@ -1,10 +1,9 @@
 """A holder: the pool object of one process that holds leases."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 _NO_PROCESS = "0"
 
@@ -25,21 +24,20 @@ class Holder:
     pid: int
     started: str
     program: str
-    reaps: bool
-    """whether it looks after dead processes beside it"""
+    reaps: bool  #: whether it reaps dead processes of its machine
 
     @property
     def detached_id(self) -> str:
-        """The holder of this host's leases without a process."""
+        """The holder id of this host's detached leases."""
         return f"{self.host}:{_NO_PROCESS}:detached"
 
     def new_lease_id(self, detached: bool = False, new_secret: Callable[[], str] = random_secret) -> str:
-        """An id that nobody can guess, as far as nobody can guess what `new_secret` makes."""
+        """A lease_id that nobody can guess, unless they can guess what `new_secret` makes."""
         return f"{self.detached_id if detached else self.id}/{new_secret()}"
 
     @classmethod
-    def parse(cls, id: str, record: str | None) -> Holder | None:
-        """The holder of that id by its record in `holders` of Redis; None if the record makes no sense."""
+    def parse(cls, id: str, record: str | None) -> Self | None:
+        """The holder of that id by its record in `holders` of Redis; None if the record is malformed."""
         words = (record or "").split(" ")
         if len(words) != 8 or not words[3].isdecimal():
             return None

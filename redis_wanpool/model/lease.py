@@ -1,6 +1,4 @@
-"""A lease as its holder sees it: pure state, judged by a clock that the caller gives; the faces talk to Redis."""
-
-from __future__ import annotations
+"""A lease as its holder sees it: pure state, judged by the caller's clock."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from redis_wanpool.model.endings import OURS, SAID
 
 
 def margin(ttl: float) -> float:
-    """Seconds by which a holder gives up its lease before Redis does: time to notice and to stop."""
+    """Seconds by which a holder gives up its lease before Redis does: time to notice, and to stop."""
     return min(max(0.05 * ttl, 0.05), 2.0)
 
 
@@ -29,23 +27,20 @@ class Grant:
     ttl: float
     max_ttl: float
     detached: bool
+    reuse_address: bool
     expires_at: float
     deadline: float
 
 
 class OfThisProcess:
-    """What cannot be copied, nor sent to another process: a copy would keep or end what the original holds."""
+    """Cannot be copied, nor sent to another process: a copy would keep or end what the original holds."""
 
     def __reduce__(self) -> str:
         raise TypeError(f"a {type(self).__name__} cannot be copied or pickled; make one in each process that needs one")
 
 
 class LeaseState(OfThisProcess):
-    """The right to one port until `expires_at`.
-
-    Args:
-        now: a local clock that counts suspend, in seconds; the deadlines are by it.
-    """
+    """The right to one port until `expires_at`; `now` is the local clock of its deadline, in seconds."""
 
     def __init__(self, grant: Grant, now: Callable[[], float]) -> None:
         self._now = now
@@ -59,16 +54,19 @@ class LeaseState(OfThisProcess):
         self.ttl = grant.ttl
         self.max_ttl = grant.max_ttl
         self.detached = grant.detached
+        self.reuse_address = grant.reuse_address
+        self.uses_begun = 0
+        """how many sockets of ours have used the port"""
+        self.uses_ended: set[str] = set()
+        """how their connections ended"""
         self.deadline = grant.deadline
         self.renew_at = grant.deadline
         self.ended: str | None = None
         self.unreachable = False
-        self.asked_to_end: str | None = None
-        """how an unanswered release wants the lease to end"""
-        self.closed_when_lost: WeakSet[Any] | None = None
-        """the connections that end with the lease"""
+        self.asked_to_end: str | None = None  #: how an unanswered release wants the lease to end
+        self.closed_when_lost: WeakSet[Any] | None = None  #: the connections that end with the lease
         self.connections: WeakSet[Any] | None = None
-        """the open copies of the connection that the lease ends with; None: no connection ends the lease"""
+        """the open copies of the connection whose end ends the lease; None if no connection does"""
 
     def __repr__(self) -> str:
         state = self.ended or f"{self.remaining():.1f} s left"
@@ -91,11 +89,7 @@ class LeaseState(OfThisProcess):
         return self.ended
 
     def check(self) -> None:
-        """Does nothing while the lease stands.
-
-        Raises:
-            LeaseLost: it does not.
-        """
+        """Raises LeaseLost unless the lease stands."""
         reason = self.reason
         if reason is not None:
             raise self.loss(reason)
@@ -113,20 +107,33 @@ class LeaseState(OfThisProcess):
         )
 
     def end(self, reason: str) -> bool:
-        """Notes how the lease ended; False if that was known."""
+        """Notes how the lease ended; False if it had ended before."""
         if self.ended is not None:
             return False
         self.ended = reason
         return True
 
+    def use_ended(self, closed: str) -> None:
+        """Notes how the connection of a socket of ours ended."""
+        self.uses_ended.add(closed)
+
+    @property
+    def seen_end(self) -> str | None:
+        """How the connections of our sockets ended; None: no such socket used the port."""
+        if not self.uses_begun:
+            return None
+        if "time_wait" in self.uses_ended:
+            return "time_wait"
+        return next(iter(self.uses_ended), "fin") if self.uses_begun == 1 else "fin"
+
     def close_when_lost(self, connection: Any) -> None:
-        """Has a connection end, by its `shutdown`, when the lease is lost."""
+        """Shuts a connection down, by its `shutdown`, when the lease is lost."""
         if self.closed_when_lost is None:
             self.closed_when_lost = WeakSet()
         self.closed_when_lost.add(connection)
 
     def is_connected(self) -> bool:
-        """Whether the connection that the lease ends with is still open anywhere."""
+        """Whether any copy of the connection whose end ends the lease is still open."""
         return any(connection.is_open() for connection in members(self.connections))
 
     def extend(self, expires_at: float, deadline: float) -> None:

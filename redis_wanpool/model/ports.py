@@ -1,7 +1,5 @@
 """Lists of ports, as text and as numbers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

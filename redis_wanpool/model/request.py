@@ -1,9 +1,8 @@
 """What an acquire asks for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.checks import (
@@ -32,8 +31,7 @@ WanChoice = int | Sequence[int] | AnyWan
 class Request:
     """What an acquire asks for."""
 
-    wans: tuple[int, ...] | None
-    """None: any WAN of the namespace"""
+    wans: tuple[int, ...] | None  #: None: any WAN of the namespace
     count: int = 1
     least: int = 1
     wait: float | None = 0.0
@@ -42,9 +40,11 @@ class Request:
     ttl: float | None = None
     detached: bool = False
     avoid: tuple[int, ...] = ()
+    reuse_address: bool = False  #: whether the ports will be bound with SO_REUSEADDR
 
-    @staticmethod
+    @classmethod
     def of(
+        cls,
         wan: WanChoice,
         *,
         count: int = 1,
@@ -55,12 +55,9 @@ class Request:
         ttl: float | None = None,
         detached: bool = False,
         avoid: Sequence[int] = (),
-    ) -> Request:
-        """From what a caller gave.
-
-        Raises:
-            InvalidValue
-        """
+        reuse_address: bool = False,
+    ) -> Self:
+        """Checks the arguments of a caller; raises InvalidValue."""
         wans: tuple[int, ...] | None
         if isinstance(wan, AnyWan):
             wans = None
@@ -73,7 +70,7 @@ class Request:
         if port is not None and (wans is None or len(wans) != 1):
             raise InvalidValue(f"port {port!r}: a wanted port needs one WAN, not {wan!r}")
         checked_integer("count", count, 1, MOST_PORTS_A_CALL)
-        return Request(
+        return cls(
             wans=wans,
             count=count,
             least=count if at_least is None else checked_integer("at_least", at_least, 1, count),
@@ -83,4 +80,5 @@ class Request:
             ttl=None if ttl is None else checked_ttl(ttl),
             detached=bool(detached),
             avoid=tuple(avoid),
+            reuse_address=bool(reuse_address),
         )

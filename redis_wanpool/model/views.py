@@ -1,12 +1,15 @@
 """What a WAN looks like at one moment."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from redis_wanpool.model.holder import host_and_pid
+
+
+def paired(flat: Sequence[str]) -> dict[str, str]:
+    """The fields and values of a hash, as a script returns them one after the other."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +23,9 @@ class ListedLease:
     expires_ms: int
     lease_id: str
     label: str = ""
-    acquired_at: str = ""
-    """as text for people; "" if it was not asked for, or the server has evicted it"""
-    expires_at_ms: int = 0
-    """by the server's clock, like all times for people"""
-    seen_at_ms: int = 0
-    """when it was seen, by the server's clock"""
+    acquired_at: str = ""  #: as text for people; "" if it was not asked for, or the server has evicted it
+    expires_at_ms: int = 0  #: by the server's clock, like all times for people
+    seen_at_ms: int = 0  #: when the lease was seen, by the server's clock
 
     def __repr__(self) -> str:
         return f"<lease of port {self.port} by {self.holder}>"
@@ -39,19 +39,12 @@ class ListedLease:
         return host_and_pid(self.holder)[1]
 
     @classmethod
-    def parse(cls, row: tuple[Any, ...], now_ms: int, ahead_ms: int) -> ListedLease:
-        """Reads a lease of lua/leases.lua."""
+    def parse(cls, row: tuple[Any, ...], now_ms: int, ahead_ms: int) -> Self:
+        """Reads a row of the reply of lua/leases.lua."""
         port, expires_ms, grant, label, acquired_at = row
         lease_id, fence, network, *_ = grant.split(" ")
         return cls(
-            port=port,
-            holder=lease_id.rpartition("/")[0],
-            fence=int(fence),
-            network=network,
-            expires_ms=expires_ms,
-            lease_id=lease_id,
-            label=label,
-            acquired_at=acquired_at,
+            *(port, lease_id.rpartition("/")[0], int(fence), network, expires_ms, lease_id, label, acquired_at),
             expires_at_ms=expires_ms + ahead_ms,
             seen_at_ms=now_ms + ahead_ms,
         )
@@ -59,7 +52,7 @@ class ListedLease:
 
 @dataclass(frozen=True, slots=True)
 class LeasePage:
-    """Some of the leases of a WAN, by expiry."""
+    """A page of the leases of a WAN, by expiry."""
 
     leases: tuple[ListedLease, ...]
     is_last: bool
@@ -72,29 +65,25 @@ class LeasePage:
 
 @dataclass(frozen=True, slots=True)
 class PortSeen:
-    """All that is known of a port at one moment; times are the WAN's, in ms; the server's clock is `ahead_ms` ahead."""
+    """All that is known about a port at one moment; times are in ms by a clock `ahead_ms` behind the server's."""
 
     wan_idx: int
     port: int
     now_ms: int
     ahead_ms: int
-    state: str
-    """free, leased, cooling, withheld, or "" if it does not belong to the WAN; as settled last"""
+    state: str  #: free, leased, cooling, withheld, or "" if it does not belong to the WAN; as it was last settled
     due_ms: int
-    """when its lease ends unless it is renewed, or its cooling; -1 if it is neither leased nor cooling"""
-    rested_ms: int
-    """when the network that had it last may have it again; -1 if it is not cooling for that"""
-    becomes: str
-    """withheld or removed, when its lease or its cooling is over"""
-    lease_id: str
-    """of the last lease; "" if there never was one"""
+    """When its lease ends unless it is renewed, or when its cooling ends; -1 if it is neither leased nor cooling."""
+    rested_ms: int  #: when the network that had it last may have it again; -1 if that is not why it cools
+    becomes: str  #: withheld or removed, when its lease or its cooling is over; else ""
+    lease_id: str  #: the lease_id of the last lease; "" if there never was one
     fence: int
     network: str
-    ended: str
-    """how the last lease ended, or "live"; "" if there never was one"""
-    free_ms: int
-    """until when it cools for other networks, at least"""
+    ended: str  #: how the last lease ended, or "live"; "" if there never was one
+    free_ms: int  #: the earliest time at which other networks may have it
     rest_ms: int
+    is_plain: bool
+    """whether a plain socket, without SO_REUSEADDR, may have it after its rest; of a lease, whether it is for one"""
     lease: dict[str, str]
     quarantine: dict[str, str]
 
@@ -103,28 +92,14 @@ class PortSeen:
         return self.lease_id.rpartition("/")[0]
 
     @classmethod
-    def parse(cls, wan_idx: int, port: int, reply: list[Any]) -> PortSeen:
+    def parse(cls, wan_idx: int, port: int, reply: list[Any]) -> Self:
         """Reads the reply of lua/explain.lua."""
-        _, now_ms, ahead_ms, state, due_ms, rested_ms, becomes, grant, lease, quarantine = reply
-        lease_id, fence, network, rest_ms, free_ms, ended = grant.split(" ") if grant else ("", "0", "", "0", "0", "")
-        return cls(
-            wan_idx,
-            port,
-            now_ms,
-            ahead_ms,
-            state,
-            due_ms,
-            rested_ms,
-            becomes,
-            lease_id,
-            int(fence),
-            network,
-            ended,
-            int(free_ms),
-            int(rest_ms),
-            dict(zip(lease[::2], lease[1::2], strict=True)),
-            dict(zip(quarantine[::2], quarantine[1::2], strict=True)),
-        )
+        _, *standing, grant, lease, quarantine = reply
+        words = grant.split(" ") if grant else ("", "0", "", "0", "0", "")
+        lease_id, fence, network, rest_ms, free_ms, ended = words[:6]
+        last = lease_id, int(fence), network, ended, int(free_ms), int(rest_ms), "plain" in words[6:]
+        facts: list[Any] = [wan_idx, port, *standing, *last, paired(lease), paired(quarantine)]
+        return cls(*facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +113,12 @@ class WanSnapshot:
     leased: int
     cooling: int
     withheld: int
-    rested: int
-    """how many of the cooling ports the asking network may have"""
+    rested: int  #: how many of the cooling ports the asking network may have
     weight: int
     generation: str
     config: dict[str, str]
     now_ms: int
-    grace_ms: int
-    """ms for which nothing new is granted after a failover or restart; 0: there is no grace"""
+    grace_ms: int  #: milliseconds for which nothing new is granted after a failover or restart; 0 without a grace
     leases: tuple[ListedLease, ...]
 
     @property
@@ -160,32 +133,21 @@ class WanSnapshot:
         return (int(self.config.get("granted", 0)) - count) / max(1.0, (self.now_ms - since_ms) / 1000)
 
     @classmethod
-    def parse(cls, wan_idx: int, reply: list[Any]) -> WanSnapshot:
+    def parse(cls, wan_idx: int, reply: list[Any]) -> Self:
         """Reads the reply of lua/snapshot.lua."""
-        _, now_ms, grace_ms, free, leased, cooling, withheld, rested, flat, listed = reply
-        config = dict(zip(flat[::2], flat[1::2], strict=True))
+        _, now_ms, grace_ms, *counts, flat, listed = reply
+        config = paired(flat)
         rows = zip(*(listed[i::5] for i in range(5)), strict=True)
-        return cls(
-            wan_idx=wan_idx,
-            name=config["name"],
-            state="draining" if config["state"] == "draining" else "open",
-            free=free,
-            leased=leased,
-            cooling=cooling,
-            withheld=withheld,
-            rested=rested,
-            weight=int(config["weight"]),
-            generation=config["generation"],
-            config=config,
-            now_ms=now_ms,
-            grace_ms=grace_ms,
-            leases=tuple(
-                ListedLease(int(port), lease_id.rpartition("/")[0], int(fence), network, int(expires), lease_id)
-                for port, lease_id, fence, network, expires in rows
-            ),
+        leases = tuple(
+            ListedLease(int(port), lease_id.rpartition("/")[0], int(fence), network, int(expires), lease_id)
+            for port, lease_id, fence, network, expires in rows
         )
+        state = "draining" if config["state"] == "draining" else "open"
+        settled = int(config["weight"]), config["generation"], config
+        facts: list[Any] = [wan_idx, config["name"], state, *counts, *settled, now_ms, grace_ms, leases]
+        return cls(*facts)
 
-    def with_more(self, leases: Sequence[ListedLease]) -> WanSnapshot:
+    def with_more(self, leases: Sequence[ListedLease]) -> Self:
         """This snapshot, with the leases of a later page."""
         known = {lease.port for lease in self.leases}
         return replace(self, leases=self.leases + tuple(lease for lease in leases if lease.port not in known))
@@ -198,9 +160,8 @@ class WanStatus:
     seen: WanSnapshot
     quarantined: int
     frees: tuple[int, ...]
-    """how many ports are free to all after each time that was asked for, if running leases go on and none is granted"""
-    rest: float
-    """seconds before the asking network may have a port again"""
+    """How many ports are free to all after each time that was asked for, if no lease ends early and none is granted."""
+    rest: float  #: seconds before the asking network may have a port again
 
     @property
     def pace(self) -> float:

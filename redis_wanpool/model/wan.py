@@ -1,9 +1,7 @@
 """One WAN as its owner wants it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 from redis_wanpool.model.checks import (
     SHORTEST_TTL,
@@ -16,12 +14,11 @@ from redis_wanpool.model.checks import (
 )
 from redis_wanpool.model.ports import ports_text
 
-COOLDOWN = 125.0
-"""seconds: Linux routers remember TIME_WAIT for 120 (nf_conntrack_tcp_timeout_time_wait), and a little more"""
+COOLDOWN = 125.0  #: seconds; a little more than the 120 of Linux routers (nf_conntrack_tcp_timeout_time_wait)
 
 
 class WanOptions(TypedDict, total=False):
-    """What may be said of a WAN besides its ports; `WanPortPool.define_wan` says what each means."""
+    """The options of a WAN besides its ports; `WanPortPool.define_wan` explains them."""
 
     lease_ttl: float
     max_ttl: float | None
@@ -47,8 +44,7 @@ class WanDefinition:
     weight: int
     name: str
     max_per_network: int
-    on_failover: str | None
-    """"grace" or "continue"; None: the default for the server where it is made"""
+    on_failover: str | None  #: "grace" or "continue"; None: the default for the server where it is made
     failover_margin: float
 
     @classmethod
@@ -66,7 +62,7 @@ class WanDefinition:
         max_per_network: Any = None,
         on_failover: Any = None,
         failover_margin: Any = 10.0,
-    ) -> WanDefinition:
+    ) -> Self:
         longest = checked_seconds("max_ttl", lease_ttl if max_ttl is None else max_ttl, SHORTEST_TTL)
         return cls(
             wan_idx=checked_wan(wan_idx),

@@ -1,7 +1,5 @@
 """Leasing ports: trying WANs, waiting, and saying why not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
@@ -17,11 +15,10 @@ from redis_wanpool.protocol.refusals import Refusals, is_silence
 from redis_wanpool.protocol.session import logger
 from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
 
-CHANCES_LAST = 1.0
-"""seconds for which a look at several WANs is good enough to choose among them"""
+CHANCES_LAST = 1.0  #: seconds for which the chances of several WANs count as fresh
 
 SETTLE_FIRST, SETTLE_MORE = 8, 128
-"""how many due ports an acquire settles besides its own: few, to be quick; and more when it found nothing"""
+"""how many due ports an acquire settles besides its own: few, to be quick; more when it found nothing"""
 
 
 class Attempt:
@@ -29,16 +26,13 @@ class Attempt:
 
     def __init__(self, request: Request, longest_pause: float, ledger: Ledger, new_ids: Callable[[], Ids]) -> None:
         self.request = request
-        self.wait = request.wait
-        """seconds; None: without limit"""
+        self.wait = request.wait  #: seconds; None: without limit
         self._until: float | None = None
         self._longest_pause = longest_pause
         self._ledger = ledger
         self._new_ids = new_ids
-        self._asked: set[int] = set()
-        """the WANs in which these ids may have got ports, or a place in the queue"""
-        self._queued: set[int] = set()
-        """those in which they have a place, by what was answered"""
+        self._asked: set[int] = set()  #: the WANs in which these ids may have got ports, or a place in the queue
+        self._queued: set[int] = set()  #: the WANs in whose queue they have a place, according to the answers
         self.is_settled = False
         """whether Redis holds nothing for these ids but what the caller gets, and places in queues"""
         self.ids = self._begin()
@@ -55,7 +49,7 @@ class Attempt:
 
     @property
     def ticket(self) -> str:
-        """The id that stands for the attempt in queues."""
+        """The id of the attempt in queues."""
         return self.ids[0]
 
     @property
@@ -64,24 +58,24 @@ class Attempt:
         return self._longest_pause if self.wait is None else min(self.wait, self._longest_pause)
 
     def asks(self, wan_idx: int) -> None:
-        """The WAN is about to be asked."""
+        """Notes that the WAN is about to be asked."""
         self._asked.add(wan_idx)
 
     def was_answered(self, sent: float) -> None:
-        """The wait counts from the first request on."""
+        """Starts the wait, which counts from the first request."""
         if self._until is None and self.wait is not None:
             self._until = sent + self.wait
 
     def has_place(self, wan_idx: int, has: bool) -> None:
-        """Whether the attempt has a place in the WAN's queue now."""
+        """Notes whether the attempt has a place in the WAN's queue."""
         (self._queued.add if has else self._queued.discard)(wan_idx)
 
     def has_waited(self, now: float) -> None:
-        """A pause is over."""
+        """Notes the wait that is left after a pause."""
         self.wait = None if self._until is None else max(0.0, self._until - now)
 
     def end(self) -> None:
-        """Leaves to upkeep whatever may be left of the attempt."""
+        """Leaves the remains of the attempt to upkeep."""
         if not self.is_settled:
             self._ledger.give_up(self._asked, self.ids)
         places = self._queued if self.is_settled else self._asked
@@ -93,7 +87,7 @@ class Acquiring(Confirming):
     """The part of the conversation that leases ports."""
 
     LONGEST_PAUSE = 5.0
-    """seconds after which a waiter asks again though nothing called it: calls are hints, and may be lost"""
+    """seconds after which a waiter asks again even without a call: calls are hints, and may be lost"""
 
     def acquire(self, request: Request) -> Conversation[list[LeaseState]]:
         """Leases ports of one of the wanted WANs, waiting as long as the request allows; they are not kept yet."""
@@ -124,7 +118,7 @@ class Acquiring(Confirming):
             attempt.end()
 
     def _try(self, wan_idx: int, attempt: Attempt, refusals: Refusals) -> Conversation[list[LeaseState] | None]:
-        """What one WAN grants; None if it refuses."""
+        """The leases that one WAN grants; None if it refuses."""
         queue_timeout = attempt.queue_timeout
         attempt.asks(wan_idx)
         answer = yield from self._ask_for(wan_idx, attempt.request, attempt.ids, queue_timeout)
@@ -166,7 +160,7 @@ class Acquiring(Confirming):
         return (yield from self.by_share(request.wans))
 
     def by_share(self, wans: tuple[int, ...] | None) -> Conversation[Sequence[int]]:
-        """The WANs in random order, those with more weight and a larger share of ports to be had earlier."""
+        """The WANs in random order; more weight and a larger share of available ports come earlier."""
         now: float | None = None
         if wans is None:
             answer = yield Ask(("HKEYS", namespace_keys(self.namespace)[0]))
@@ -188,7 +182,7 @@ class Acquiring(Confirming):
         )
 
     def _look_at_chance(self, wan_idx: int) -> Conversation[float]:
-        """Sees how likely a WAN is to grant; the local time at which it was asked."""
+        """Notes how likely a WAN is to grant; returns the local time at which it was asked."""
         answer = yield from self.expect(self.call("snapshot", wan_idx, self.network, 0), "SNAPSHOT")
         self._chances[wan_idx] = answer.sent, self._chance(wan_idx, answer)
         return answer.sent
@@ -218,7 +212,8 @@ class Acquiring(Confirming):
         ]
         settle = SETTLE_FIRST
         while True:
-            call = self.call("acquire", wan_idx, *arguments, settle, self.known.get(wan_idx, ""), *ids)
+            kind = "" if request.reuse_address else "plain"
+            call = self.call("acquire", wan_idx, *arguments, settle, self.known.get(wan_idx, ""), kind, *ids)
             answer = yield self.to_be_confirmed(call)
             if answer.reply[0] != "MORE":
                 return answer
@@ -262,6 +257,7 @@ class Acquiring(Confirming):
                     ttl=ttl,
                     max_ttl=max_ttl_ms / 1000,
                     detached=request.detached,
+                    reuse_address=request.reuse_address,
                     expires_at=expires_ms / 1000,
                     deadline=answer.sent + (expires_ms - now_ms) / 1000 - margin(ttl),
                 )

@@ -1,7 +1,5 @@
 """Work on many leases or ports in calls of bounded size."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 

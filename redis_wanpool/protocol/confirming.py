@@ -1,7 +1,5 @@
 """Grants that count only when replicas, or disks, have confirmed them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,12 +14,12 @@ class Confirming(Session):
     """The part of the conversation that has grants confirmed.
 
     Only grants wait. Renewals and releases need not: a failover that forgets some is followed by a grace, in which no
-    lease ends and each holder re-asserts its own. But nobody re-asserts a detached lease, nor a grant whose holder has
-    died, whose port would not cool.
+    lease ends and each holder re-asserts its own. But nobody re-asserts a detached lease, or the grant of a dead
+    holder, whose port would not cool.
     """
 
     def to_be_confirmed(self, call: Call) -> Call:
-        """This acquire, with what must confirm its grant."""
+        """Adds what must confirm the grant of an acquire."""
         return call if self.durability is None else replace(call, durability=self.durability)
 
     def is_short(self, answer: Answer) -> bool:
@@ -29,7 +27,7 @@ class Confirming(Session):
         return self.durability is not None and (answer.confirmed or 0) < self.durability.wanted
 
     def take_back(self, wan_idx: int, ids: Sequence[str], answer: Answer) -> Conversation[bool]:
-        """Gives such a grant back; False if that is left to upkeep."""
+        """Gives back a grant that too few confirmed; False if that is left to upkeep."""
         granted = [pair for pair in zip(answer.reply[6::2], ids, strict=True) if pair[0]]
         try:
             for page in pages(granted):
@@ -40,7 +38,7 @@ class Confirming(Session):
         return not answer.repeated
 
     def short(self, wan_idx: int, answer: Answer) -> BackendUnavailable:
-        """The error for such a grant."""
+        """The error for a grant that too few confirmed."""
         wish = self.durability
         assert wish is not None
         confirmed = answer.confirmed or 0
@@ -54,7 +52,7 @@ class Confirming(Session):
             told = f"{confirmed} of {wish.wanted} replicas confirmed the grant"
             cure = "See that they run and keep up (INFO replication), or ask for fewer: min_replicas"
         return BackendUnavailable(
-            f"{at(self.namespace, [wan_idx])}: {told} in time, so that it was taken back. {cure}",
+            f"{at(self.namespace, [wan_idx])}: {told} in time, so it was taken back. {cure}",
             confirmed=confirmed,
             wanted=wish.wanted,
         )

@@ -1,7 +1,5 @@
 """From a WAN to a connection: take a port, connect from it, and take another where the system refuses one."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -20,19 +18,18 @@ if TYPE_CHECKING:
     from redis_wanpool.sockets.leased import LeasedSocket
 
 FACTOR, MOST = 4, 64
-"""each attempt takes this many times the ports of the one before, up to the most: where the system refuses one port, it
-often refuses half the range (another program has it, or the kernel takes its own ports from it)"""
+"""each attempt takes FACTOR times as many ports, MOST at most: where one is refused, half the range often is"""
 
 
 class Connecting(Acquiring, Keeping):
     """The part of the conversation that opens connections."""
 
-    def connect(self, request: Request, dial: Dial) -> Conversation[LeasedSocket]:
+    def connect(self, request: Request, dial: Dial) -> Conversation["LeasedSocket"]:
         """A socket connected from a leased port; a port that the system refuses goes into quarantine.
 
         Raises:
             PortRejected: the system refused every port at each attempt, or too many recently.
-            OSError: the name has no address, or the connection failed, and not because of the port.
+            OSError: the name has no address, or the connection failed for another reason than the port.
         """
         resolved = yield Resolve(dial.address)
         wait = request.wait or 0.0
@@ -41,7 +38,8 @@ class Connecting(Acquiring, Keeping):
         for attempt in range(dial.attempts):
             count, avoid = min(FACTOR**attempt, MOST), tuple(lease.port for lease in refused[-MOST:])
             try:
-                leases = yield from self.acquire(replace(request, count=count, least=1, avoid=avoid))
+                wanted = replace(request, count=count, least=1, avoid=avoid, reuse_address=True)
+                leases = yield from self.acquire(wanted)
             except (PoolExhausted, PortRejected) as error:
                 if not refused:
                     raise
@@ -63,7 +61,7 @@ class Connecting(Acquiring, Keeping):
                         return cast("LeasedSocket", connected.reply)
                     failure, seen = connected.reply, connected.sent
                     if not failure.port_at_fault:
-                        with suppress(BackendUnavailable):  # upkeep goes on trying; what failed here matters more
+                        with suppress(BackendUnavailable):  # upkeep goes on trying; the error below matters more
                             yield from self.release([good], "released" if failure.used else "unused")
                         raise failure.error
                     end_reason = "rejected after use" if failure.used else "rejected"
@@ -93,7 +91,7 @@ class Connecting(Acquiring, Keeping):
     def _refused_among(
         self, leases: list[LeaseState], source_address: str
     ) -> Conversation[tuple[list[LeaseState], Failure, float]]:
-        """Of several leases those before the first whose port the system accepts; the last refusal, and its time."""
+        """The leases before the first, of several, whose port the system accepts; the last refusal, and its time."""
         rejected: list[LeaseState] = []
         failure, seen = Failure(OSError()), 0.0
         for lease in leases if len(leases) > 1 else ():

@@ -1,15 +1,13 @@
-"""Keeping leases and giving them back."""
-
-from __future__ import annotations
+"""Renews leases and gives them back."""
 
 from collections.abc import Iterable, Sequence
 
 from redis_wanpool.model.checks import checked_ttl, milliseconds
-from redis_wanpool.model.endings import OURS, REJECTS, final_word
+from redis_wanpool.model.endings import CLEAN, OURS, REJECTS, end_reason, final_word
 from redis_wanpool.model.lease import LeaseState, margin
 from redis_wanpool.protocol.bounded import LEASES_A_CALL, batches
 from redis_wanpool.protocol.session import Session
-from redis_wanpool.protocol.steps import Answer, Call, Conversation
+from redis_wanpool.protocol.steps import Answer, Call, Conversation, Look
 
 
 class Keeping(Session):
@@ -72,23 +70,47 @@ class Keeping(Session):
         return told
 
     def ending(self, wan_idx: int, end_reason: str, pairs: Sequence[str | int], why: str = "") -> Call:
-        """The call that ends leases, given as port or "", lease_id and so on."""
+        """The call that ends leases; `pairs` alternates a port, or "", and its lease_id."""
         if end_reason in REJECTS:
             why = why or "refused by the operating system"
             return self.call("reject", wan_idx, self.network, self.holder.host, why, REJECTS[end_reason], *pairs)
         return self.call("release", wan_idx, end_reason, *pairs)
 
-    def release_one(self, lease: LeaseState, end_reason: str) -> Conversation[bool]:
-        """True when this holder ended the lease, now or before."""
+    def release_one(self, lease: LeaseState, *, used: bool = True, closed: str | None = None) -> Conversation[bool]:
+        """True when this holder ended the lease, now or before.
+
+        Args:
+            used: whether packets may have left from the port.
+            closed: how its connection ended; None: as our sockets saw it, or as a look at the port tells.
+        """
         if lease.ended in OURS:
             return True
         if lease.ended == "forked":
             return False
-        words = yield from self.release([lease], end_reason)
-        return words[lease.lease_id] in OURS or words[lease.lease_id] == "rejected" == final_word(end_reason)
+        reason = end_reason(used, closed or ((yield from self._look_at_end(lease)) if used else "fin"))
+        words = yield from self.release([lease], reason)
+        return words[lease.lease_id] in OURS
+
+    def release_all(self, leases: Iterable[LeaseState]) -> Conversation[None]:
+        """Gives leases back of which nobody says how they ended."""
+        by_end: dict[str, list[LeaseState]] = {}
+        for lease in leases:
+            by_end.setdefault(end_reason(True, (yield from self._look_at_end(lease))), []).append(lease)
+        for reason, alike in by_end.items():
+            yield from self.release(alike, reason)
+
+    def _look_at_end(self, lease: LeaseState) -> Conversation[str]:
+        """How a lease's connection ended, as far as can be seen."""
+        if lease.seen_end is not None:
+            return lease.seen_end
+        if lease.detached:  # its port may be used on another system
+            return "time_wait"
+        if (yield Look((lease.port,))).reply[0] is None:
+            return CLEAN
+        return "fin" if lease.reuse_address else "time_wait"
 
     def held(self, wan_idx: int, holder: str) -> Conversation[list[tuple[int, str, str]]]:
-        """What a holder holds in a WAN: port, lease_id and expires_at of each."""
+        """The leases of a holder in a WAN: port, lease_id and expires_at of each."""
         found: list[tuple[int, str, str]] = []
         cursor = "0"
         while True:
@@ -126,7 +148,7 @@ class Keeping(Session):
         )
 
     def renewed(self, leases: Sequence[LeaseState], answer: Answer, ttl: float | None = None) -> None:
-        """Notes what the renewal said of each lease."""
+        """Notes the result of a renewal for each lease."""
         now_ms = answer.reply[1]
         for lease, result in zip(leases, answer.reply[4:], strict=True):
             if isinstance(result, int):
@@ -138,7 +160,7 @@ class Keeping(Session):
 
 
 def _reason_gone(lease: LeaseState, answer: Answer, asked: str | None) -> str:
-    """How a lease ended that Redis no longer knows, because its port has been granted again.
+    """How a lease ended whose port has been granted again, so that Redis no longer knows it.
 
     Before the lease can have expired, either an earlier request to end it was executed, or somebody revoked it.
     """

@@ -1,11 +1,9 @@
 """Every key name in Redis."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
-PROTOCOL = "3"
-"""the version of all that is in Redis, as each WAN notes it (see lua/define.lua and lua/lib/wan.lua)"""
+PROTOCOL = "3"  #: the version of the data in Redis, which each WAN notes (see lua/define.lua and lua/lib/wan.lua)
 
 WAN_KEYS = (
     "config",
@@ -23,7 +21,7 @@ WAN_KEYS = (
 )
 """The keys of a WAN, in the order in which every WAN script gets them (see lua/lib/keys.lua).
 
-Nobody writes "nothing". While a slot moves, a cluster runs a script only if it finds all declared keys in one place: so
+No script writes "nothing". While a slot moves, a cluster runs a script only if all declared keys are in one place: so
 it does not run ours, which would stop halfway at the first other key (a lease's) that has moved already.
 """
 
@@ -36,7 +34,7 @@ class WanKeys:
     declared: tuple[str, ...]
 
     @classmethod
-    def of(cls, namespace: str, wan_idx: int) -> WanKeys:
+    def of(cls, namespace: str, wan_idx: int) -> Self:
         prefix = f"wanpool:{{{namespace}:{wan_idx}}}:"
         return cls(prefix, tuple(prefix + name for name in WAN_KEYS))
 

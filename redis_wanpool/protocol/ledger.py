@@ -4,18 +4,14 @@ Several threads use a ledger, without a lock: each step takes a copy before it i
 its next place before it leaves the one before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from weakref import WeakValueDictionary
 
 from redis_wanpool.model.endings import final_word
 from redis_wanpool.model.lease import LeaseState
 
-SUSPECT_FOR = 60.0
-"""seconds for which a late duplicate of a call without an answer is looked for"""
-BEAT_A_TTL = 3
-"""how many renewals a ttl has"""
+SUSPECT_FOR = 60.0  #: seconds for which upkeep looks for a late duplicate of an unanswered call
+BEAT_A_TTL = 3  #: how many renewals a ttl has
 
 
 class Ids(list[str]):
@@ -26,22 +22,18 @@ class Ledger:
     """What a pool object holds and owes. Times are by the local clock of its leases, in seconds."""
 
     def __init__(self) -> None:
-        self.leases: dict[str, LeaseState] = {}
-        """lease_id -> lease that is kept alive"""
+        self.leases: dict[str, LeaseState] = {}  #: lease_id -> lease that is kept alive
         self.fresh: WeakValueDictionary[str, LeaseState] = WeakValueDictionary()
-        """granted, and on their way to the caller: gone with the stack of a call that is interrupted"""
+        """the leases on their way to the caller; they go with the stack of an interrupted call"""
         self.in_flight: WeakValueDictionary[str, Ids] = WeakValueDictionary()
         """lease_id -> the ids of the call that is asking for it; the call holds them"""
         self.doubts: dict[tuple[int, str], tuple[str, str]] = {}
         """(wan_idx, lease_id) -> (port or "", end reason): calls that have no answer yet, or never got one"""
-        self.abandoned: set[tuple[int, str]] = set()
-        """(wan_idx, ticket) of places in a queue to give up"""
+        self.abandoned: set[tuple[int, str]] = set()  #: (wan_idx, ticket) of places in a queue to give up
         self.suspects: dict[int, float] = {}
-        """wan_idx -> local time until which a late duplicate of an unanswered call is looked for"""
-        self.graces: dict[int, int] = {}
-        """wan_idx -> end of the last grace that it was told of, in ms of the WAN's time"""
-        self.reasserts = False
-        """whether leases are to be renewed at once, because Redis may have forgotten them"""
+        """wan_idx -> local time until which upkeep looks for a late duplicate of an unanswered call"""
+        self.graces: dict[int, int] = {}  #: wan_idx -> end of the last known grace, in ms of the WAN's time
+        self.reasserts = False  #: whether leases are to be renewed at once, because Redis may have forgotten them
 
     # -- from a request to a lease
 
@@ -50,12 +42,12 @@ class Ledger:
         self.in_flight.update(dict.fromkeys(ids, ids))
 
     def answered(self, ids: Ids) -> None:
-        """The call has come to its end: its ids are leases or in doubt, or nothing came of them."""
+        """The call has ended: its ids are leases, in doubt, or unused."""
         for lease_id in ids:
             self.in_flight.pop(lease_id, None)
 
     def give_up(self, wans: Iterable[int], ids: Ids) -> None:
-        """Leaves it to upkeep to give back whatever came, or may yet come, of these ids."""
+        """Leaves it to upkeep to give back any grant, now or later, of these ids."""
         self.doubts.update({(wan_idx, lease_id): ("", "unused") for wan_idx in wans for lease_id in ids})
         self.answered(ids)
 
@@ -72,13 +64,13 @@ class Ledger:
     # -- renewals
 
     def renew_soon(self, leases: Iterable[LeaseState] | None = None) -> None:
-        """Has these leases, or all, renewed at the next beat, which is due at once."""
+        """Makes these leases, or all, due at the next beat, which is to come at once."""
         for lease in list(self.leases.values()) if leases is None else leases:
             lease.renew_at = 0.0
             self.reasserts = True
 
     def noticed_grace(self, wan_idx: int, ends_ms: int) -> None:
-        """Has the leases of a WAN re-asserted, once in each grace."""
+        """Re-asserts the leases of a WAN, once in each grace."""
         if self.graces.get(wan_idx) != ends_ms:
             self.graces[wan_idx] = ends_ms
             self.renew_soon(lease for lease in list(self.leases.values()) if lease.wan_idx == wan_idx)
@@ -94,7 +86,7 @@ class Ledger:
         return [lease for lease in list(self.leases.values()) if not lease.detached]
 
     def count_on(self, wan_idx: int) -> int:
-        """How many of these are leases of a WAN."""
+        """How many attached leases a WAN has."""
         return sum(lease.wan_idx == wan_idx for lease in self.attached())
 
     def losses(self) -> list[LeaseState]:
@@ -104,7 +96,7 @@ class Ledger:
             known = self.leases.pop(lease.lease_id, None) is not None and lease.end(lease.reason or "expired")
             if known and not lease.detached:  # another process may have renewed a detached one
                 # Redis may still think otherwise for the length of the margin: the port need not wait for it
-                self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), "released"
+                self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), "unseen"
         return lost
 
     def first_deadline(self) -> float | None:
@@ -115,7 +107,7 @@ class Ledger:
 
     def doubt(self, lease: LeaseState, end_reason: str) -> None:
         """A call is about to end the lease, or upkeep has to."""
-        # First the doubt: a lease in neither would look like one that we know nothing of.
+        # First the doubt: a lease in neither would look unknown.
         self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), end_reason
         self.leases.pop(lease.lease_id, None)
 
@@ -129,11 +121,11 @@ class Ledger:
         self.doubts.pop((wan_idx, lease_id), None)
 
     def suspect(self, wan_idx: int, now: float) -> None:
-        """Has late duplicates of an unanswered call looked for."""
+        """Makes upkeep look for late duplicates of an unanswered call."""
         self.suspects[wan_idx] = now + SUSPECT_FOR
 
     def is_unknown(self, wan_idx: int, port: int, lease_id: str) -> bool:
-        """Whether this holder has a lease in Redis that it knows nothing of."""
+        """Whether this ledger does not know a lease that this holder has in Redis."""
         # In the order in which another thread moves an id on: in flight, fresh, kept, in doubt.
         if lease_id in self.in_flight or lease_id in self.fresh:
             return False

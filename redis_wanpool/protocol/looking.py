@@ -1,6 +1,4 @@
-"""Looking at WANs, ports and leases of all holders; nothing changes."""
-
-from __future__ import annotations
+"""Reads WANs, ports and leases of all holders; changes nothing."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -37,11 +35,7 @@ class Looking(Session):
             raise self.unreadable() from None
 
     def wan_of(self, port: int) -> Conversation[int]:
-        """The WAN to which a port belongs.
-
-        Raises:
-            PortNotInRange: it belongs to none.
-        """
+        """The WAN to which a port belongs; raises PortNotInRange if it belongs to none."""
         for wan_idx, ports in (yield from self.ports_by_wan()).items():
             if port in ports:
                 return wan_idx
@@ -71,7 +65,7 @@ class Looking(Session):
                 return counts
 
     def explain(self, wan_idx: int, port: int) -> Conversation[PortSeen]:
-        """All that is known of a port."""
+        """All that is known about a port."""
         answer = yield from self.expect(self.call("explain", wan_idx, port), "EXPLAINED")
         return PortSeen.parse(wan_idx, port, answer.reply)
 
@@ -91,7 +85,7 @@ class Looking(Session):
         )
 
     def snapshot(self, wan_idx: int, *, leases: bool = False) -> Conversation[WanSnapshot]:
-        """The counts of a WAN at one moment; with `leases` also its leases, of which 1,000 are of that moment."""
+        """The counts of a WAN at one moment; with `leases` also its leases, the first 1,000 as of that moment."""
         call = self.call("snapshot", wan_idx, self.network, MOST_PORTS_A_CALL if leases else 0)
         answer = yield from self.expect(call, "SNAPSHOT")
         taken = WanSnapshot.parse(wan_idx, answer.reply)
@@ -105,11 +99,7 @@ class Looking(Session):
     def lease_page(
         self, wan_idx: int, before: LeasePage | None, *, within_ms: int | None = None
     ) -> Conversation[LeasePage]:
-        """Up to 1,000 live leases by expiry, from where the page before ended.
-
-        Args:
-            within_ms: only leases that end within this time, unless they are renewed.
-        """
+        """Up to 1,000 live leases by expiry, after the page before; only those that end `within_ms`, unless renewed."""
         end = ("", "") if before is None else before.end
         within = "" if within_ms is None else within_ms
         answer = yield from self.expect(self.call("leases", wan_idx, *end, MOST_PORTS_A_CALL, within), "LEASES")
@@ -118,13 +108,13 @@ class Looking(Session):
         return LeasePage(rows, len(rows) < MOST_PORTS_A_CALL)
 
     def server_facts(self, *, look: bool) -> Conversation[dict[str, str]]:
-        """What Redis says of itself that an operator wants to know."""
+        """The facts about Redis that an operator wants to know."""
         if not look:
             return {}
         infos = [info for _, info in (yield Ask(("INFO",), on_all_primaries=True)).reply if info is not None]
 
         def facts(of: Callable[[dict[str, Any]], str]) -> str:
-            return ", ".join(dict.fromkeys(map(of, infos)))  # the same of all shards, if all is well
+            return ", ".join(dict.fromkeys(map(of, infos)))  # one value if all shards agree
 
         roles = {"master": "primary", "slave": "replica"}
         return {

@@ -1,6 +1,4 @@
-"""An operator's work on a WAN: stopping and resuming grants, taking ports out of service, other ports."""
-
-from __future__ import annotations
+"""An operator's work on a WAN: draining, withholding ports, resizing, and ending leases."""
 
 from collections.abc import Sequence
 
@@ -24,7 +22,7 @@ class Operating(Looking, Wans):
         yield from self.expect(self.call(verb, wan_idx), "DRAINED", "OPENED")
 
     def move(self, verb: str, wan_idx: int, ports: Sequence[int]) -> Conversation[dict[int, str]]:
-        """Withholds ports, or restores them; the state that each had, "" if it does not belong to the WAN."""
+        """Withholds or restores ports; returns the state that each had, "" if it does not belong to the WAN."""
         states: dict[int, str] = {}
         for page in pages(ports, MOST_PORTS_A_CALL):
             answer = yield from self.expect(self.call(verb, wan_idx, *page), "WITHHELD", "RESTORED")
@@ -32,9 +30,9 @@ class Operating(Looking, Wans):
         return states
 
     def resize(self, wan_idx: int, ports: str) -> Conversation[int]:
-        """Gives a WAN other ports; the number of those still to leave, each when its lease and cool-down are over.
+        """Gives a WAN other ports; returns how many have still to leave, each when its lease and cool-down are over.
 
-        They stay claimed for this WAN until the same resize is asked for again after they have left.
+        They stay claimed for this WAN until the same resize is repeated after they have left.
         """
         ports = ports_text(ports)
         had = set(port_numbers((yield from self.snapshot(wan_idx)).config["ports"]))
@@ -53,7 +51,7 @@ class Operating(Looking, Wans):
         return int(leaving)
 
     def revoke(self, wan_idx: int, leases: Sequence[tuple[int, str]]) -> Conversation[dict[int, str]]:
-        """Ends others' leases, given as port and lease_id; how the lease of each port ended, now or before."""
+        """Ends others' leases, given as port and lease_id; returns how the lease of each port ended, now or before."""
         words: dict[int, str] = {}
         for page in pages(leases):
             call = self.call("revoke", wan_idx, *(item for pair in page for item in pair))
@@ -62,7 +60,7 @@ class Operating(Looking, Wans):
         return words
 
     def renew_by_id(self, wan_idx: int, port: int, lease_id: str, ttl: float) -> Conversation[int | str]:
-        """Prolongs a lease by its lease_id, which proves holding: its new expires_at in ms, or how it has ended."""
+        """Prolongs a lease by its lease_id, which proves holding; returns its new expires_at in ms, or how it ended."""
         seen = yield from self.explain(wan_idx, port)
         longest = (yield from self.snapshot(wan_idx)).config["max_ttl_ms"]
         ttl_ms = milliseconds(checked_ttl(ttl, int(longest) / 1000))
@@ -75,15 +73,15 @@ class Operating(Looking, Wans):
         return told
 
     def release_by_id(self, wan_idx: int, port: int, lease_id: str, end_reason: str) -> Conversation[str]:
-        """Gives back a lease by its lease_id, which proves holding; how it ended, now or before, or "gone"."""
+        """Gives back a lease by its lease_id, which proves holding; returns how it ended, or "gone"."""
         answer = yield from self.expect(self.call("release", wan_idx, end_reason, port, lease_id), "RELEASED")
         return str(answer.reply[2])
 
     def remove(self, wan_idx: int, *, force: bool) -> Conversation[int]:
-        """Removes a WAN; the number of those left. Its claim goes last, so that an interrupted removal can go on.
+        """Removes a WAN; returns how many are left. Its claim goes last, so that an interrupted removal can go on.
 
         Raises:
-            WanNotDefined: there is none, or its data is gone and `force` is not given.
+            WanNotDefined: there is no such WAN, or its data is gone and `force` is not given.
             WanInUse: leases live, and `force` is not given.
         """
         claim = (yield Ask(("HGET", namespace_keys(self.namespace)[0], str(wan_idx)))).reply

@@ -1,6 +1,4 @@
-"""Other holders, and taking back what dead ones held."""
-
-from __future__ import annotations
+"""Finds other holders, and takes back the leases of dead ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +46,7 @@ class Reaping(Looking, Keeping):
         return found
 
     def leases_of(self, holder: str) -> Conversation[list[HeldLease]]:
-        """What a holder holds, in all WANs."""
+        """The leases of a holder in all WANs."""
         indexes = yield from self.wan_indexes()
         of_each = yield from self.all_of([(wan_idx, self._held_there(wan_idx, holder)) for wan_idx in indexes])
         return [lease for leases in of_each for lease in leases]

@@ -1,6 +1,4 @@
-"""Why Redis, or a WAN, does not do what it was asked: from the replies of the scripts to errors."""
-
-from __future__ import annotations
+"""Turns replies of scripts that refuse a request into errors."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,12 +22,12 @@ from redis_wanpool.protocol.keys import PROTOCOL
 
 
 def is_silence(error: Exception) -> bool:
-    """Whether a server did not answer: nor will it, just now, whatever else it is asked."""
+    """Whether a server did not answer; for now it will answer nothing else either."""
     return isinstance(error, BackendUnavailable) and not error.answered
 
 
 def one_or_all(wans: Sequence[int]) -> int | tuple[int, ...]:
-    """The WANs of an error, as its attribute has them."""
+    """The WANs of an error, in the form of its attribute."""
     return wans[0] if len(wans) == 1 else tuple(sorted(wans))
 
 
@@ -61,7 +59,7 @@ def not_defined(namespace: str, wan_idx: int) -> WanNotDefined:
 
 
 def in_grace(namespace: str, left: Mapping[int, float]) -> InGrace:
-    """The error for WANs in grace, by the seconds that it still lasts."""
+    """The error for WANs in grace; `left` has the seconds that each grace still lasts."""
     soonest = min(left.values())
     return InGrace(
         f"{at(namespace, left)}: Redis was restarted or failed over, and may have forgotten grants; holders re-assert "
@@ -88,30 +86,26 @@ def unexpected(namespace: str, wan_idx: int, reply: Sequence[Any]) -> WanpoolErr
 
 @dataclass(slots=True)
 class Refusals:
-    """What WANs that did not grant a request said. All times are in seconds."""
+    """The answers of WANs that did not grant a request. All times are in seconds."""
 
     namespace: str
     request: Request
-    ttl: float
-    """what was asked for; 0: the WAN's own"""
-    longest_pause: float
-    """after which a WAN is asked again in any case"""
+    ttl: float  #: the wanted ttl; 0 for the WAN's
+    longest_pause: float  #: the pause after which a WAN is asked again in any case
     draining: list[int] = field(default_factory=list)
     free_in: dict[int, float | None] = field(default_factory=dict)
-    """wan_idx -> when a port is free without a release; None if nobody can tell"""
-    retry_in: list[float] = field(default_factory=list)
-    """when it makes sense to ask again"""
-    caps: dict[int, int] = field(default_factory=dict)
-    """wan_idx -> max_per_network, where this network has as many"""
+    """wan_idx -> when a port is free without a release; None if that is unknown"""
+    retry_in: list[float] = field(default_factory=list)  #: when it makes sense to ask again
+    caps: dict[int, int] = field(default_factory=dict)  #: wan_idx -> max_per_network, where this network has reached it
     rejecting: dict[int, float] = field(default_factory=dict)
     """wan_idx -> how long this network gets no free port, because its systems refused too many"""
     grace: dict[int, float] = field(default_factory=dict)
     """wan_idx -> how long it grants nothing, because it may have forgotten grants"""
-    port_is: str = ""
-    """the state of the wanted port"""
+    reusable: int = 0  #: how many ports there are for sockets with SO_REUSEADDR, if not for plain ones
+    port_is: str = ""  #: the state of the wanted port
 
     def note(self, wan_idx: int, reply: Sequence[Any]) -> bool:
-        """Notes a refusal; False if the reply is none that an acquire alone gets.
+        """Notes a refusal; False if other scripts may give the reply, too.
 
         Raises:
             PortNotInRange, InvalidValue: this WAN will never grant the request.
@@ -123,6 +117,8 @@ class Refusals:
             self._note_wait(wan_idx, None if reply[1] < 0 else reply[1] / 1000, reply[2])
             if word == "CAPPED":
                 self.caps[wan_idx] = reply[3]
+            else:
+                self.reusable += reply[3]
         elif word == "REJECTING":
             self.rejecting[wan_idx] = reply[1] / 1000
             self._note_wait(wan_idx, reply[1] / 1000, reply[2])
@@ -189,7 +185,7 @@ class Refusals:
 
     def _barred(self, wans: list[int], free_in: float) -> PortRejected:
         return PortRejected(
-            f"{at(self.namespace, wans)}: the systems of this network refused too many of its ports recently, so that "
+            f"{at(self.namespace, wans)}: the systems of this network refused too many of its ports recently, so "
             f"it gets no free one for {free_in:.0f} s; see what else uses the WAN's ports there (ss -tanp), and keep "
             "the kernel out of them (net.ipv4.ip_local_reserved_ports)",
             wan_idx=one_or_all(wans),
@@ -204,13 +200,16 @@ class Refusals:
             need += f" (WAN {', '.join(map(str, sorted(self.grace)))} in grace after a failover or restart)"
         if self.rejecting:
             barred = ", ".join(map(str, sorted(self.rejecting)))
-            need += f" (of WAN {barred} none for this network, whose systems refused too many)"
+            need += f" (none of WAN {barred} for this network, whose systems refused too many)"
         if self.caps:
             need = f"this network holds as many ports as it may ({max(self.caps.values())}, max_per_network)"
+        if self.reusable:
+            need += f" for a plain socket ({self.reusable} for one with SO_REUSEADDR: reuse_address=True)"
         when = "" if free_in is None else f"; the next one is free in {free_in:.1f} s, if no lease is renewed"
         return PoolExhausted(
             f"{at(self.namespace, tried)}: {need}{when}. Wait (wait=seconds), release sooner, or give the WAN more "
             "ports",
             wan_idx=one_or_all(tried),
             free_in=free_in,
+            reusable=self.reusable,
         )

@@ -1,6 +1,4 @@
-"""Whether a Redis can keep the promises, judged by its INFO; the doctor goes by the same rules."""
-
-from __future__ import annotations
+"""Judges by its INFO whether a Redis can keep the promises; the doctor applies the same rules."""
 
 import re
 from collections.abc import Mapping
@@ -28,7 +26,7 @@ def evicts_any_key(policy: str) -> bool:
 
 
 def check_server(info: Mapping[str, object], allow_eviction: bool, durability: Durability | None = None) -> None:
-    """Does nothing if a server with this INFO is fit.
+    """Refuses a server whose INFO says that it is unfit.
 
     Raises:
         UnsafeRedis: it is too old, a replica, or evicts keys without a ttl; or it cannot confirm what it should.
@@ -68,11 +66,7 @@ def _check_confirms(info: Mapping[str, object], version: tuple[int, ...], durabi
 
 
 def no_server(durability: Durability | None) -> None:
-    """The same for the in-process stand-in.
-
-    Raises:
-        UnsafeRedis: something should be confirmed.
-    """
+    """Raises UnsafeRedis if the in-process stand-in should confirm something."""
     if durability is not None:
         raise UnsafeRedis(
             "an in-process stand-in (fake://) has neither replicas nor a disk: for min_replicas and fsync give the URL "

@@ -1,9 +1,4 @@
-"""The Lua scripts, with their includes resolved; they are read when this module is imported, and never again.
-
-That is the only file access of the protocol: whatever happens to the files later, a running program keeps its scripts.
-"""
-
-from __future__ import annotations
+"""The Lua scripts, with includes resolved; read once, at import: a running program keeps them if the files change."""
 
 import hashlib
 import re
@@ -24,7 +19,7 @@ class Script:
 
 
 def folder() -> Path:
-    """Where `lua/` is: inside an installed package, or beside the package in a checkout."""
+    """The folder `lua/`: inside an installed package, or beside the package in a checkout."""
     package = Path(__file__).parent.parent
     return next(lua for lua in (package / "lua", package.parent / "lua") if lua.is_dir())
 

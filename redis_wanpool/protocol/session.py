@@ -1,7 +1,5 @@
 """One holder's side of the conversation: its settings, and how it makes calls and reads their answers."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from random import Random
@@ -47,32 +45,24 @@ class Session:
         self.rest_ms = milliseconds(rest)
         self.ttl_ms = None if lease_ttl is None else milliseconds(lease_ttl)
         self.make_lease = make_lease
-        self.is_fake = is_fake
-        """whether the server is the in-process stand-in, which has no replication id"""
-        self.is_sharded = is_sharded
-        """whether WANs are on several servers"""
-        self.on_failover = on_failover
-        """the default of a WAN that is defined on this server"""
-        self.kept = kept
-        """ranges of ports, first and last, that this system lets no program use"""
-        self.durability = durability
-        """what must confirm a grant before it counts; None: Redis's answer is enough"""
-        self.random = random or Random()
-        """makes all random choices, so that a simulator can repeat them"""
-        self.new_secret = new_secret
-        """makes the part of a lease_id that nobody can guess"""
+        self.is_fake = is_fake  #: whether the server is the in-process stand-in, which has no replication id
+        self.is_sharded = is_sharded  #: whether WANs are on several servers
+        self.on_failover = on_failover  #: the default for WANs that are defined on this server
+        self.kept = kept  #: ranges of ports, first and last, that this system lets no program use
+        self.durability = durability  #: what must confirm a grant before it counts; None: Redis's answer is enough
+        self.random = random or Random()  #: makes all random choices, so that a simulator can repeat them
+        self.new_secret = new_secret  #: makes the part of a lease_id that nobody can guess
         self.ledger = ledger = Ledger()
         self.leases, self.doubts, self.abandoned = ledger.leases, ledger.doubts, ledger.abandoned
         self.keep, self.renew_soon, self.leave_to_upkeep = ledger.keep, ledger.renew_soon, ledger.leave_to_upkeep
         self.losses, self.first_deadline, self.has_work = ledger.losses, ledger.first_deadline, ledger.has_work
         self.known: dict[int, str] = {}
-        """wan_idx -> generation of the WANs that this object has seen: one that Redis lacks has lost its data"""
+        """wan_idx -> generation of each WAN that this object has seen: if Redis lacks it, its data is lost"""
         self.registered = False
         self._outage = False
         self._chances: dict[int, tuple[float, float]] = {}
         """wan_idx -> (local time, chance in the choice among several)"""
-        self._of_no_use_in: dict[int, tuple[int, ...]] = {}
-        """wan_idx -> its ports among them"""
+        self._of_no_use_in: dict[int, tuple[int, ...]] = {}  #: wan_idx -> the ports of the WAN in `kept`
         self._keys: dict[int, WanKeys] = {}
 
     @property
@@ -92,7 +82,7 @@ class Session:
         return Call(script(name), namespace_keys(self.namespace), args, timed=False)
 
     def side_by_side(self, branches: Sequence[tuple[int, Conversation[T]]]) -> Conversation[list[T | WanpoolError]]:
-        """What comes of each WAN's conversation, or its error; on several servers all are led at once."""
+        """The result of each WAN's conversation, or its error; on several servers all run at once."""
         if self.is_sharded and len(branches) > 1:
             together = Parallel(tuple((self.wan_keys(wan_idx).declared[0], what) for wan_idx, what in branches))
             results: list[T | WanpoolError] = (yield together).reply
@@ -109,11 +99,7 @@ class Session:
         return results
 
     def all_of(self, branches: Sequence[tuple[int, Conversation[T]]]) -> Conversation[list[T]]:
-        """What comes of each WAN's conversation.
-
-        Raises:
-            WanpoolError: the first error, if there is one.
-        """
+        """The result of each WAN's conversation; raises the first error, if there is one."""
         results = yield from self.side_by_side(branches)
         found = [result for result in results if not isinstance(result, WanpoolError)]
         if len(found) < len(results):
@@ -137,11 +123,7 @@ class Session:
         self.registered = True
 
     def expect(self, call: Call, *words: str) -> Conversation[Answer]:
-        """The answer to a call of a WAN script, if it begins with one of these words.
-
-        Raises:
-            WanpoolError: it does not.
-        """
+        """The answer to a call of a WAN script; raises its error unless it begins with one of these words."""
         answer = yield call
         if answer.reply[0] not in words:
             assert call.wan_idx is not None

@@ -1,6 +1,4 @@
-"""The steps of a conversation with Redis: generators yield them and are sent what came of them."""
-
-from __future__ import annotations
+"""The steps of a conversation with Redis: generators yield them and are sent the answers."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -13,8 +11,7 @@ from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol.scripts import Script
 
 T = TypeVar("T")
-KEYED = ("BLPOP", "HGET", "HGETALL", "HKEYS", "HMGET")
-"""the commands of an Ask whose second word is a key"""
+KEYED = ("BLPOP", "HGET", "HGETALL", "HKEYS", "HMGET")  #: the commands of an Ask whose second word is a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +21,10 @@ class Call:
     script: Script
     keys: tuple[str, ...]
     args: tuple[str | int, ...]
-    timed: bool = True
-    """whether the script takes the caller's boot clock and its time (see lua/lib/wan.lua)"""
+    timed: bool = True  #: whether the script takes the caller's boot clock and its time (see lua/lib/wan.lua)
     durability: Durability | None = None
-    """what must confirm that it granted, asked on the same connection: WAIT counts only its writes"""
-    wan_idx: int | None = None
-    """the WAN whose script it is; None: a script of the namespace"""
+    """what must confirm its grant, asked on the same connection: WAIT counts only the writes of that"""
+    wan_idx: int | None = None  #: the WAN whose script it is; None: a script of the namespace
 
     def timed_args(self, clock: str, boottime: float) -> tuple[str | int, ...]:
         """The arguments as the script gets them; `clock` names the boot clock, or is "" for none."""
@@ -42,11 +37,9 @@ class Ask:
 
     words: tuple[str, ...]
     on_all_primaries: bool = False
-    """whether each primary is asked: the reply is a list of pairs then, of the server's name and what it replied, or
-    None of one of several that does not answer"""
+    """whether each primary is asked: the reply is then a list of pairs, a server's name and its reply (None: silent)"""
 
-    at: str = ""
-    """the one server of several that is asked, by its name; "": the one that has the keys"""
+    at: str = ""  #: the name of the one server to ask; "": the one that has the keys
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -66,20 +59,18 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a step, and when.
+    """The result of a step, and its time.
 
-    Of a Call or Ask: Redis's reply, and the local time before it was sent. Of a Sleep: in how many seconds a port
-    will be there, if a call cut it short, or None, and the local time at its end. Of a Resolve: the addresses.
-    Of a Try: a Failure or None. Of a Connect: a socket or a Failure. Of a Parallel: a list of what each conversation
-    came to, or its error.
+    Of a Call or Ask: Redis's reply, and the local time before it was sent. Of a Sleep: the seconds until a port is
+    there, if a call cut it short, or None, and the local time at its end. Of a Resolve: the addresses. Of a Try: a
+    Failure or None. Of a Look: the same for each port. Of a Connect: a socket or a Failure. Of a Parallel: the
+    results of the conversations, or errors.
     """
 
     reply: Any
     sent: float
-    repeated: bool = False
-    """whether it was sent once before, and that may have been executed too"""
-    confirmed: int | None = None
-    """how many servers did, of those that a Call wants to confirm what it granted"""
+    repeated: bool = False  #: whether it was sent twice, so that both may have been executed
+    confirmed: int | None = None  #: how many of the servers that must confirm the grant of a Call did
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +89,15 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """See whether plain sockets, without SO_REUSEADDR, can have ports on this system."""
+
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Connect:
-    """Connect from this source port, to the first of the targets that answers; the socket's end is the lease's."""
+    """Connect from this source port, to the first target that answers; the end of the socket ends the lease."""
 
     lease: LeaseState
     targets: tuple[Address, ...]
@@ -110,11 +108,10 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Parallel:
-    """Lead several conversations, each about one WAN, side by side where their keys are on different servers."""
+    """Run several conversations, each about one WAN, side by side where their keys are on different servers."""
 
-    branches: tuple[tuple[str, Conversation[Any]], ...]
-    """a key of the WAN, and the conversation"""
+    branches: tuple[tuple[str, "Conversation[Any]"], ...]  #: a key of the WAN, and the conversation
 
 
-Step = Call | Ask | Sleep | Resolve | Try | Connect | Parallel
+Step = Call | Ask | Sleep | Resolve | Try | Look | Connect | Parallel
 Conversation = Generator[Step, Answer, T]

@@ -1,6 +1,4 @@
-"""What goes on in the background: renewing, and clearing up after calls without an answer."""
-
-from __future__ import annotations
+"""The work in the background: renewing, and clearing up after unanswered calls."""
 
 from collections.abc import Sequence
 
@@ -12,15 +10,14 @@ from redis_wanpool.protocol.refusals import is_silence
 from redis_wanpool.protocol.session import logger
 from redis_wanpool.protocol.steps import Conversation
 
-RETRY = 0.5
-"""seconds after which a beat that failed is tried again, at most"""
+RETRY = 0.5  #: the most seconds until a failed beat is tried again
 
 
 class Upkeep(Keeping):
     """The part of the conversation that the heartbeat holds."""
 
     def beat(self, now: float) -> Conversation[float]:
-        """Renews what is due, and clears up; tells how many seconds the next beat may be away."""
+        """Renews what is due, and clears up; returns the most seconds until the next beat."""
         failed = self.ledger.reasserts = False
         due: dict[int, list[Sequence[LeaseState]]] = {}
         for wan_idx, batch in batches(self.ledger.due(now)):
@@ -53,7 +50,7 @@ class Upkeep(Keeping):
 
     def _renew(self, wan_idx: int, batch: Sequence[LeaseState]) -> Conversation[None]:
         for lease in batch:
-            lease.unreachable = True  # until the answer is there
+            lease.unreachable = True  # until the answer arrives
         answer = yield from self.expect(self.renewal(wan_idx, batch), "RENEWED")
         self.renewed(batch, answer)
         if answer.reply[2] != self.ledger.count_on(wan_idx):
@@ -99,7 +96,7 @@ class Upkeep(Keeping):
 
     def give_back(self) -> Conversation[None]:
         """Releases all but detached leases, as at the end of the process."""
-        for part in (self.release(self.ledger.attached()), self._clear_up_everywhere(), self._take_leave()):
+        for part in (self.release_all(self.ledger.attached()), self._clear_up_everywhere(), self._take_leave()):
             try:
                 yield from part
             except WanpoolError as error:

@@ -1,6 +1,4 @@
-"""Preparing a Redis, and defining WANs."""
-
-from __future__ import annotations
+"""Prepares a Redis, and defines WANs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +16,7 @@ class Wans(Session):
     """The part of the conversation that defines WANs."""
 
     def prepare(self, wans: Sequence[WanDefinition], *, look: bool, allow_eviction: bool) -> Conversation[None]:
-        """Before the first use: refuses a Redis that cannot keep the promises, and defines the configured WANs."""
+        """Refuses a Redis that cannot keep the promises, and defines the configured WANs."""
         if look:
             for _, info in (yield Ask(("INFO",), on_all_primaries=True)).reply:
                 if info is not None:
@@ -29,11 +27,7 @@ class Wans(Session):
             yield from self.define_wan(wan)
 
     def define_wan(self, wanted: WanDefinition, *, recover: bool = False) -> Conversation[bool]:
-        """Claims the ports, then defines the WAN; True if this made it.
-
-        Args:
-            recover: whether to make it again if its data is lost; it begins with a grace then.
-        """
+        """Claims the ports, then defines the WAN; True if this made it. `recover` makes a lost one again, in grace."""
         wan_idx, fields = wanted.wan_idx, wanted.fields()
         if wanted.on_failover == "grace" and self.is_fake:
             raise InvalidValue('on_failover "grace" needs a Redis: the in-process stand-in (fake://) has no failover')
@@ -96,9 +90,9 @@ class Wans(Session):
         )
 
     def _different(self, wan_idx: int, fields: dict[str, str], flat: list[str]) -> WanMismatch:
-        stands = dict(zip(flat[::2], flat[1::2], strict=True))
+        defined = dict(zip(flat[::2], flat[1::2], strict=True))
         differences = {
-            name: (value, stands.get(name, "")) for name, value in fields.items() if stands.get(name) != value
+            name: (value, defined.get(name, "")) for name, value in fields.items() if defined.get(name) != value
         }
         told = ", ".join(f"{name} is {theirs!r}, not {ours!r}" for name, (ours, theirs) in differences.items())
         return WanMismatch(

@@ -1,7 +1,5 @@
 """The router's part, written for the router: source-port policy routing that fails closed, NAT that keeps the ports."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +18,11 @@ class Uplink:
     name: str
     ranges: tuple[Range, ...]
     device: str
-    gateway: str
-    """an address, or a name on routers that name them; "" for a line without one, such as PPPoE"""
+    gateway: str  #: an address, or a name on routers that name them; "" for a line without one, such as PPPoE
+
+    def ports(self, sign: str) -> str:
+        """Its ports as a router writes them, with that sign within a range."""
+        return ",".join(ports_between(first, last, sign) for first, last in self.ranges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,9 @@ class Site:
     """What a router is to know."""
 
     namespace: str
-    lan: tuple[str, ...]
-    """the devices behind which the holders are; lo: on the router itself"""
+    lan: tuple[str, ...]  #: the devices behind which the holders are; lo: on the router itself
     uplinks: tuple[Uplink, ...]
-    others: Range
-    """the ports to which the NAT moves all connections that have no lease"""
+    others: Range  #: the ports to which the NAT moves all connections that have no lease
 
 
 def checked_word(option: str, word: str) -> str:
@@ -77,8 +76,7 @@ def header(site: Site, title: str, status: str, usage: Sequence[str], sign: str 
     """The comment with which every configuration begins."""
     lines = [f"wanpool router: {title}, for namespace {site.namespace!r}", *usage, status]
     for uplink in site.uplinks:
-        ports = ",".join(ports_between(first, last, "-") for first, last in uplink.ranges)
         name = f" ({''.join(sign if sign.isprintable() else '?' for sign in uplink.name)})" if uplink.name else ""
         via = f" via {uplink.gateway}" if uplink.gateway else ""
-        lines.append(f"WAN {uplink.wan_idx}{name}: ports {ports} by {uplink.device}{via}")
+        lines.append(f"WAN {uplink.wan_idx}{name}: ports {uplink.ports('-')} by {uplink.device}{via}")
     return [f"{sign} {line}" for line in lines]

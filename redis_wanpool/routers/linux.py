@@ -1,15 +1,12 @@
 """Linux: rules of iproute2, and a table of nftables."""
 
-from __future__ import annotations
-
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.routers import Range, Site, Uplink, header, ports_between
 
 PREFERENCE, TABLE = 7000, 7000
 """of ip-rule(8): 7000 for networks that the router knows, 7001 or 7002 for the WANs; and of the tables, plus the WAN"""
 VERIFIED = "verified: loaded, run and undone in network namespaces, with Linux 6.18, iproute2 6.1 and nftables 1.0.6"
-LAST = 4_000_000
-"""a metric that no route prefers"""
+LAST = 4_000_000  #: a metric that no route prefers
 
 
 def iproute2(site: Site) -> str:
@@ -31,10 +28,7 @@ def iproute2(site: Site) -> str:
         for first, last in uplink.ranges
         for lan in site.lan
     ]
-    local = [
-        f"ip -4 rule add pref {PREFERENCE} iif {lan} ipproto tcp lookup main suppress_prefixlength 0"
-        for lan in site.lan
-    ]
+    known = "ipproto tcp lookup main suppress_prefixlength 0"
     lines = [
         "#!/bin/sh",
         *header(site, "iproute2", VERIFIED, usage),
@@ -57,7 +51,7 @@ def iproute2(site: Site) -> str:
         "clear $old",
         f"clear {PREFERENCE}",
         "# What the router reaches without a default route, such as its LANs, it reaches as ever.",
-        *local,
+        *(f"ip -4 rule add pref {PREFERENCE} iif {lan} {known}" for lan in site.lan),
         'if [ $failed = 1 ]; then echo "a line is down: its ports are refused; run this again when it is up" >&2; fi',
         "exit $failed",
     ]

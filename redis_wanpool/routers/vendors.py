@@ -1,7 +1,5 @@
 """Routers that are configured by their vendor's means; written after their documentation, and never run."""
 
-from __future__ import annotations
-
 import json
 from itertools import product
 
@@ -9,8 +7,7 @@ from redis_wanpool.errors import InvalidValue
 from redis_wanpool.routers import Site, Uplink, header, ports_between
 
 UNVERIFIED = "not verified: written after the documentation of {}, and never loaded; try it on one WAN first"
-MULTIPORT = 7
-"""ranges that one rule of iptables' multiport takes: 15 ports, and a range counts as two"""
+MULTIPORT = 7  #: ranges that one rule of iptables' multiport takes: 15 ports, and a range counts as two
 
 
 def mwan3(site: Site) -> str:
@@ -52,7 +49,6 @@ def routeros(site: Site) -> str:
     lines += [f'{menu}/remove [find comment~"^wanpool"]' for menu in clear]
     for uplink in site.uplinks:
         mark, gateway = f"wanpool{uplink.wan_idx}", uplink.gateway or uplink.device
-        ports = ",".join(ports_between(first, last, "-") for first, last in uplink.ranges)
         comment = f'comment="{mark}"'
         lines += [
             f"/routing/table/add name={mark} fib {comment}",
@@ -62,7 +58,7 @@ def routeros(site: Site) -> str:
         for lan in site.lan:
             where = f"chain=prerouting in-interface-list={lan} dst-address-type=!local"
             lines += [
-                f"/ip/firewall/mangle/add {where} connection-state=new protocol=tcp src-port={ports} "
+                f"/ip/firewall/mangle/add {where} connection-state=new protocol=tcp src-port={uplink.ports('-')} "
                 f"action=mark-connection new-connection-mark={mark} passthrough=yes {comment}",
                 f"/ip/firewall/mangle/add {where} connection-mark={mark} action=mark-routing "
                 f"new-routing-mark={mark} passthrough=no {comment}",
@@ -84,11 +80,9 @@ def ikuai(site: Site) -> str:
     ]
     lines = header(site, "iKuai", UNVERIFIED.format("ikuai-cli of June 2026"), usage)
     for uplink in site.uplinks:
-        name, ports = f"wanpool{uplink.wan_idx}", ",".join(ports_between(*span, "-") for span in uplink.ranges)
-        lines.append(
-            f"ikuai-cli routing stream five-tuple create --name {name} --protocol tcp --src-port {ports} "
-            f"--interface {uplink.device} --iface-band 1"
-        )
+        what = f"--name wanpool{uplink.wan_idx} --protocol tcp --src-port {uplink.ports('-')}"
+        line = f"--interface {uplink.device} --iface-band 1"
+        lines.append(f"ikuai-cli routing stream five-tuple create {what} {line}")
     return "\n".join(lines) + "\n"
 
 
@@ -121,12 +115,8 @@ def _opnsense(uplink: Uplink, lan: str) -> list[str]:
         )
     lines = []
     for first, last in uplink.ranges:
-        common = {
-            "description": f"wanpool {uplink.wan_idx}",
-            "ipprotocol": "inet",
-            "protocol": "TCP",
-            "source_port": ports_between(first, last, "-"),
-        }
+        common = {"description": f"wanpool {uplink.wan_idx}", "ipprotocol": "inet", "protocol": "TCP"}
+        common["source_port"] = ports_between(first, last, "-")
         rule = {**common, "interface": lan, "direction": "in", "gateway": uplink.gateway}
         nat = {**common, "interface": uplink.device, "target": "wanip", "staticnatport": "1"}
         lines.append(f"call filter/addRule '{json.dumps({'rule': rule})}'")

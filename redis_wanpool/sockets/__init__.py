@@ -1,1 +1,1 @@
-"""A leased port in a TCP socket."""
+"""TCP sockets on leased ports."""

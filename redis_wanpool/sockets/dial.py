@@ -1,6 +1,4 @@
-"""Binding a leased port, where to connect to, and what the system's refusals mean."""
-
-from __future__ import annotations
+"""Binds a leased port, finds where to connect to, and tells what the system's refusals mean."""
 
 import errno
 import socket
@@ -13,7 +11,7 @@ _WINDOWS = sys.platform == "win32"
 
 
 def new_socket(port: int, source_address: str = "") -> LeasedSocket:
-    """An IPv4 TCP socket bound to the port. IPv6 has no shared NAT port space, and passes by the router's IPv4 rule.
+    """An IPv4 TCP socket bound to the port. IPv6 has no shared NAT port space, and bypasses the router's IPv4 rule.
 
     SO_REUSEADDR must be on every socket of a port, or its TIME_WAIT blocks the next one. On Windows it would let
     another program take the port over, and SO_EXCLUSIVEADDRUSE is right
@@ -34,7 +32,7 @@ def new_socket(port: int, source_address: str = "") -> LeasedSocket:
 
 
 def bind_failure(error: OSError, source_address: str = "") -> Failure:
-    """What a refused bind means. On Windows EACCES is a port of an excluded range, or one that is bound exclusively."""
+    """What a refused bind means. On Windows EACCES means a port of an excluded range, or an exclusive bind."""
     if error.errno == errno.EADDRNOTAVAIL:
         text = f"{error.strerror}: source address {source_address} is not one of this host's; see: ip -4 address"
         return Failure(OSError(error.errno, text))
@@ -58,7 +56,7 @@ def _name(error: OSError) -> str:
 
 
 def try_port(port: int, source_address: str) -> Failure | None:
-    """Whether the system would refuse the port."""
+    """Why the system would refuse the port; None if it would not."""
     try:
         new_socket(port, source_address).close()
     except OSError as error:
@@ -66,11 +64,21 @@ def try_port(port: int, source_address: str) -> Failure | None:
     return None
 
 
-def resolve(address: Address) -> list[Address]:
-    """The IPv4 addresses of a (host, port).
+def look(port: int) -> Failure | None:
+    """Whether the system would refuse the port to a plain socket, which binds without SO_REUSEADDR."""
+    if _WINDOWS:
+        return try_port(port, "")
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.bind(("", port))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            return Failure(error)
+        return try_port(port, "") or Failure(error, lingers=True, why=f"{_name(error)} at bind")
+    return None
 
-    Raises:
-        OSError: there is none.
-    """
+
+def resolve(address: Address) -> list[Address]:
+    """The IPv4 addresses of a (host, port); raises OSError if there is none."""
     found = socket.getaddrinfo(*address, socket.AF_INET, socket.SOCK_STREAM)
     return [(str(entry[4][0]), int(entry[4][1])) for entry in found]

@@ -1,6 +1,4 @@
-"""A leased port in a TCP socket: its end gives the port back, and the lease's end may end it."""
-
-from __future__ import annotations
+"""A TCP socket on a leased port: its end gives the port back, and the lease's end may end it."""
 
 import os
 import socket
@@ -9,9 +7,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
+from redis_wanpool.model.endings import CLEAN
 from redis_wanpool.model.lease import LeaseState, members
 from redis_wanpool.system.greenlets import greenlets
 
@@ -21,27 +20,26 @@ if TYPE_CHECKING:
 else:
     _Socket = object  # of which kind, is known when one is made
 
-_ABORT = struct.pack("ii", 1, 0)
-"""SO_LINGER with which close() sends RST"""
+_ABORT = struct.pack("ii", 1, 0)  #: the SO_LINGER with which close() sends RST
 _ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSED, _CLOSE_WAIT, _LAST_ACK, _TIMESTAMPS = 1, 4, 5, 7, 8, 9, 1
 """of TCP_INFO: states, and an option (include/net/tcp_states.h and include/uapi/linux/tcp.h of Linux)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """What becomes of the lease when its connection ends, and of the connection when its lease does."""
+    """What happens to a lease when its connection ends, and to the connection when the lease does."""
 
     lease: Any
     close_on_loss: bool
     release: Callable[[str], object] | None
-    """gives the port back, now; is told how the connection ended; None: the lease outlives it"""
-    let_go: Callable[[Any, str], object]
-    """gives a lease back soon, from where nothing may block"""
-    watch: Callable[[int, Tie, str], object]
-    """looks after a file descriptor that goes to another object; is told how its connection would end now"""
+    """gives the port back at once, given how the connection ended; None: the lease outlives the connection"""
+    let_go: Callable[[Any, str], object]  #: gives a lease back soon, where nothing may block
+    watch: Callable[[int, "Tie", str], object]
+    """watches a file descriptor that goes to another object, given how its connection would end now"""
 
     def begun(self, connection: object) -> None:
-        """One more has it open."""
+        """Notes one more open copy of the connection."""
+        self.lease.uses_begun += 1
         if self.release is not None:
             self.lease.connections = self.lease.connections or WeakSet()
             self.lease.connections.add(connection)
@@ -51,7 +49,8 @@ class Tie:
                 shut_down(connection)
 
     def ended(self, connection: object, closed: str, *, at_once: bool = False) -> None:
-        """One has closed it: if it was the last, the port is given back."""
+        """Notes that a copy was closed; the last one gives the port back."""
+        self.lease.use_ended(closed)
         if self.release is None or self.lease.connections is None:
             return
         self.lease.connections.discard(connection)
@@ -65,27 +64,26 @@ class Tie:
 class LeasedSocket(_Socket):
     """A socket from a leased port, `lease`. If a pool made it, its last close gives the port back.
 
-    What an interrupt leaves undone here, the heartbeat does: it looks which leases have no connection any more. Nobody
-    knows who closes a file descriptor, or in which order (uvloop does before it detaches the socket): what counts is
-    whether the descriptor is still that of the connection.
+    The heartbeat does what an interrupt leaves undone here: it finds leases that have no connection any more. The file
+    descriptor may be closed by anybody and in any order (uvloop closes it before it detaches the socket): what counts
+    is whether it is still that of the connection.
     """
 
     lease: Any = None
     _tie: Tie | None = None
-    at_once = True
-    """whether closing it tells Redis then and there; else the heartbeat does, a moment later"""
+    at_once = True  #: whether closing it tells Redis at once; else the heartbeat does, a moment later
     is_one_of_several = False
     """whether other addresses were tried from its port, too: the router may remember these longer than this one"""
     _said_end = False
     _inode: int | None = None
 
     @staticmethod
-    def unbound() -> LeasedSocket:
+    def unbound() -> "LeasedSocket":
         """A TCP socket of the kind that this process uses: gevent's, if its threads are greenlets."""
         return _kind(socket.socket if greenlets() else _PLAIN)(socket.AF_INET, socket.SOCK_STREAM)
 
-    def tied(self, tie: Tie) -> LeasedSocket:
-        """This socket, which is the lease's from now on."""
+    def tied(self, tie: Tie) -> Self:
+        """Ties this socket to its lease; returns it."""
         self.lease, self._tie, self._inode = tie.lease, tie, inode(self.fileno())
         tie.begun(self)
         return self
@@ -99,9 +97,9 @@ class LeasedSocket(_Socket):
         super().shutdown(how)
         self._said_end = self._said_end or how != socket.SHUT_RD
 
-    def dup(self) -> LeasedSocket:
+    def dup(self) -> Self:
         """The same connection once more; the port is given back when both are closed."""
-        copy: LeasedSocket = super().dup()
+        copy: Self = super().dup()
         for name in ("lease", "at_once", "is_one_of_several", "_said_end"):
             setattr(copy, name, getattr(self, name))
         if self._tie is not None:
@@ -109,7 +107,7 @@ class LeasedSocket(_Socket):
         return copy
 
     def detach(self) -> int:
-        """Gives the file descriptor away, as ssl has it done; the port is given back when that is closed."""
+        """Gives the file descriptor away, as for ssl; closing that gives the port back."""
         tie = self._tie
         if tie is not None and tie.lease.ended is None and self.fileno() >= 0:
             if self.is_open():
@@ -124,7 +122,7 @@ class LeasedSocket(_Socket):
         return "fin" if closed == "reset" and self.is_one_of_several else closed
 
     def _decref_socketios(self) -> None:
-        at_once, self.at_once = self.at_once, False  # a file's end may be a finalizer, in whatever thread
+        at_once, self.at_once = self.at_once, False  # a finalizer may close a file, in any thread
         super()._decref_socketios()  # type: ignore[misc]  # as in _real_close
         self.at_once = at_once
 
@@ -160,7 +158,7 @@ def inode(fd: int) -> int | None:
 
 
 def how_it_ends(sock: socket.socket, said_end: bool) -> str:
-    """What closing the connection now leaves behind, as `Lease.release` wants to know it; "fin" where nobody can tell.
+    """What closing the connection now leaves behind, as `Lease.release` takes it; "fin" where that is unknown.
 
     Args:
         said_end: whether this side has shut down its sending.
@@ -176,20 +174,20 @@ def how_it_ends(sock: socket.socket, said_end: bool) -> str:
     if aborts and state in (_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE_WAIT):
         return "reset"
     if state in (_CLOSE_WAIT, _LAST_ACK):  # the other side closed first, and keeps TIME_WAIT
-        return "fin"
+        return CLEAN
     if not has_timestamps:
         return "time_wait"
     return "drained" if state == _CLOSED else "fin"
 
 
 def shut_down(connection: Any) -> None:
-    """Ends a connection whose lease is lost, under its user's hands: reading finds the end, writing fails."""
+    """Ends a connection whose lease is lost, even in use: reads find the end, writes fail."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
 
 def shut_down_all(lease: LeaseState) -> None:
-    """The same of all that end with the lease."""
+    """Does the same to all connections that end with the lease."""
     for connection in members(lease.closed_when_lost):
         shut_down(connection)
 

@@ -1,6 +1,4 @@
-"""Leads the conversations of a blocking caller, who also waits, and opens connections."""
-
-from __future__ import annotations
+"""Leads the conversations of a blocking caller: talks to Redis, waits, and opens connections."""
 
 import logging
 import queue
@@ -10,7 +8,7 @@ from functools import partial
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.performer import lead
 from redis_wanpool.errors import WanpoolError
-from redis_wanpool.model.endings import end_reason
+from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Connect, Conversation, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
@@ -28,11 +26,7 @@ class Caller:
         self.engine = engine
 
     def run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
-        """Leads a conversation to its end, after the preparation if it is the first.
-
-        Args:
-            also_closed: whether it may be had after the end of the pool object.
-        """
+        """Leads a conversation, the first one after the preparation; `also_closed` allows it after the pool's end."""
         if not also_closed:
             self.engine.check_open()
         try:
@@ -44,19 +38,20 @@ class Caller:
         finally:
             self.engine.heartbeat.clear_up_soon()
 
-    def release(self, lease: LeaseState, *, used: bool, closed: str) -> bool:
-        """Gives a port back; False if the lease had ended by another's word or by time."""
-        word = end_reason(used, closed)
+    def release(self, lease: LeaseState, *, used: bool, closed: str | None) -> bool:
+        """Gives a port back; False if the lease had expired or been revoked."""
+        checked_closed(closed)
         shut_down_all(lease)
-        return self.run(self.engine.protocol.release_one(lease, word), also_closed=True)
+        ending = self.engine.protocol.release_one(lease, used=used, closed=closed)
+        return self.run(ending, also_closed=True)
 
-    def give_back(self, lease: LeaseState, closed: str = "fin") -> None:
-        """The same where nobody hears of a failure."""
+    def give_back(self, lease: LeaseState, closed: str | None = None) -> None:
+        """The same, with failures only logged."""
         if lease.ended is not None:
             return
         try:
             self.release(lease, used=True, closed=closed)
-        except WanpoolError as error:  # the heartbeat goes on trying; what the block raised matters more
+        except WanpoolError as error:  # the heartbeat goes on trying; an error of the block matters more
             logger.warning("%r: will be released later: %s", lease, error)
 
     def _perform(self, step: Step) -> Answer:

@@ -1,10 +1,9 @@
 """A lease as a blocking caller holds it."""
 
-from __future__ import annotations
-
 import queue
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Self
 
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
@@ -22,7 +21,7 @@ class Lease(LeaseState):
         super().__init__(grant, boottime)
         self._caller = caller
 
-    def __enter__(self) -> Lease:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -40,12 +39,13 @@ class Lease(LeaseState):
         finally:
             engine.loss_watch.look_soon(self)
 
-    def release(self, *, used: bool = True, closed: str = "fin") -> bool:
+    def release(self, *, used: bool = True, closed: str | None = None) -> bool:
         """Gives the port back.
 
         Args:
             used: False if no packet left from the port: it is free for everybody at once.
-            closed: how the connection ended: "fin"; "drained" (read to the end before closing: no rest); "reset" (a
+            closed: how the connection ended; None: as a socket of ours saw it, else as a look at the port tells.
+                "fin"; "drained" (read to the end before closing: no rest); "reset" (a
                 cool-down of 15 s at most); "time_wait" (closed by this side first, without TCP timestamps: this system
                 refuses the port for a minute, so it rests for 65 s).
 
@@ -55,7 +55,7 @@ class Lease(LeaseState):
         return self._caller.release(self, used=used, closed=closed)
 
     def wait_lost(self, timeout: float | None = None) -> bool:
-        """Waits until the lease is lost, `timeout` seconds at most; tells whether it is."""
+        """Waits until the lease is lost, `timeout` seconds at most; returns whether it is."""
         until = None if timeout is None else boottime() + timeout
         told: queue.SimpleQueue[None] = queue.SimpleQueue()
         listener: Callable[[], object] = lambda: told.put(None)  # noqa: E731  # a bound method equals others
@@ -74,7 +74,7 @@ class Lease(LeaseState):
         """A TCP socket bound to the port; closing it leaves the lease as it is.
 
         Args:
-            source_address: the IPv4 address to bind to, where this host has several; default: that of the route.
+            source_address: the IPv4 address to bind to, if this host has several; default: that of the route.
             close_on_loss: whether its connection ends when the lease does: reads find the end, writes fail.
 
         Raises:
@@ -98,11 +98,11 @@ class Lease(LeaseState):
 
         Args:
             address: host and port.
-            timeout: seconds to wait for a connection, and the socket's timeout then; None: the system's.
+            timeout: seconds to wait for a connection, and later the socket's timeout; None: the system's.
             source_address, close_on_loss: as for `socket`.
 
         Raises:
-            OSError: it failed.
+            OSError: the connection failed.
         """
         self.check()
         wanted = Dial.of(address, timeout, 1, source_address, close_on_loss)

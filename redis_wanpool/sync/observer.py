@@ -1,6 +1,4 @@
-"""Looking at the WANs of a namespace: the half of an Operator that changes nothing."""
-
-from __future__ import annotations
+"""Looks at the WANs of a namespace: the half of an Operator that changes nothing."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -65,7 +63,7 @@ class Observer:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections; the object is of no use then."""
+        """Closes the connections; the object is of no use afterwards."""
         self._closed = True
         self._performer.disconnect()
 
@@ -102,7 +100,7 @@ class Observer:
     # -- looking: at Redis
 
     def ask(self, *words: str, at: str = "") -> Any:
-        """Asks Redis a command that changes nothing, also a Redis that is unsafe, and returns the reply.
+        """Sends a command that changes nothing to Redis, even to an unsafe one, and returns the reply.
 
         Args:
             words: the command and its arguments.
@@ -116,7 +114,7 @@ class Observer:
         return self._performer.run(asking())
 
     def server_facts(self) -> dict[str, str]:
-        """Returns what Redis says of itself: version, role, persistence, eviction; nothing of the stand-in."""
+        """Returns facts about Redis: version, role, persistence, eviction; nothing for the stand-in."""
         return self._run(self._protocol.server_facts(look=not self.is_fake))
 
     # -- looking: at WANs
@@ -126,7 +124,7 @@ class Observer:
         return self._run(self._protocol.wan_indexes())
 
     def claims(self) -> dict[int, str]:
-        """Returns the ports of each WAN, also of one that is not ready yet or has lost its data."""
+        """Returns the ports of each WAN, even if it is not ready yet or has lost its data."""
         return self._run(self._protocol.claims())
 
     def ports_by_wan(self) -> dict[int, list[int]]:
@@ -146,17 +144,17 @@ class Observer:
         return self._run(self._protocol.snapshot(checked_wan(wan_idx), leases=leases))
 
     def snapshots(self, wans: Iterable[int] | None = None) -> dict[int, WanSnapshot]:
-        """Returns a snapshot of each of these WANs, or of all; of those on different shards at once.
+        """Returns a snapshot of each of these WANs, or of all; asks different shards at once.
 
         Raises:
-            WanpoolError: the first that a WAN came to.
+            WanpoolError: the first error of a WAN.
         """
         return self._all_of(wans, self._protocol.snapshot)
 
     def status(
         self, wans: Iterable[int] | None = None, looks_ahead: Sequence[float] = LOOKS_AHEAD
     ) -> dict[int, WanStatus | WanpoolError]:
-        """Returns the state, pace and outlook of each of these WANs, or of all, or its error: one hides no other.
+        """Returns the state, pace and outlook of each of these WANs, or of all, or its error, which hides no other WAN.
 
         Args:
             wans: default: all of the namespace.
@@ -178,7 +176,7 @@ class Observer:
     # -- looking: at ports, leases and holders
 
     def explain(self, port: int) -> PortSeen:
-        """Returns all that is known of a port.
+        """Returns all that is known about a port.
 
         Raises:
             PortNotInRange: it belongs to no WAN.
@@ -196,7 +194,7 @@ class Observer:
         return chain.from_iterable(self.lease_pages(wan_idx, within=within))
 
     def lease_pages(self, wan_idx: int, *, within: float | None = None) -> Iterator[list[ListedLease]]:
-        """Yields the same, up to 1,000 at a time, as Redis tells of them."""
+        """Yields the same in lists of up to 1,000, one for each call to Redis."""
         checked_wan(wan_idx)
         within_ms = None if within is None else milliseconds(checked_seconds("within", within))
         return self._lease_pages(wan_idx, within_ms)
@@ -219,7 +217,7 @@ class Observer:
         return self._run(self._protocol.all_holders())
 
     def holder_of(self, lease: PortSeen | ListedLease) -> Holder | None:
-        """Returns the process that holds a lease, or held it; None if nothing is known of it any more."""
+        """Returns the process that holds a lease, or held it; None if nothing is known about it any more."""
         record = self.ask("HGET", namespace_keys(self.namespace)[1], lease.holder) if lease.holder else None
         return Holder.parse(lease.holder, record)
 

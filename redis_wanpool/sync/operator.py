@@ -1,6 +1,4 @@
-"""The face for people and programs that run a pool: they look at its WANs and change them, and hold no lease."""
-
-from __future__ import annotations
+"""The face for operators, people or programs, who look at WANs and change them, and hold no lease."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -20,20 +18,19 @@ from redis_wanpool.sync.pool import WanPortPool
 
 
 class Operator(Observer):
-    """Looks at the WANs of a namespace and changes them, also the leases of other processes.
+    """Looks at the WANs of a namespace and changes them, and the leases of other processes.
 
-    It is no holder, leases nothing, and starts no thread that outlives a call. The WANs of the configuration are left
-    as they are.
+    It leases nothing, starts no thread that outlives a call, and leaves the WANs of the configuration as they are.
 
     Args:
-        url: where the Redis is, as for WanPortPool; None: from the configuration, last the embedded server.
+        url: where the Redis is, as for WanPortPool; None: from the configuration, or else the embedded server.
         namespace: one pool of WANs in a Redis; default "default".
         client: a redis.Redis to use instead of a URL.
         connect_timeout: seconds to wait for Redis, for a connection and for each answer.
         allow_eviction: whether to work on a Redis that may evict any key.
-        allow_unsafe: whether to work on any Redis, also one that cannot keep the promises, to examine it.
+        allow_unsafe: whether to work even on a Redis that cannot keep the promises, to examine it.
 
-    Every method may raise BackendUnavailable, if Redis does not answer or refuses; and at first UnsafeRedis.
+    Every method may raise BackendUnavailable, if Redis does not answer or refuses; the first call also UnsafeRedis.
     """
 
     def pool(self, *, on_lost: Callable[[Lease], object] | None = None) -> WanPortPool:
@@ -52,7 +49,7 @@ class Operator(Observer):
         """Defines a WAN, with the arguments of `WanPortPool.define_wan`; asking again for the same changes nothing.
 
         Returns:
-            True if it was made, False if it was there, the same.
+            True if it was made, False if it was there already.
 
         Raises:
             WanMismatch: it is defined differently, or a port belongs to another WAN.
@@ -75,7 +72,7 @@ class Operator(Observer):
         """Gives a WAN other ports; those that it loses leave when their lease and cool-down are over.
 
         Returns:
-            How many have still to leave. Ask for the same again then, and other WANs can have them.
+            How many have still to leave. Repeat the call after they have left, so that other WANs can have them.
 
         Raises:
             WanMismatch: a port belongs to another WAN.
@@ -87,10 +84,10 @@ class Operator(Observer):
 
         Args:
             wan_idx: the WAN.
-            force: whether its leases end at once, or its claim goes though its data is lost.
+            force: whether to end its leases at once, and to remove it even if its data is lost.
 
         Raises:
-            WanNotDefined: there is none, or its data is lost and `force` is not given.
+            WanNotDefined: there is no such WAN, or its data is lost and `force` is not given.
             WanInUse: leases live, and `force` is not given.
         """
         return self._run(self._protocol.remove(checked_wan(wan_idx), force=force))
@@ -104,7 +101,7 @@ class Operator(Observer):
             ports: a list like "20017,20100-20199", of any WANs.
 
         Returns:
-            For each WAN and port where it was: free, leased, cooling, withheld, or "" if it is the WAN's no longer.
+            For each WAN and port its earlier state: free, leased, cooling, withheld, or "" if the WAN has lost it.
 
         Raises:
             PortNotInRange: one belongs to no WAN; nothing was done.
@@ -135,7 +132,7 @@ class Operator(Observer):
     # -- changing: leases of others
 
     def revoke(self, wan_idx: int, leases: Iterable[ListedLease]) -> dict[int, str]:
-        """Ends leases of a WAN: their holders learn it at their next heartbeat, the ports cool.
+        """Ends leases of a WAN: their holders learn it at their next heartbeat, and the ports cool.
 
         Returns:
             For each port how its lease ended, now or before: "revoked" if this did it.
@@ -147,10 +144,10 @@ class Operator(Observer):
         """Prolongs a lease, by its lease_id, to `ttl` seconds from now, if that is later than it would end.
 
         Returns:
-            When it expires then, in seconds since 1970 by the server's clock.
+            The time at which it now expires, in seconds since 1970 by the server's clock.
 
         Raises:
-            LeaseLost: it has ended; `reason` says how, and is "gone" if Redis knows nothing of it.
+            LeaseLost: it has ended; `reason` says how, and is "gone" if Redis does not know it.
         """
         lease = checked_wan(wan_idx), checked_port(port), checked_lease_id(lease_id)
         told = self._run(self._protocol.renew_by_id(*lease, ttl))
@@ -163,14 +160,14 @@ class Operator(Observer):
             reason=told,
         )
 
-    def release(self, wan_idx: int, port: int, lease_id: str, *, used: bool = True, closed: str = "fin") -> str:
+    def release(self, wan_idx: int, port: int, lease_id: str, *, used: bool = True, closed: str = "time_wait") -> str:
         """Gives back a lease, by its lease_id.
 
         Args:
             wan_idx: the WAN.
             port: the port.
             lease_id: as the lease says it.
-            used: False if no packet left from the port: then it is free for all at once.
+            used: False if no packet left from the port: it is free for everybody at once.
             closed: how the connection ended: "fin", "drained", "reset" or "time_wait".
 
         Returns:
@@ -181,5 +178,5 @@ class Operator(Observer):
         return self._run(self._protocol.release_by_id(*lease, end_reason(used, closed)))
 
     def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:
-        """Takes back what dead processes of this machine held, as `WanPortPool.reap` does."""
+        """Takes back the leases of dead processes of this machine, as `WanPortPool.reap` does."""
         return Reaper(self._protocol, self._run).now(dry_run=dry_run)

@@ -27,23 +27,22 @@ class WanPortPool(PoolObject):
 
     Args:
         url: redis://, redis+sentinel://, redis+cluster://, all with rediss for TLS, unix:// or fake://; None: from the
-            configuration, last the embedded server.
+            configuration, or else the embedded server.
         namespace: one pool of WANs in a Redis; default "default".
-        network: what the router sees as one source address; default: this network namespace.
+        network: the id of what the router sees as one source address; default: this network namespace.
         rest: seconds before this network may have a port again; default by platform.
         client: a redis.Redis to use instead of a URL. Whatever its retries, a call is sent twice at most.
         lease_ttl: seconds a lease lasts without renewal; default: the WAN's.
         on_lost: called once with each lease that is lost, from a thread of the pool.
-        reap: whether to take back what dead processes held that ran beside this one (same machine, same PID namespace).
-        release_on_sigterm: whether SIGTERM gives everything back, in 2 s at most, and closes the pool, before it does
-            what it did: the default, or the handler that was there when the pool was made. Not for programs that
-            handle SIGTERM by finishing their work: these give back at their exit anyway. Main thread only. A process
-            that ignores the signal goes on ignoring it.
+        reap: whether to take back the leases of dead processes of this machine and PID namespace.
+        release_on_sigterm: whether SIGTERM gives everything back, in 2 s at most, and closes the pool, before the
+            default or earlier handler. Not for programs that finish their work at SIGTERM: they give back at their
+            exit anyway. Main thread only. A process that ignores the signal still does.
         connect_timeout: seconds to wait for Redis, for a connection and for each answer.
         allow_eviction: whether to work on a Redis that may evict any key.
         min_replicas: how many replicas must have a grant before it counts; else it is taken back (BackendUnavailable).
-        fsync: whether a grant must be on the primary's disk, too, and on those of these replicas (Redis 7.2, Valkey).
-            Renewals wait for neither: what a failover forgets of them, holders re-assert in the grace.
+        fsync: whether a grant must also be on the disks of the primary and of these replicas (Redis 7.2, Valkey).
+            Renewals wait for neither: holders re-assert in the grace those that a failover forgets.
     """
 
     blocking = True
@@ -68,7 +67,7 @@ class WanPortPool(PoolObject):
         self.close()
 
     def close(self) -> None:
-        """Gives everything back; the object is of no use then."""
+        """Gives everything back; the object is of no use afterwards."""
         self._engine.close()
 
     # -- WANs
@@ -104,13 +103,13 @@ class WanPortPool(PoolObject):
             max_per_network: how many ports one network may hold at a time; None: all.
             on_failover: what happens when Redis may have forgotten grants: "grace": for a while holders re-assert their
                 leases and nothing new is granted; "continue": no pause, and ports may be granted twice. Default:
-                "grace", but "continue" on the embedded server, with whose host all holders die.
-            failover_margin: seconds by which a grace is longer than max_ttl: how long an old primary may go on beside
-                the new one. 10 fits min-replicas-max-lag 10, the default of Redis (see docs/safety.md).
-            recover: makes a WAN anew of which the data is lost, beginning with a grace.
+                "grace", but "continue" on the embedded server, whose holders all die with its host.
+            failover_margin: seconds by which a grace is longer than max_ttl: the time that an old primary may outlive
+                the failover. 10 fits min-replicas-max-lag 10, the default of Redis (see docs/safety.md).
+            recover: whether to make the WAN again if its data is lost; it then begins with a grace.
 
         Returns:
-            True if it was made, False if it was there, the same.
+            True if it was made, False if it was there already.
 
         Raises:
             WanMismatch: it is defined differently, or a port belongs to another WAN.
@@ -157,6 +156,7 @@ class WanPortPool(PoolObject):
         label: str = "",
         ttl: float | None = None,
         detached: bool = False,
+        reuse_address: bool = False,
     ) -> Lease:
         """Leases one port, and keeps the lease alive until it is released.
 
@@ -165,13 +165,18 @@ class WanPortPool(PoolObject):
             wait: seconds to wait for a port; None: without limit.
             port: a wanted port.
             label: for people.
-            ttl: seconds without renewal after which it ends; default: the pool's, then the WAN's.
+            ttl: seconds without renewal after which it ends; default: the pool's, or else the WAN's.
             detached: a lease that nobody renews, and that outlives this process.
+            reuse_address: whether the port will be bound with SO_REUSEADDR, as `lease.socket()` and `lease.connect()`
+                do. Else it is one that plain sockets can bind, too: the network's own ports are that only when nothing
+                lingers on them, or 65 s after their end, and each is tried before it is handed out.
 
         Raises:
             PoolExhausted, InGrace, WanDraining, WanNotDefined, PortUnavailable, PortNotInRange, BackendUnavailable
         """
-        request = Request.of(wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached)
+        request = Request.of(
+            wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached, reuse_address=reuse_address
+        )
         return self._lease(request)[0]
 
     def acquire_many(
@@ -183,9 +188,18 @@ class WanPortPool(PoolObject):
         wait: float | None = 0.0,
         label: str = "",
         ttl: float | None = None,
+        reuse_address: bool = False,
     ) -> list[Lease]:
-        """Leases up to 1,000 ports of one WAN in one round trip: all, or `at_least` so many, or none."""
-        request = Request.of(checked_wan(wan), count=count, at_least=at_least, wait=wait, label=label, ttl=ttl)
+        """Leases up to 1,000 ports of one WAN in one round trip: all, or at least `at_least`, or none."""
+        request = Request.of(
+            checked_wan(wan),
+            count=count,
+            at_least=at_least,
+            wait=wait,
+            label=label,
+            ttl=ttl,
+            reuse_address=reuse_address,
+        )
         return self._lease(request)
 
     def connect(
@@ -199,22 +213,22 @@ class WanPortPool(PoolObject):
         source_address: str | None = None,
         close_on_loss: bool = False,
     ) -> LeasedSocket:
-        """A TCP connection from a leased port of a WAN; its last close releases the lease, which it has as `.lease`.
+        """A TCP connection from a leased port of a WAN; its last close releases the lease, its attribute `lease`.
 
-        That is the last one of the socket, of the files that `makefile` made of it, and of what took over its file
-        descriptor, as `ssl.SSLContext.wrap_socket` does.
+        Files from `makefile` count as open, and so does an object that takes over the file descriptor, as
+        `ssl.SSLContext.wrap_socket` does.
 
         Args:
             wan: as for acquire.
             address: host and port.
             wait: seconds to wait for a port.
-            timeout: seconds to wait for a connection, and the socket's timeout then; None: the system's.
+            timeout: seconds to wait for a connection, and later the socket's timeout; None: the system's.
             attempts: how often to take ports when the system refuses one: 1 at first, then 4, 16, 64, and so on.
-            source_address: the IPv4 address to bind to, where this host has several; default: that of the route.
+            source_address: the IPv4 address to bind to, if this host has several; default: that of the route.
             close_on_loss: whether the connection ends when the lease does: reads find the end, writes fail.
 
         Raises:
-            PortRejected: the system refused every port that was tried, or too many of late.
+            PortRejected: the system refused every port that was tried, or too many recently.
             OSError: the connection failed; errors of `acquire`.
         """
         dial = Dial.of(address, timeout, attempts, source_address, close_on_loss)
@@ -230,14 +244,14 @@ class WanPortPool(PoolObject):
         if lease is None:
             self._engine.log_not_held(wan_idx, port, self._run(self._engine.protocol.holder_of(wan_idx, port)))
             return False
-        return self._run(self._engine.protocol.release_one(lease, "released"))
+        return self._run(self._engine.protocol.release_one(lease))
 
     def get_port_usage_info(self) -> dict[str, Any]:
-        """Who uses how many ports, on all machines."""
+        """The ports that each process uses, on all machines."""
         return self._run(self._engine.protocol.usage())
 
     def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:
-        """Takes back what dead processes held, at once; what it saw of each holder of the namespace, and why.
+        """Takes back the leases of dead processes at once; returns what it found out about each holder.
 
         A process is dead only on proof: same boot of the same machine, same PID namespace, and no such process, or one
         with another start time. Leases that were renewed meanwhile stay, and so do detached ones.
@@ -245,7 +259,7 @@ class WanPortPool(PoolObject):
         return self._engine.reap_now(dry_run)
 
     def _lease(self, request: Request) -> list[Lease]:
-        return cast("list[Lease]", self._engine.leased(self._run(self._engine.protocol.acquire(request))))
+        return cast("list[Lease]", self._engine.leased(self._run(self._engine.protocol.hand_out(request))))
 
     def _make_lease(self, grant: Grant) -> Lease:
         return Lease(self._caller, grant)

@@ -1,1 +1,1 @@
-"""What only this machine knows: its clock, its processes and whether they live, signals and TCP settings."""
+"""Facts about this machine: its clock, its processes, signals and TCP settings."""

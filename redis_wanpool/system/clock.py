@@ -1,13 +1,11 @@
-"""Our own time, for how long something took; Redis time is for what is stored."""
-
-from __future__ import annotations
+"""Our own clock, which measures how long something took; stored times come from the clock of Redis."""
 
 import time
 
 if hasattr(time, "CLOCK_BOOTTIME"):
 
     def boottime() -> float:
-        """Seconds since an arbitrary moment; goes on while the machine is suspended."""
+        """Seconds since an arbitrary moment, including the time in suspend."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 else:
@@ -16,5 +14,5 @@ else:
     _RAW = getattr(time, "CLOCK_MONOTONIC_RAW", None)
 
     def boottime() -> float:
-        """Seconds since an arbitrary moment; goes on while the machine is suspended."""
+        """Seconds since an arbitrary moment, including the time in suspend."""
         return time.monotonic() if _RAW is None else time.clock_gettime(_RAW)

@@ -1,7 +1,5 @@
 """Which process holds the leases, and which network the router sees."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
@@ -45,7 +43,7 @@ def _boot_id() -> str:
 
 @cache
 def _machine_and_boot() -> str:
-    """The scope of pids: a boot, or where the kernel has no boot id, a machine: start times tell its boots apart."""
+    """The scope of PIDs: this boot, or without a boot id this machine, whose boots differ in start times."""
     if sys.platform.startswith("linux"):
         return _boot_id()
     return "machine-" + hashlib.sha256(machine_id().encode()).hexdigest()[:12]
@@ -53,7 +51,7 @@ def _machine_and_boot() -> str:
 
 @cache
 def boot_clock() -> str:
-    """The name of the clock that `boottime` reads: the same for all processes of this boot of this machine."""
+    """The name of the clock that `boottime` reads; all processes of this boot share it."""
     return hashlib.sha256(f"{_boot_id()} {_namespace_of('time')}".encode()).hexdigest()[:12]
 
 
@@ -65,12 +63,12 @@ def _namespace_of(what: str) -> str:
 
 
 def _pid_namespace() -> str:
-    """Processes with the same value see the same pids, and start times by the same clock (see time_namespaces(7))."""
+    """Processes with the same value see the same PIDs, and start times by the same clock (see time_namespaces(7))."""
     return f"{_namespace_of('pid')}+{_namespace_of('time')}"
 
 
 def proc_stat(pid: int | str) -> list[str]:
-    """The fields of /proc/PID/stat from the third on (see proc(5)); the second may hold any letters."""
+    """The fields of /proc/PID/stat from the third on (see proc(5)); the second may hold any characters."""
     stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     return stat[stat.rindex(")") + 2 :].split()
 
@@ -84,7 +82,7 @@ def _started() -> str:
 
 @cache
 def this_network() -> str:
-    """What the first NAT sees as one source address: this network namespace of this boot of this machine."""
+    """An id of what the first NAT sees as one source address: this network namespace, in this boot of this machine."""
     return "net-" + hashlib.sha256("\0".join(_network_facts()).encode()).hexdigest()[:12]
 
 
@@ -110,7 +108,7 @@ def _default_route_address() -> str:
 
 
 def machine_id() -> str:
-    """An id of this machine that lasts; without a machine id it is that of a network card."""
+    """A lasting id of this machine; without a machine id, the address of a network card."""
     if sys.platform == "win32":
         import winreg
 

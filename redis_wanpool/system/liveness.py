@@ -1,6 +1,4 @@
-"""Whether a process is dead: only on proof. Where there is none, its leases' ttl decides."""
-
-from __future__ import annotations
+"""Tells whether a process is dead, only on proof; without proof, the ttl of its leases decides."""
 
 import os
 from dataclasses import dataclass
@@ -16,14 +14,14 @@ ALIVE, DEAD, UNKNOWN = "alive", "dead", "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is known of a process, and from what."""
+    """What is known about a process, and why."""
 
     word: str
     why: str
 
 
 def verdict(holder: Holder, here: Holder) -> Verdict:
-    """What this process can tell of another; it asks the kernel, and no clock."""
+    """Judges another process by what the kernel says, and by no clock."""
     if holder.pid <= 0:
         return Verdict(UNKNOWN, "it has no process")
     if (holder.host, holder.boot_id) != (here.host, here.boot_id):  # clones of a virtual machine may share the latter
@@ -35,7 +33,7 @@ def verdict(holder: Holder, here: Holder) -> Verdict:
 
 def _by_proc(holder: Holder) -> Verdict:
     try:
-        os.kill(holder.pid, 0)  # asks only; unlike /proc it cannot be made to hide the processes of others
+        os.kill(holder.pid, 0)  # only asks; unlike /proc, it cannot be set to hide the processes of others
     except ProcessLookupError:
         return Verdict(DEAD, f"there is no process {holder.pid}")
     except PermissionError:

@@ -1,7 +1,5 @@
-"""What netsh says, in whatever language and code page, and what it is told. Numbers and values are read by their shape:
-the words around them are the system's language, and change between its releases."""
-
-from __future__ import annotations
+"""Runs netsh and reads its output in any language and code page: by the shape of numbers and values, because the words
+around them change with the language and the release of the system."""
 
 import os
 import re
@@ -18,7 +16,7 @@ _EXCLUDED = re.compile(r"^[ \t]*(\d+)[ \t]+(\d+)[ \t]*(\*?)[ \t]*$", re.MULTILIN
 _RULE = re.compile(r"^[ \t]*-{3,}", re.MULTILINE)
 _SETTING = re.compile(r"^(.+?)\s*[:：]\s*([a-z]+)\s*$", re.MULTILINE)
 LOWEST, FEWEST = 1024, 255
-"""of dynamic ports: the first of them and how many; no system was seen with less, so less is something else"""
+"""the lowest first dynamic port and the smallest number of them on any known system; less is something else"""
 EXCLUDED = ["int", "ipv4", "show", "excludedportrange", "protocol=tcp"]
 LEVELS = ("normal", "disabled", "restricted", "highlyrestricted", "experimental")
 _LABELS = ("auto-tuning", "autotuning", "自动调节", "自动调整", "abstimmungsgrad", "réglage automatique", "자동 조정")
@@ -31,14 +29,13 @@ class Excluded:
 
     first: int
     last: int
-    by_administrator: bool
-    """then programs may bind to them all the same"""
+    by_administrator: bool  #: whether an administrator excluded them; programs may still bind to such ports
 
 
 def run(words: list[str]) -> tuple[int, str]:
-    """Runs the system's own netsh, never one that lies in the current folder, and never interactively.
+    """Runs the system's own netsh, never one in the current folder, and never interactively.
 
-    Its exit code, and what it printed; or NO_ANSWER, and why there is none.
+    Returns its exit code and what it printed; or NO_ANSWER, and why there is none.
     """
     program = os.environ.get("SYSTEMROOT", r"C:\Windows") + r"\System32\netsh.exe"
     try:
@@ -59,7 +56,7 @@ def run(words: list[str]) -> tuple[int, str]:
 
 
 def decoded(text: bytes, code_page: str = "") -> str:
-    """What netsh printed: UTF-8 where it is that, else the system's code page for consoles; nothing fails."""
+    """Decodes what netsh printed, as UTF-8 or else in the system's code page for consoles; never fails."""
     try:
         found = text.decode("utf-8")
     except UnicodeDecodeError:
@@ -80,7 +77,7 @@ def _code_page() -> str:
 
 
 def dynamic_ports(text: str) -> tuple[int, int] | None:
-    """First and last port: two lines end with a number, the start and how many; None if that is not what it is."""
+    """First and last port, from the two lines that end with a number (the start and how many); None without them."""
     numbers = [int(number) for number in _NUMBER_AT_END.findall(text)]
     if len(numbers) != 2 or numbers[0] < LOWEST or numbers[1] < FEWEST or sum(numbers) > 65_536:
         return None
@@ -88,8 +85,7 @@ def dynamic_ports(text: str) -> tuple[int, int] | None:
 
 
 def excluded_ports(text: str) -> tuple[Excluded, ...] | None:
-    """The table below its rule: first and last port, and a star for an administrator's; None without a table, or if
-    a row is no range of ports."""
+    """The rows of the table: first and last port, and a star for an administrator's; None if it is no such table."""
     if not _RULE.search(text):
         return None
     found = tuple(Excluded(int(first), int(last), star == "*") for first, last, star in _EXCLUDED.findall(text))
@@ -97,7 +93,7 @@ def excluded_ports(text: str) -> tuple[Excluded, ...] | None:
 
 
 def autotuning(text: str) -> str | None:
-    """The autotuning level of `show global`; None if that is not to be seen."""
+    """The autotuning level of `show global`; None if it is not there."""
     found = [(label.strip().casefold(), value) for label, value in _SETTING.findall(text) if value in LEVELS]
     alone: list[str] = [value for _, value in found if value != "disabled"]
     if len(alone) == 1:

@@ -1,6 +1,4 @@
-"""Signals are for the main thread, whose waiting they are to interrupt."""
-
-from __future__ import annotations
+"""Keeps signals for the main thread, whose waiting they must interrupt."""
 
 import signal
 import socket
@@ -10,16 +8,16 @@ from contextlib import contextmanager
 from redis_wanpool.system.greenlets import greenlets
 
 _CRASHES = {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGPROF"}
-"""of the thread itself, and of profilers"""
+"""signals about the thread itself, and of profilers"""
 
 
 def _is_masked() -> bool:
-    """Whether a thread of ours has signals of its own to mask; a greenlet has those of the main thread."""
+    """Whether a new thread has its own signals to mask; a greenlet has those of the main thread."""
     return hasattr(signal, "pthread_sigmask") and not greenlets()
 
 
 def deaf() -> None:
-    """Leaves the signals to others, for the rest of the calling thread."""
+    """Blocks signals in the calling thread until it ends; other threads get them."""
     if _is_masked():
         signal.pthread_sigmask(
             signal.SIG_BLOCK, {number for number in signal.valid_signals() if _name(number) not in _CRASHES}
@@ -28,25 +26,28 @@ def deaf() -> None:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """While a thread is started: it gets no signal from its first moment on, and this thread gets them afterwards."""
-    if not _is_masked():
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
+    """Blocks signals while a thread is started, so that it never gets one; this thread gets them afterwards."""
+    with _restored():
         deaf()
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
 def hearing() -> Iterator[None]:
-    """While a program is started: it would inherit the signals that its starter blocks."""
+    """Unblocks signals while a program is started, which would inherit the blocks."""
+    with _restored():
+        if _is_masked():
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        yield
+
+
+@contextmanager
+def _restored() -> Iterator[None]:
+    """Afterwards this thread blocks the signals that it blocks now."""
     if not _is_masked():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         yield
     finally:
@@ -55,9 +56,9 @@ def hearing() -> Iterator[None]:
 
 @contextmanager
 def wakened() -> Iterator[socket.socket]:
-    """While a program waits for signals and children: a socket to read from tells of each signal, also of earlier ones.
+    """Yields a socket that becomes readable at each signal, earlier ones included, to wait for signals and children.
 
-    A handler in Python runs before or after a call that blocks; a signal that comes in between would wait as long.
+    A Python handler runs before or after a call that blocks; a signal in between would wait for the end of the call.
     """
     reading, writing = socket.socketpair()
     with reading, writing:

@@ -1,7 +1,5 @@
 """How long this system's own TCP stack keeps a port whose connection it closed first: the default of `rest`."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -15,16 +13,15 @@ import psutil
 WITHOUT_TIMESTAMPS = 65.0
 """Linux: TIME_WAIT is 60 s, and the timer that ends it is late: 60.4 to 61.9 s were measured on kernel 6.18"""
 DOCUMENTED, UNKNOWN = 120.0, 240.0
-"""Windows: where TcpTimedWaitDelay is absent, https://learn.microsoft.com/biztalk/technical-guides (settings that can
-be modified to improve network performance), and the longest that any of its versions is documented to wait"""
+"""Windows, in seconds: without TcpTimedWaitDelay, https://learn.microsoft.com/biztalk/technical-guides (settings that
+can be modified to improve network performance), and the longest wait documented for any version"""
 PARAMETERS = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
-SAME_BOOT = 60.0
-"""seconds by which the time of the start may differ when it is computed again: clocks are set"""
+SAME_BOOT = 60.0  #: seconds by which two computed times of one start may differ, because clocks are set
 _TIMESTAMPS = Path("/proc/sys/net/ipv4/tcp_timestamps")
 
 
 def default_rest() -> float:
-    """Seconds before this platform's own TCP stack has surely let go of a port.
+    """Seconds after which this platform's own TCP stack has surely released a port.
 
     Linux reconnects a tuple in TIME_WAIT after one round trip when both ends send timestamps. Windows keeps it for
     TcpTimedWaitDelay, as `wanpool tune` found or measured it; macOS for twice net.inet.tcp.msl, 15 s by default.
@@ -40,11 +37,11 @@ def default_rest() -> float:
     return 1.0
 
 
-def windows_rest(value: Any) -> float:
-    """The rest that a TcpTimedWaitDelay means: an integer, None where it is absent, anything else where it is wrong."""
+def windows_rest(value: Any, absent: float = DOCUMENTED, least: int = 2) -> float:
+    """The rest in seconds for a TcpTimedWaitDelay: an integer, None if it is absent, anything else if it is wrong."""
     if value is None:
-        return DOCUMENTED
-    is_right = isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= 300
+        return float(absent)
+    is_right = isinstance(value, int) and not isinstance(value, bool) and least <= value <= 300
     return float(value) if is_right else UNKNOWN
 
 
@@ -64,9 +61,9 @@ def _time_wait_delay() -> Any:
 
 
 def tuning_folder() -> Path:
-    """Where `wanpool tune` keeps what it did, and what it found: all may read it, and administrators alone write.
+    """The folder in which `wanpool tune` notes its changes and findings; all may read it, only administrators write.
 
-    PROGRAMFILES is another folder for 32-bit programs; the other one is the same for all.
+    PROGRAMFILES differs for 32-bit programs; PROGRAMW6432 is the same for all.
     """
     if sys.platform == "win32":
         programs = os.environ.get("PROGRAMW6432") or os.environ.get("PROGRAMFILES", r"C:\Program Files")
@@ -75,7 +72,7 @@ def tuning_folder() -> Path:
 
 
 def noted(folder: Path) -> float | None:
-    """What was noted of TIME_WAIT since this machine started, in seconds; None if nothing was."""
+    """The seconds of TIME_WAIT that were noted since this machine started; None if nothing was."""
     try:
         found = json.loads((folder / "time-wait").read_text(encoding="utf-8"))
         seconds, booted_at = float(found["seconds"]), float(found["booted_at"])
@@ -86,7 +83,7 @@ def noted(folder: Path) -> float | None:
 
 
 def note(folder: Path, seconds: float) -> None:
-    """Notes how long TIME_WAIT lasts until the next start."""
+    """Notes how many seconds TIME_WAIT lasts; the note is good until the next start."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     new = folder / "time-wait.new"
     new.write_text(json.dumps({"seconds": math.ceil(seconds), "booted_at": psutil.boot_time()}), encoding="utf-8")

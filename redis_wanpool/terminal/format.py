@@ -1,7 +1,5 @@
 """How facts read on a terminal: tables, spans of time, moments."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -12,8 +10,7 @@ from redis_wanpool.terminal.language import said
 
 _SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|min|h|d|)\s*")
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-MOST_SECONDS = 30 * 86400.0
-"""what every operating system can wait for; Windows cannot for 50 days"""
+MOST_SECONDS = 30 * 86400.0  #: seconds that every operating system can wait; Windows cannot wait 50 days
 
 
 def width(text: str) -> int:
@@ -22,14 +19,14 @@ def width(text: str) -> int:
 
 
 def clipped(text: str, columns: int) -> str:
-    """As much of a text as fits into so many columns."""
+    """As much of a text as fits into this many columns."""
     while width(text) > columns:
         text = text[:-1]
     return text
 
 
 def wrapped(text: str, columns: int) -> list[str]:
-    """A text in lines of so many columns at most."""
+    """A text in lines of at most this many columns."""
     lines = [""]
     for word in text.split(" "):
         if lines[-1] and width(lines[-1]) + 1 + width(word) > columns:
@@ -40,18 +37,18 @@ def wrapped(text: str, columns: int) -> list[str]:
 
 
 def padded(text: str, columns: int, *, right: bool = False) -> str:
-    """A text filled up to so many columns, at its right side or its left."""
+    """A text padded to this many columns, at its right or its left."""
     space = " " * max(0, columns - width(text))
     return space + text if right else text + space
 
 
 def one_line(text: str) -> str:
-    """What somebody wrote, fit for a terminal: nothing that moves its cursor or breaks the line."""
+    """A text made safe for a terminal: nothing in it moves the cursor or breaks the line."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
-    """Rows as lines, the first of them the headings; the columns with these numbers are aligned to the right."""
+    """Rows as lines, headings first; the columns with these numbers are aligned to the right."""
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(padded(cell, widths[i], right=i in right) for i, cell in enumerate(row)).rstrip() for row in rows]
 
@@ -62,11 +59,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def seconds_of(option: str, text: str) -> float:
-    """A span of time as an operator writes it: 90, 90s, 1.5m, 2h.
-
-    Raises:
-        InvalidValue
-    """
+    """A span of time as an operator writes it: 90, 90s, 1.5m, 2h; raises InvalidValue for other text."""
     match = _SPAN.fullmatch(text)
     if match is None:
         raise InvalidValue(f"{option} {text!r}: write a number of seconds, or like 90s, 5m, 2h")

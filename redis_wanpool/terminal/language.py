@@ -1,7 +1,5 @@
 """English, or Chinese where the system speaks Chinese: for what operators read."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys
@@ -26,13 +24,17 @@ def chinese() -> bool:
 
 
 def said(english: str, chinese_text: str) -> str:
-    """The same in the user's language."""
+    """The text in the user's language."""
     return chinese_text if chinese() else english
 
 
+def tell(english: str, chinese_text: str) -> None:
+    """Prints it in the user's language."""
+    print(said(english, chinese_text))
+
+
 def speak_anywhere() -> None:
-    """Prints a question mark for what the console's code page does not have, instead of failing; and nothing where
-    there is no console, as under pythonw.exe or with `>&-`."""
+    """Prints "?" for characters that the console lacks, and nothing without a console (pythonw.exe, `>&-`)."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -1,7 +1,5 @@
 """A live view: repainted in place on a terminal, a plain line now and then in a pipe."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
@@ -39,7 +37,7 @@ class Screen:
 
 
 class FullScreen:
-    """The whole terminal, as long as it is entered; what was there comes back at the end, however that comes."""
+    """The whole terminal while it is entered; at any end it shows again what was there before."""
 
     def __init__(self) -> None:
         self._woken: SimpleQueue[None] = SimpleQueue()
@@ -60,7 +58,7 @@ class FullScreen:
                 signal.signal(number, handler)
 
     def show(self, lines: list[tuple[str, str]]) -> None:
-        """Paints lines, each with its colour or "", as far as they fit, and says how many do not."""
+        """Paints the lines that fit, each with its colour or "", and says how many do not."""
         columns, rows = size()
         most = max(1, rows - 1)
         if len(lines) > most > 1:
@@ -71,13 +69,13 @@ class FullScreen:
         _write("\x1b[H" + "\n".join(painted) + "\x1b[J")
 
     def sleep(self, seconds: float) -> None:
-        """Waits so long, or until the terminal has another size."""
+        """Waits this many seconds, or until the terminal has another size."""
         with suppress(Empty):
             self._woken.get(timeout=seconds)
 
 
 def size() -> tuple[int, int]:
-    """The columns and rows that the terminal has now, whatever its shell had noted of it."""
+    """The columns and rows of the terminal now, whatever its shell noted earlier."""
     try:
         return os.get_terminal_size(sys.stdout.fileno())
     except (OSError, ValueError):

@@ -1,6 +1,4 @@
-"""Connections to Redis: to which server, and with which options."""
-
-from __future__ import annotations
+"""Connects to Redis: to which server, and with which options."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -49,11 +47,7 @@ class Backend:
         return self._url
 
     def revived(self) -> bool:
-        """After a failed call: starts the embedded server again if needed; False if the server is another one.
-
-        Raises:
-            BackendUnavailable: it hangs, or does not start.
-        """
+        """Restarts the embedded server, or raises BackendUnavailable; False if the server is another one."""
         if self._embedded:
             from redis_wanpool.transport import embedded as server
 
@@ -98,7 +92,7 @@ class Backend:
         return cluster.Slots(cluster.Cluster.parse(self.url).seeds)
 
     def node_of(self, key: str) -> object:
-        """The node that has a key, as far as is known: what is on one node is asked for one after another."""
+        """The node that has a key, as far as is known; requests to one node go one after another."""
         return self._slots.owner(key_slot(key.encode())) if self.is_cluster else None
 
     @property
@@ -116,7 +110,7 @@ class Backend:
         return int(options.get("db", 0))
 
     def sync_client(self) -> Any:
-        """A blocking client; of a given asyncio client, the blocking twin."""
+        """A blocking client; for a given asyncio client, its blocking twin."""
         if self._given is not None:
             return self._given if isinstance(self._given, redis.Redis) else _blocking_twin(self._given)
         if self.is_fake:
@@ -155,7 +149,7 @@ class Backend:
         return client.primaries() if isinstance(client, cluster.Client) else [client]
 
     def disconnect(self, client: Any) -> None:
-        """Closes the connections of a blocking client that nobody uses just now, unless it is the user's own."""
+        """Closes the idle connections of a blocking client, unless the user made it."""
         if client is not None and client is not self._given:
             pool = client if isinstance(client, cluster.Client) else client.connection_pool
             pool.disconnect(inuse_connections=False)
@@ -179,7 +173,7 @@ class Backend:
         }
 
     def should_retry(self, error: BackendUnavailable) -> bool:
-        """Whether a step that failed like this is performed once more: the only place where anything is sent again.
+        """Whether a step that failed like this is performed once more; only this decides what is sent again.
 
         Yes after a broken connection, as a restarted server leaves it: all scripts are idempotent on lease_id. No after
         a timeout: the time is used up.
@@ -192,12 +186,12 @@ class Backend:
         return (broken and not timed_out) | self.revived()
 
     def translated(self, error: Exception, keys: Sequence[str] = ()) -> BackendUnavailable:
-        """What redis-py raises in our words, for a request with these keys."""
+        """An error of redis-py in our words, after a request with these keys."""
         return translated(error, keys, name=self.name, timeout=self.timeout)
 
 
 def checked_url(url: object) -> str:
-    """The URL, if it can be one; the message never shows a password."""
+    """The URL, if it is valid; the message never shows a password."""
     if not isinstance(url, str):
         raise InvalidValue(f"url {type(url).__name__}: must be text like redis://10.0.0.2:6379/0")
     shown = public_url(url if "://" in url else url.rpartition("@")[2])
@@ -230,7 +224,7 @@ def checked_url(url: object) -> str:
             pool = redis.ConnectionPool.from_url(url)
             pool.connection_class(**pool.connection_kwargs)
         except (TypeError, ValueError):
-            raise InvalidValue(f"url {shown!r}: one of its options is unknown, or has a value that cannot be") from None
+            raise InvalidValue(f"url {shown!r}: one of its options is unknown, or has an invalid value") from None
     return url
 
 
@@ -252,7 +246,7 @@ def _fake_server(url: str) -> Any:
 
 
 def _blocking_twin(client: Any) -> Any:
-    """A blocking client to the server of an asyncio client, for what goes on outside its loop."""
+    """A blocking client to the server of an asyncio client, for work outside its loop."""
     if type(client).__module__.startswith("fakeredis"):
         import fakeredis
 

@@ -4,15 +4,13 @@ redis-py has clients for clusters. They send a request again after a timeout, on
 replicas (WAIT) needs the connection that wrote, and the faces decide what is sent again. So the routing is here.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import redis
 import redis.asyncio
@@ -30,8 +28,7 @@ T = TypeVar("T")
 SCHEMES = ("redis+cluster", "rediss+cluster")
 PORT = 6379
 LIKE = "redis+cluster://user:password@10.0.0.2:6379,10.0.0.3:6379"
-PAUSE = 0.05
-"""seconds before a cluster that cannot yet say where the keys are is asked again"""
+PAUSE = 0.05  #: seconds before a cluster that cannot yet say where the keys are is asked again
 NOT_NOW = (redis.exceptions.AskError, redis.exceptions.TryAgainError, redis.exceptions.ClusterDownError)
 """answers of a cluster that executed nothing: the keys are moving, or have no primary. A script needs all keys of its
 WAN in one place, so there is no following a slot (ASK) before it has moved as a whole."""
@@ -47,12 +44,8 @@ class Cluster:
     options: dict[str, Any]
 
     @classmethod
-    def parse(cls, url: str) -> Cluster:
-        """Reads a URL like `LIKE`.
-
-        Raises:
-            ValueError, TypeError: it is no such URL, or an option is unknown; the message may show a password.
-        """
+    def parse(cls, url: str) -> Self:
+        """Reads a URL like `LIKE`; raises ValueError or TypeError, and the message may show a password."""
         named = Several.parse(url, SCHEMES, PORT)
         if named.path not in ((), ("0",)) or named.options.pop("db", 0):
             raise ValueError("a cluster has database 0 only")
@@ -69,8 +62,7 @@ class Slots:
         """the first slot of each range, ascending, and the nodes that have the ranges"""
         self._moved: dict[int, Address] = {}
         self._silent: Address | None = None
-        self.is_stale = True
-        """whether a node is to be asked before the next request"""
+        self.is_stale = True  #: whether a node is to be asked before the next request
 
     def owner(self, slot: int) -> Address | None:
         if slot in self._moved:
@@ -89,28 +81,28 @@ class Slots:
         return sorted(dict.fromkeys((*self.primaries, *self._seeds)), key=lambda node: node == self._silent)
 
     def learn(self, reply: Iterable[Any], told_by: Address) -> None:
-        """From a reply to CLUSTER SLOTS: https://redis.io/docs/latest/commands/cluster-slots/."""
+        """Learns from a reply to CLUSTER SLOTS: https://redis.io/docs/latest/commands/cluster-slots/."""
         ranges = sorted((int(first), _text(node[0]) or told_by[0], int(node[1])) for first, _, node, *_ in reply)
         self._ranges = [first for first, _, _ in ranges], [(host, port) for _, host, port in ranges]
         self._moved, self.is_stale = {}, False
 
     def moved(self, error: Any, told_by: Address) -> Address:
-        """From a redirection: the new owner. More may have moved."""
+        """The new owner, from a redirection; more slots may have moved."""
         self._moved[error.slot_id] = owner = (error.host or told_by[0], error.port)
         self.is_stale = True
         return owner
 
     def failed(self, node: Address) -> None:
-        """It does not answer: another one may have taken its place."""
+        """Notes that a node does not answer; another may have taken its place."""
         self._silent, self.is_stale = node, True
 
 
 Steps = Generator[tuple[Any, tuple[str, ...]], Any, T]
-"""Yields a client, and what it is to be asked, or () for what the caller wants to ask; without a client a pause."""
+"""Yields a client and the command for it, or () for the caller's request; no client means a pause."""
 
 
 class _Nodes:
-    """What both clients share: where to ask, and what to do about the answer."""
+    """What both clients share: which node to ask, and what to do about the answer."""
 
     def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any], make: Callable[..., Any]) -> None:
         self.cluster = cluster
@@ -128,7 +120,7 @@ class _Nodes:
         return self._clients[node]
 
     def named(self, name: str) -> Any:
-        """The client of the node that `on_all_primaries` calls so."""
+        """The client of the node with this name in `on_all_primaries`."""
         host, _, port = name.rpartition(":")
         return self.at((host, int(port)))
 
@@ -164,7 +156,7 @@ class _Nodes:
         return owner
 
     def _on_all_primaries(self) -> Steps[list[list[Any]]]:
-        """A request to each primary: pairs of its name and what came of it, None if it does not answer."""
+        """A request to each primary: pairs of its name and its reply, None if it does not answer."""
         yield from self._looking()
         found, why = [], None
         for node in self.slots.primaries:
@@ -202,12 +194,12 @@ class Client(_Nodes):
         super().__init__(cluster, slots, {**options, "retry": Retry(NoBackoff(), 0)}, _blocking)
 
     def follow(self, keys: Sequence[str], request: Callable[[Any], T]) -> T:
-        """What comes of a request at the node that has these keys."""
+        """The result of a request at the node that has these keys."""
         result: T = self._lead(self._following(keys), request)
         return result
 
     def on_all_primaries(self, request: Callable[[Any], Any]) -> list[list[Any]]:
-        """What comes of a request at each primary: pairs of its name and that, None if it does not answer."""
+        """The results of a request at each primary: pairs of its name and its reply, None if it does not answer."""
         return self._lead(self._on_all_primaries(), request)
 
     @staticmethod
@@ -231,7 +223,7 @@ class Client(_Nodes):
         return self.follow(keys, lambda node: node.blpop(keys, timeout=timeout))
 
     def primaries(self) -> list[Any]:
-        """A client of each."""
+        """A client of each primary."""
         self._lead(self._looking(), lambda _: None)
         return [self.at(node) for node in self.slots.primaries]
 

@@ -1,7 +1,5 @@
 """The embedded default: one private, durable server for this user on this machine, started on first use."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import os
@@ -25,8 +23,7 @@ from redis_wanpool.system import signals
 if sys.platform != "win32":
     import fcntl
 
-START_WITHIN = 20.0
-"""seconds for a server to answer; loading a large log takes a while"""
+START_WITHIN = 20.0  #: seconds for a server to answer; loading a large log takes a while
 _PING, _SHUTDOWN = b"*1\r\n$4\r\nPING\r\n", b"*2\r\n$8\r\nSHUTDOWN\r\n$6\r\nNOSAVE\r\n"
 _SOCKET_PATH_LIMIT = 100  # bytes; the kernels allow 104 (macOS) and 108 (Linux)
 _CONF = """\
@@ -50,12 +47,12 @@ REMEDIES = (
     "on PATH, or name one with WANPOOL_SERVER; or use a Redis elsewhere (set WANPOOL_URL=redis://host:6379/0; "
     "docker-compose.yml starts one), on Windows also inside WSL"
 )
-ELSEWHERE = "Set WANPOOL_HOME to a folder of your own, or use a Redis elsewhere (WANPOOL_URL=redis://host:6379/0)"
+ELSEWHERE = "Set WANPOOL_HOME to a folder that you own, or use a Redis elsewhere (WANPOOL_URL=redis://host:6379/0)"
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What there is of the embedded server."""
+    """The state of the embedded server."""
 
     running: bool
     url: str
@@ -64,11 +61,7 @@ class Status:
 
 
 def state_folder() -> Path:
-    """Where the server keeps its data, private to this user and this machine.
-
-    Raises:
-        BackendUnavailable: this user has no home folder.
-    """
+    """The server's folder, private to user and machine; raises BackendUnavailable for a user without a home folder."""
     home = os.environ.get("WANPOOL_HOME")
     if home:
         return Path(home).absolute()
@@ -83,11 +76,11 @@ def state_folder() -> Path:
 
 
 def ensure() -> str:
-    """The URL of the running server, which is started if need be; any number of processes may ask at once.
+    """The URL of the running server, which is started if needed; any number of processes may ask at once.
 
     Raises:
-        BackendUnavailable: no server binary is to be had, or it does not start or answer, or nothing can be kept.
-        UnsafeRedis: the binary would not see the data that an other one wrote.
+        BackendUnavailable: no server binary is available, or it does not start or answer, or cannot keep its data.
+        UnsafeRedis: the binary would not see the data that another one wrote.
     """
     if sys.platform == "win32":
         raise BackendUnavailable(f"there is no embedded server on Windows; {REMEDIES}")
@@ -127,7 +120,7 @@ def stop(timeout: float = 10.0) -> bool:
 
 
 def status() -> Status:
-    """Looks, and starts nothing."""
+    """Looks at the server, without starting it."""
     folder = state_folder()
     if sys.platform == "win32":
         return Status(False, "", folder, None)
@@ -142,11 +135,7 @@ def status() -> Status:
 
 
 def find_binary() -> tuple[str, tuple[int, int]]:
-    """A server binary that runs, with its version.
-
-    Raises:
-        BackendUnavailable: there is none.
-    """
+    """A server binary that runs, and its version; raises BackendUnavailable if there is none."""
     named = os.environ.get("WANPOOL_SERVER")
     tried = []
     for candidate in [named] if named else _candidates():
@@ -237,7 +226,7 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     seen = folder.stat()
     if seen.st_uid != os.getuid():
-        raise BackendUnavailable(f"{folder} belongs to another user; set WANPOOL_HOME to a folder of your own")
+        raise BackendUnavailable(f"{folder} belongs to another user; set WANPOOL_HOME to a folder that you own")
     if stat.S_IMODE(seen.st_mode) & 0o077:
         folder.chmod(0o700)
 
@@ -266,7 +255,7 @@ def _answers(path: Path) -> bool:
         return _say(path, _PING, 2.0).startswith(b"+PONG")
     except TimeoutError:
         raise BackendUnavailable(
-            f"the embedded server at {path} hangs: it takes connections and does not answer"
+            f"the embedded server at {path} hangs: it takes connections and does not answer", passing=True
         ) from None
     except OSError:
         return False
@@ -280,14 +269,15 @@ def _nobody_alive(folder: Path) -> bool:
 
 
 def _old_one_gone(folder: Path, path: Path, deadline: float) -> int | None:
-    """The lock that says that no server lives on this data; None if one that lives answers after all."""
+    """The lock that proves that no server uses this data; None if one that does answers after all."""
     while (lock := _try_lock(folder / "alive.lock")) is None:
         if _answers(path):
             return None
         if time.monotonic() > deadline:
             raise BackendUnavailable(
                 f"an embedded server in {folder} lives, and does not answer within {START_WITHIN:g} s; "
-                f"see {folder / 'server.log'}, and if it hangs, end it and try again"
+                f"see {folder / 'server.log'}, and if it hangs, end it and try again",
+                passing=True,
             )
         time.sleep(0.02)
     return lock

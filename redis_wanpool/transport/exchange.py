@@ -1,6 +1,4 @@
-"""Script calls on a connection of redis-py, each sent once; whether to send again is for the faces to decide."""
-
-from __future__ import annotations
+"""Script calls on a connection of redis-py, each sent once; the faces decide whether to send again."""
 
 from functools import lru_cache
 from typing import Any
@@ -36,9 +34,9 @@ def _packed(verb: str, body: str, keys: tuple[str, ...], args: tuple[str | int, 
 def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     """Runs a script, or asks.
 
-    The source goes along only if the server does not know it. A script that finds the server's clock stepped wants to
-    be asked again, to be sure that it was not the request that took so long. `clock` names the caller's boot clock;
-    None is for the in-process stand-in, which has no connections, and this process's own clock.
+    The source is sent only if the server does not know it. A script that finds the server's clock stepped wants to be
+    asked again, in case the request only took long. `clock` names the caller's boot clock; None is for the in-process
+    stand-in, which has no connections, and has this process's clock.
     """
     if isinstance(client, cluster.Client):
         if isinstance(step, Ask) and step.on_all_primaries:
@@ -103,7 +101,7 @@ def _command(words: tuple[str | int, ...]) -> bytes:
 
 
 def _exchange(client: Any, request: bytes, durability: Durability | None) -> tuple[Any, int | None]:
-    """The reply; and, if it granted something, how many of those that must confirm it did."""
+    """The reply; and for a grant, how many of the servers that must confirm it did."""
     pool = client.connection_pool
     connection = pool.get_connection()
     try:
@@ -115,7 +113,7 @@ def _exchange(client: Any, request: bytes, durability: Durability | None) -> tup
         return reply, confirmed
     except redis.ResponseError:
         raise
-    except BaseException:  # its reply may yet come, and would be taken for the next one's
+    except BaseException:  # its reply may still come, and would be taken for the next one's
         connection.disconnect()
         raise
     finally:

@@ -1,9 +1,7 @@
-"""Connections to the server that Sentinel says is the primary of a service."""
-
-from __future__ import annotations
+"""Connects to the primary of a service, as named by Sentinel."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import redis
 import redis.asyncio
@@ -30,13 +28,11 @@ class Watched:
     service: str
     sentinels: tuple[Address, ...]
     is_tls: bool
-    options: dict[str, Any]
-    """of the connections to the primary, as redis-py has them"""
-    sentinel_options: dict[str, Any]
-    """more options of the connections to the Sentinels"""
+    options: dict[str, Any]  #: options of the connections to the primary, as redis-py has them
+    sentinel_options: dict[str, Any]  #: further options of the connections to the Sentinels
 
     @classmethod
-    def parse(cls, url: str) -> Watched:
+    def parse(cls, url: str) -> Self:
         """Reads a URL like `LIKE`; what follows a "?" is as in redis://, and `sentinel_username`, `sentinel_password`.
 
         Raises:
@@ -66,13 +62,8 @@ class Watched:
         timeouts: dict[str, Any] = {
             name: options[name] for name in ("socket_timeout", "socket_connect_timeout") if name in options
         }
-        watchers: dict[str, Any] = {
-            **self.sentinel_options,
-            **timeouts,
-            "retry": retry,
-            "protocol": 2,
-            "ssl": self.is_tls,
-        }
+        ours: dict[str, Any] = {"retry": retry, "protocol": 2, "ssl": self.is_tls}
+        watchers = {**self.sentinel_options, **timeouts, **ours}
         manager = module.Sentinel(self.sentinels, sentinel_kwargs=watchers)
         kind = strict(_kind(module, self.is_tls), blocking=blocking)
         return (_Pool if blocking else _AsyncPool)(
@@ -81,7 +72,7 @@ class Watched:
 
 
 class _Pool(redis.sentinel.SentinelConnectionPool):
-    """Ends its connections to the Sentinels with its others."""
+    """Ends its connections to the Sentinels together with the others."""
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         super().disconnect(inuse_connections)
@@ -99,7 +90,7 @@ class _AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
 
 
 def why(error: Exception) -> str:
-    """What may be wrong when nobody knows a primary; redis-py would name all options of its connections."""
+    """What may be wrong when no Sentinel knows a primary; redis-py would name all options of its connections."""
     if "Authentication" in str(error):
         return "they want other credentials; put sentinel_username and sentinel_password behind the ? of the URL"
     return "check the name of the service, and that the Sentinels run and can be reached"

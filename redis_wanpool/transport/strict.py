@@ -4,8 +4,6 @@ redis-py puts a connection back into its pool when an interrupt or a cancellatio
 request and its reply: what arrives then would be taken for the answer to the next request.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +15,7 @@ class NotPrimary(redis.ConnectionError):
 
 
 def _judged(error: redis.ResponseError) -> redis.RedisError:
-    """The error itself, or that it is not the primary which answers; Redis 6.2 says so in the middle of an error."""
+    """The error, or NotPrimary if it says that (Redis 6.2 does so in the middle of an error)."""
     known = isinstance(error, (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError))
     return NotPrimary(str(error)) if known or "-READONLY" in str(error) else error
 
@@ -31,7 +29,7 @@ class _Quiet:
 
 
 class _Strict(_Quiet):
-    """Counts the replies that it is owed; `_whole` is the stream whose handshake came to its end."""
+    """Counts the replies that it is owed; `_whole` is the stream whose handshake is complete."""
 
     _whole: Any = None
     _owed = 0

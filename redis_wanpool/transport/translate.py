@@ -1,6 +1,4 @@
-"""What redis-py raises and what servers say, in our words."""
-
-from __future__ import annotations
+"""Puts the errors of redis-py and of servers into our words."""
 
 import re
 from collections.abc import Sequence
@@ -17,16 +15,18 @@ from redis_wanpool.transport.url import public_url
 _NAMED = re.compile(r"no permissions to run the '([^']+)'")
 _UNNAMED = "can't run this command"  # by scripts of Redis 6.2 and 7.0
 _KEY = re.compile(r"permissions to access|can't access at least one of the keys")
+_PASSING = re.compile("(BUSY|LOADING|NOREPLICAS|UNKILLABLE) ")
+"""how the replies begin of a server that runs a foreign script, reads its data, or misses its replicas"""
 _TOLD = "does not let this user"
 _PLACE = re.compile(r"\b(?:f_)?([0-9a-f]{40})\b.*?@user_script:(\d+)")
 
 
 def translated(error: Exception, keys: Sequence[str], *, name: str, timeout: float) -> BackendUnavailable:
-    """What redis-py raised, for a request with these keys.
+    """The error for what redis-py raised after a request with these keys.
 
     Args:
         name: the server's, without a password.
-        timeout: seconds that were waited for it.
+        timeout: seconds for which the client waited.
     """
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "-OOM " in str(error):  # the latter from Redis 6.2
         return BackendUnavailable(
@@ -36,13 +36,15 @@ def translated(error: Exception, keys: Sequence[str], *, name: str, timeout: flo
     if isinstance(error, NotPrimary):
         return BackendUnavailable(
             f"Redis ({name}) is a replica, or became one just now, and takes no writes: {public_url(error)}; "
-            "ask the primary, or Sentinel where it is (redis+sentinel://)"
+            "ask the primary, or Sentinel where it is (redis+sentinel://)",
+            passing=True,
         )
     if isinstance(error, sentinel.NO_PRIMARY):
         return BackendUnavailable(
             f"no Sentinel of {name} tells of a primary that is alive: {sentinel.why(error)}; after a failure "
             "they need some seconds",
             answered=False,
+            passing=True,
         )
     if isinstance(error, redis.exceptions.MovedError):
         return BackendUnavailable(
@@ -52,12 +54,15 @@ def translated(error: Exception, keys: Sequence[str], *, name: str, timeout: flo
     if isinstance(error, cluster.NOT_NOW):
         return BackendUnavailable(
             f"Redis ({name}) does not serve these keys just now: they move to another node, or theirs has "
-            f"failed ({public_url(error)}); see to it with: redis-cli --cluster check"
+            f"failed ({public_url(error)}); see to it with: redis-cli --cluster check",
+            passing=True,
         )
     if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
         if may_not := denied(error, keys):
             return BackendUnavailable(f"Redis ({name}) {_TOLD} {may_not}; see what it should, with: wanpool acl")
-        return BackendUnavailable(f"Redis ({name}) refused: {public_url(error)}")
+        return BackendUnavailable(
+            f"Redis ({name}) refused: {public_url(error)}", passing=bool(_PASSING.match(str(error)))
+        )
     wrapped = error.__cause__ if type(error) is redis.ConnectionError else None  # by redis.asyncio
     if isinstance(wrapped or error, redis.exceptions.AuthenticationError):
         return BackendUnavailable(
@@ -67,11 +72,12 @@ def translated(error: Exception, keys: Sequence[str], *, name: str, timeout: flo
         f"Redis ({name}) does not answer within {timeout:g} s: "
         f"{public_url(error) or type(error).__name__}; check that it runs, and the URL",
         answered=False,
+        passing=True,
     )
 
 
 def is_denial(text: str) -> bool:
-    """Whether a server, or an error of ours, says with this that a user may not do something."""
+    """Whether this text, of a server or of one of our errors, says that a user may not do something."""
     return _UNNAMED in text or _TOLD in text or bool(_NAMED.search(text) or _KEY.search(text))
 
 

@@ -1,10 +1,8 @@
-"""URLs of Redis: what of them may be shown, and those that name several servers (Sentinels, a cluster)."""
-
-from __future__ import annotations
+"""Reads URLs of Redis: which parts may be shown, and which servers they name (Sentinels, a cluster)."""
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.connection import parse_url
@@ -26,7 +24,7 @@ def has_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return False  # that it does not parse is said elsewhere
+        return False  # `checked_url` says that it does not parse
     return bool(parts.password) or any("pass" in name.lower() for name, _ in parse_qsl(parts.query))
 
 
@@ -37,13 +35,11 @@ class Several:
     addresses: tuple[Address, ...]
     path: tuple[str, ...]
     is_tls: bool
-    own: dict[str, str]
-    """the options that are not redis-py's"""
-    options: dict[str, Any]
-    """of connections, as redis-py has them"""
+    own: dict[str, str]  #: the options that are not redis-py's
+    options: dict[str, Any]  #: options of connections, as redis-py has them
 
     @classmethod
-    def parse(cls, url: str, schemes: tuple[str, str], port: int, own_options: tuple[str, ...] = ()) -> Several:
+    def parse(cls, url: str, schemes: tuple[str, str], port: int, own_options: tuple[str, ...] = ()) -> Self:
         """Reads a URL of one of the schemes, without and with TLS; what follows a "?" is as in redis://.
 
         Args:

@@ -1,9 +1,8 @@
 """TCP settings of this machine: what they are, what would help leased ports, and how to change them so that it can be
 undone."""
 
-from __future__ import annotations
-
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +18,7 @@ STATUSES = (OK, SUGGESTION, LEGACY, DEAD, MANAGED, UNKNOWN)
 
 LEAST_DYNAMIC = 1025
 """where the dynamic ports of Windows may begin, by its documentation; systems were seen on which it is 1024"""
-WHO = "an administrator" if os.name == "nt" else "root"
-"""may change settings"""
+WHO = "an administrator" if os.name == "nt" else "root"  #: may change settings
 
 
 class TuningError(WanpoolError):
@@ -39,8 +37,7 @@ class NotElevated(TuningError):
 class Item:
     """One value that can be written."""
 
-    store: str
-    """"registry", "netsh", "sysctl" or "file\""""
+    store: str  #: "registry", "netsh", "sysctl" or "file"
     where: str
     name: str
 
@@ -77,13 +74,10 @@ class Setting:
 
     name: str
     status: str
-    value: str | None
-    """what is in effect; None if the system does not tell"""
-    source: str
-    """where that comes from: "registry", "netsh", "policy", "kernel", "file", "default" or "\""""
+    value: str | None  #: what is in effect; None if the system does not tell
+    source: str  #: where that comes from: "registry", "netsh", "policy", "kernel", "file", "default" or ""
     why: str
-    default: str | None = None
-    """the default of this version of the system"""
+    default: str | None = None  #: the default of this version of the system
     allowed: str | None = None
     changes: tuple[Change, ...] = ()
 
@@ -92,30 +86,19 @@ class Setting:
 class Wishes:
     """What an operator asks for beyond the suggestions."""
 
-    time_wait: int = 30
-    """seconds, for TcpTimedWaitDelay"""
-    dynamic: tuple[int, int] | None = None
-    """first and last port that Windows is to give to who does not choose"""
-    fin_wait_2: int | None = None
-    """seconds, for TcpFinWait2Delay, which is not documented"""
+    time_wait: int = 30  #: seconds, for TcpTimedWaitDelay
+    dynamic: tuple[int, int] | None = None  #: first and last port that Windows is to give to who does not choose
+    fin_wait_2: int | None = None  #: seconds, for TcpFinWait2Delay, which is not documented
 
 
 class Store(Protocol):
     """Where values stand."""
 
     def read(self, item: Item) -> Value | None:
-        """What stands there now.
-
-        Raises:
-            Unreadable
-        """
+        """What stands there now. Raises Unreadable."""
 
     def write(self, item: Item, value: Value | None) -> None:
-        """Puts a value there, or takes it away.
-
-        Raises:
-            TuningError
-        """
+        """Puts a value there, or takes it away. Raises TuningError."""
 
     def beside(self, item: Item) -> Mapping[str, Value]:
         """All that stands in the same place, by name: a tool may change more than it was asked to."""
@@ -126,23 +109,26 @@ class System:
     """This machine, or one made up."""
 
     name: str
-    machine: str
-    """its id: a journal of another one is of no use here"""
+    machine: str  #: its id: a journal of another one is of no use here
     booted_at: float
-    folder: Path
-    """where the journals are"""
+    folder: Path  #: where the journals are
     stores: Mapping[str, Store]
-    look: Callable[[Collection[int], Wishes, System], list[Setting]]
+    look: Callable[[Collection[int], Wishes, "System"], list[Setting]]
     """judges all settings with regard to the ports of the pool"""
-    is_declared: Callable[[Item], bool]
-    """whether an item is one of those that may be written at all"""
-    is_elevated: Callable[[], bool | None] = field(default=lambda: None)
-    """None: not to be known before the attempt"""
-    remember: Callable[[System], None] = field(default=lambda _: None)
+    is_declared: Callable[[Item], bool]  #: whether an item is one of those that may be written at all
+    is_elevated: Callable[[], bool | None] = field(default=lambda: None)  #: None: not to be known before the attempt
+    remember: Callable[["System"], None] = field(default=lambda _: None)
     """notes what is in effect now, before it is written over"""
 
     def read(self, item: Item) -> Value | None:
         return self.stores[item.store].read(item)
+
+    def told(self, item: Item) -> tuple[Value | None, str]:
+        """What stands there, and why the system does not tell, if it does not."""
+        try:
+            return self.read(item), ""
+        except Unreadable as error:
+            return None, str(error)
 
     def settings(self, ports: Collection[int], wishes: Wishes | None = None) -> list[Setting]:
         return self.look(ports, wishes or Wishes(), self)
@@ -174,14 +160,9 @@ def checked_dynamic(text: object) -> tuple[int, int]:
     Raises:
         InvalidValue
     """
-    first, dash, last = str(text).partition("-")
-    if (
-        dash
-        and first.isdecimal()
-        and last.isdecimal()
-        and LEAST_DYNAMIC <= int(first) <= int(last) - 254 <= 65_535 - 254
-    ):
-        return int(first), int(last)
+    match = re.fullmatch(r"([0-9]+)-([0-9]+)", str(text), re.ASCII)
+    if match and LEAST_DYNAMIC <= int(match[1]) <= int(match[2]) - 254 <= 65_535 - 254:
+        return int(match[1]), int(match[2])
     raise InvalidValue(
         f"dynamic ports {text!r}: write a range of at least 255 ports from {LEAST_DYNAMIC} to 65535, like 49152-65535"
     )
@@ -191,22 +172,12 @@ def encoded(value: Value | None) -> Any:
     """A value as JSON."""
     if value is None:
         return None
-    return (
-        {"kind": value.kind, "hex": value.data.hex()}
-        if isinstance(value.data, bytes)
-        else {
-            "kind": value.kind,
-            "data": value.data,
-        }
-    )
+    data = {"hex": value.data.hex()} if isinstance(value.data, bytes) else {"data": value.data}
+    return {"kind": value.kind, **data}
 
 
 def decoded(found: Any) -> Value | None:
-    """A value from JSON.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is none.
-    """
+    """A value from JSON. Raises KeyError, TypeError, ValueError: it is none."""
     if found is None:
         return None
     data = bytes.fromhex(found["hex"]) if "hex" in found else found["data"]

@@ -1,7 +1,5 @@
 """Applies a plan, and takes it back: journal first, then write, then read back."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +13,15 @@ class Applied:
     """What was done."""
 
     done: tuple[Change, ...]
-    besides: tuple[str, ...]
-    """what changed in the same places, though nobody asked for it"""
+    besides: tuple[str, ...]  #: what changed in the same places, though nobody asked for it
 
 
 @dataclass(frozen=True, slots=True)
 class Undone:
     """What was taken back."""
 
-    done: tuple[Change, ...]
-    """from what stood to what stands now"""
-    left: tuple[Change, ...]
-    """what somebody else changed since: from what stands to what stood before"""
+    done: tuple[Change, ...]  #: from what stood to what stands now
+    left: tuple[Change, ...]  #: what somebody else changed since: from what stands to what stood before
 
 
 def apply(system: System, changes: Sequence[Change]) -> Applied:
@@ -116,10 +111,8 @@ def undo(system: System, *, force: bool = False) -> Undone:
             failures.append(error)
     if failures:
         wanted = len(done) + len(unread)
-        what = (
-            f"{wanted - len(failures)} of {wanted} changes were taken back; ask for the rest again: wanpool tune undo"
-        )
-        raise type(failures[0])(f"{'; '.join(map(str, failures))}. {what}")
+        what = f"{wanted - len(failures)} of {wanted} changes were taken back; ask for the rest again"
+        raise type(failures[0])(f"{'; '.join(map(str, failures))}. {what}: wanpool tune undo")
     for journal in journals:
         if not left[journal.path]:
             close(journal)
@@ -129,15 +122,11 @@ def undo(system: System, *, force: bool = False) -> Undone:
 def pending(system: System) -> list[Item]:
     """What was written since the machine started, and is in effect only after a restart."""
     found = dict.fromkeys(item for item, _ in _since_start(system))
-    return [item for item in found if value_at_start(system, item) != _known(system, item)]
+    return [item for item in found if value_at_start(system, item) != system.told(item)[0]]
 
 
 def value_at_start(system: System, item: Item) -> Value | None:
-    """What stood there when the machine started, as far as the journals know.
-
-    Raises:
-        Unreadable
-    """
+    """What stood there when the machine started, as far as the journals know. Raises Unreadable."""
     for changed, value in _since_start(system):
         if changed == item:
             return value
@@ -154,13 +143,6 @@ def _since_start(system: System) -> list[tuple[Item, Value | None]]:
         for at, change in sorted(events, key=lambda event: event[0])
         if change.needs_restart and at > system.booted_at
     ]
-
-
-def _known(system: System, item: Item) -> Value | None:
-    try:
-        return system.read(item)
-    except Unreadable:
-        return None
 
 
 def _refuse_strangers(system: System, changes: Sequence[Change]) -> None:
@@ -186,10 +168,7 @@ def _put(system: System, item: Item, value: Value | None) -> None:
 
 
 def _reads(system: System, item: Item, value: Value | None) -> bool:
-    try:
-        return system.read(item) == value
-    except Unreadable:
-        return False
+    return system.told(item) == (value, "")
 
 
 def _beside(system: System, changes: Sequence[Change]) -> dict[tuple[str, str], dict[str, Value]]:

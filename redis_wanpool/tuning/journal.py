@@ -1,7 +1,5 @@
 """What was changed, on disk before it is: the way back."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets
@@ -9,7 +7,7 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +94,10 @@ def _read(path: Path) -> Journal:
 
 
 def _write(journal: Journal, put: Callable[[Path, Path], None]) -> None:
-    text = json.dumps(
-        {
-            "schema": 1,
-            "machine": journal.machine,
-            "written_at": journal.written_at,
-            "undone_at": journal.undone_at,
-            "changes": [_encoded(change) for change in journal.changes],
-            "undone": [{"at": at, **_encoded(step)} for at, step in journal.undone],
-        },
-        indent=1,
-    )
+    facts = {name: getattr(journal, name) for name in ("machine", "written_at", "undone_at")}
+    changes = [_encoded(change) for change in journal.changes]
+    undone = [{"at": at, **_encoded(step)} for at, step in journal.undone]
+    text = json.dumps({"schema": 1, **facts, "changes": changes, "undone": undone}, indent=1)
     new = journal.path.with_suffix(f".{secrets.token_hex(4)}.new")
     try:
         _make(journal.path.parent)
@@ -137,15 +128,8 @@ def _make(folder: Path) -> None:
 
 
 def _encoded(change: Change) -> dict[str, Any]:
-    item = change.item
-    return {
-        "store": item.store,
-        "where": item.where,
-        "name": item.name,
-        "before": encoded(change.before),
-        "after": encoded(change.after),
-        "needs_restart": change.needs_restart,
-    }
+    values = {"before": encoded(change.before), "after": encoded(change.after)}
+    return {**asdict(change.item), **values, "needs_restart": change.needs_restart}
 
 
 def _decoded(found: Any) -> Change:

@@ -1,7 +1,5 @@
 """Which system this is."""
 
-from __future__ import annotations
-
 import sys
 
 from redis_wanpool.terminal.language import said
@@ -11,11 +9,7 @@ from redis_wanpool.tuning.windows import machine
 
 
 def this_machine() -> System:
-    """The settings of the system that this program runs on.
-
-    Raises:
-        TuningError: nothing is known of its settings.
-    """
+    """The settings of the system that this program runs on. Raises TuningError: nothing is known of its settings."""
     if sys.platform == "win32":
         return machine.this_machine()
     if sys.platform.startswith("linux"):

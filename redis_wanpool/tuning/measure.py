@@ -1,7 +1,5 @@
 """How long this machine really keeps a port whose connection it closed first."""
 
-from __future__ import annotations
-
 import socket
 import time
 from collections.abc import Collection
@@ -12,8 +10,7 @@ import psutil
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.tuning import TuningError
 
-LONGEST = 330.0
-"""seconds; no system is known to keep one longer than 300"""
+LONGEST = 330.0  #: seconds; no system is known to keep one longer than 300
 STEP = 0.2
 
 

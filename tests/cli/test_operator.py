@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 from by_hand import age_wan
-from command_line import wanpool
+from command_line import says, spawned, tells, wanpool
 from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli import run
-from redis_wanpool.cli.main import main
 from redis_wanpool.system import signals
 
 PREFIX = "wanpool:{default:0}:"
@@ -37,27 +36,21 @@ def pool(server: Any) -> Iterator[WanPortPool]:
 class Operator:
     """Somebody at a terminal."""
 
-    def __init__(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, url: str) -> None:
         self._url = url
-        self._capsys = capsys
 
     def __call__(self, *words: str, code: int = 0) -> str:
-        """What a command says, with its exit code as expected."""
-        self._capsys.readouterr()
-        assert main([words[0], "--url", self._url, *words[1:]]) == code, self._capsys.readouterr()
-        out, err = self._capsys.readouterr()
-        assert bool(err) == (code != 0 and not out), (out, err)
-        return out or err
+        return says(words[0], "--url", self._url, *words[1:], code=code)
 
     def json(self, *words: str, code: int = 0) -> Any:
-        told = json.loads(self(words[0], "--json", *words[1:], code=code))
-        assert told["schema"] == 1 and told["namespace"] == "default"
+        told = tells(words[0], "--url", self._url, *words[1:], code=code)
+        assert told["namespace"] == "default"
         return told
 
 
 @pytest.fixture
-def operator(server: Any, pool: WanPortPool, capsys: pytest.CaptureFixture[str]) -> Operator:
-    return Operator(server.url, capsys)
+def operator(server: Any, pool: WanPortPool) -> Operator:
+    return Operator(server.url)
 
 
 def plain(text: str, pool: WanPortPool) -> str:
@@ -433,7 +426,7 @@ class TestRun:
     def test_gives_ports_and_answers_with_the_exit_code(self, server: Any, pool: WanPortPool) -> None:
         script = "import os, sys; print(os.environ['WANPOOL_PORT'], *sys.argv[1:]); sys.exit(5)"
         command = [sys.executable, "-c", script, "{port}"]
-        done = wanpool("run", "--url", server.url, "--wan", "0", "--label", "cli", "--", *command)
+        done = spawned("run", "--url", server.url, "--wan", "0", "--label", "cli", "--", *command)
         assert done.returncode == 5, done
         one, other = done.stdout.split()
         assert one == other and 20000 <= int(one) <= 20009

@@ -19,12 +19,11 @@ from typing import Any
 
 import pytest
 from by_hand import age_wan
-from command_line import WANPOOL, python, wanpool
+from command_line import WANPOOL, python, says, tells, wanpool
 from private_server import Server
 from waiting import wait_for
 
 from redis_wanpool import PoolExhausted, PortUnavailable, WanPortPool
-from redis_wanpool.cli.main import main
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.views import WanStatus
 from redis_wanpool.terminal.format import seconds_of, span, table, until, width
@@ -39,22 +38,16 @@ def pool(server: Any) -> Iterator[WanPortPool]:
         yield pool
 
 
-def status(url: str, capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    capsys.readouterr()
-    assert main(["status", "--url", url, *words]) == 0
-    return capsys.readouterr().out
-
-
 class TestFigures:
     """What it says is so."""
 
-    def test_of_a_lively_wan(self, server: Any, pool: WanPortPool, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_of_a_lively_wan(self, server: Any, pool: WanPortPool) -> None:
         pool.acquire_many(0, 30)
         for lease in pool.acquire_many(0, 20):
             lease.release()
         with WanPortPool(server.url, network="net-b") as other:
             other.acquire(0)
-            told = json.loads(status(server.url, capsys, "--json"))
+            told = tells("status", "--url", server.url)
             (wan,) = told["wans"]
             assert {name: wan[name] for name in ("total", "free", "leased", "cooling", "withheld", "quarantined")} == {
                 **{"total": 100, "free": 49, "leased": 31, "cooling": 20, "withheld": 0, "quarantined": 0}
@@ -65,20 +58,18 @@ class TestFigures:
                 {"network": "net-b", "leased": 1, "wans": {"0": 1}},
             ]
             assert [row["leased"] for row in told["holders"]] == [30, 1]
-            shown = status(server.url, capsys)
+            shown = says("status", "--url", server.url)
             assert re.search(r"\n  0  电信  open +100 +49 +31 +20 +0 +0 ", shown)
             assert "\n  30  net-a  WAN 0: 30\n" in shown and "\x1b" not in shown
 
-    def test_of_what_cools_soon_over_and_what_expired_unseen(
-        self, server: Any, pool: WanPortPool, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_of_what_cools_soon_over_and_what_expired_unseen(self, server: Any, pool: WanPortPool) -> None:
         for lease in pool.acquire_many(0, 5):
             lease.release()
         age_wan(server.admin, 70, namespace="default")
         for _ in range(3):
             pool.acquire(0, detached=True, ttl=10)
         age_wan(server.admin, 20, namespace="default")
-        (wan,) = json.loads(status(server.url, capsys, "--json"))["wans"]
+        (wan,) = tells("status", "--url", server.url)["wans"]
         assert (wan["free"], wan["leased"], wan["cooling"]) == (95, 0, 5)
         assert wan["free_in"] == {"60": 97, "1800": 100, "3600": 100}
 
@@ -99,18 +90,13 @@ class TestFigures:
         pool.acquire(0)
         assert pool.snapshot(0).config["pace"].split(" ")[:2] == [str(last_ms - 15_000), "11"]
 
-    def test_a_wan_whose_data_is_lost_hides_no_other(
-        self, server: Any, pool: WanPortPool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_wan_whose_data_is_lost_hides_no_other(self, server: Any, pool: WanPortPool) -> None:
         pool.define_wan(7, "29000-29009")
         server.admin.delete(*server.admin.scan_iter(f"wanpool:{{{pool.namespace}:7}}:*"))
-        monkeypatch.setenv("WANPOOL_URL", server.url)
-        monkeypatch.setenv("WANPOOL_NAMESPACE", pool.namespace)
-        assert main(["status"]) == 1
-        seen = capsys.readouterr()
-        assert "free" in seen.out and re.fullmatch("wanpool: WAN 7 .*the data is gone.*\n", seen.err), seen
-        assert main(["status", "--json"]) == 1
-        told = json.loads(capsys.readouterr().out)
+        seen = wanpool("status", WANPOOL_URL=server.url, WANPOOL_NAMESPACE=pool.namespace)
+        assert seen.returncode == 1 and "free" in seen.stdout
+        assert re.fullmatch("wanpool: WAN 7 .*the data is gone.*\n", seen.stderr), seen
+        told = tells("status", "--url", server.url, code=1)
         assert [one["wan_idx"] for one in told["troubles"]] == [7]
         assert {one["wan_idx"] for one in told["wans"]} == set(pool.wans()) - {7}
         server.admin.hdel(f"wanpool:{{{pool.namespace}}}:wans", "7")
@@ -120,10 +106,9 @@ class TestFigures:
         idle = WanStatus(seen, 0, (0, 0, 0), rest=1.0)
         assert (idle.pace, idle.hold, idle.for_one_network, idle.between_networks) == (0.0, 0.0, 100.0, 0.8)
 
-    def test_headings_in_chinese_stay_in_line(self, server: Any, pool: WanPortPool, capsys: Any, chinese: None) -> None:
-        lines = status(server.url, capsys).splitlines()
-        assert main(["status", "--url", "redis://127.0.0.1:1/0"]) == 3
-        assert "无法使用 Redis" in capsys.readouterr().err
+    def test_headings_in_chinese_stay_in_line(self, server: Any, pool: WanPortPool, chinese: None) -> None:
+        lines = says("status", "--url", server.url).splitlines()
+        assert "无法使用 Redis" in says("status", "--url", "redis://127.0.0.1:1/0", code=3)
         assert "空闲" in lines[1] and width(lines[1]) == width(lines[2])
 
 
@@ -239,7 +224,6 @@ class TestWatch:
     def test_in_a_pipe_is_a_document_a_line(self, server: Any, pool: WanPortPool) -> None:
         words = [*WANPOOL, "status", "--watch", "--json", "--every", "0.1", "--url", server.url]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
         try:
             documents = [json.loads(process.stdout.readline()) for _ in range(3)]
             process.send_signal(signal.SIGINT)
@@ -276,91 +260,81 @@ each_verb = pytest.mark.parametrize("words", VERBS, ids=" ".join)
 class TestTrouble:
     """Every command against a Redis that is not well: one clear line, and the exit code."""
 
-    def check(self, capsys: pytest.CaptureFixture[str], url: str, words: list[str], code: int, said: str) -> None:
-        assert main([words[0], "--url", url, *words[1:]]) == code, capsys.readouterr()
-        out, err = capsys.readouterr()
-        assert said in err and err.count("\n") == 1 and "Traceback" not in out + err
+    def check(self, url: str, words: list[str], code: int, said: str) -> None:
+        done = wanpool(words[0], "--url", url, *words[1:])
+        assert done.returncode == code, done
+        assert said in done.stderr and done.stderr.count("\n") == 1 and "Traceback" not in done.stdout + done.stderr
 
     @each_verb
-    def test_none(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-        self.check(capsys, "redis://127.0.0.1:1/0", words, 3, "check that it runs")
+    def test_none(self, words: list[str]) -> None:
+        self.check("redis://127.0.0.1:1/0", words, 3, "check that it runs")
 
     @each_verb
-    def test_another_password(self, own_server: Server, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_another_password(self, own_server: Server, words: list[str]) -> None:
         own_server.admin.config_set("requirepass", "sesame")
-        self.check(capsys, own_server.url, words, 3, "credentials")
+        self.check(own_server.url, words, 3, "credentials")
 
     @each_verb
-    def test_empty(self, server: Any, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_empty(self, server: Any, words: list[str]) -> None:
         if words in SHOWS_NOTHING:
-            assert main([words[0], "--url", server.url, *words[1:]]) == 0
-            assert not capsys.readouterr().err
+            done = wanpool(words[0], "--url", server.url, *words[1:])
+            assert (done.returncode, done.stderr) == (0, "")
         else:
-            self.check(capsys, server.url, words, 1, "WAN")
+            self.check(server.url, words, 1, "WAN")
 
     @each_verb
-    def test_of_another_version(self, server: Any, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_of_another_version(self, server: Any, words: list[str]) -> None:
         with WanPortPool(server.url) as pool:
             pool.define_wan(0, "20000-20009")
         server.admin.hset(PREFIX + "config", "protocol", "99")
         if words == ["reap"]:
-            assert main(["reap", "--url", server.url]) == 0
+            says("reap", "--url", server.url)
         else:
-            self.check(capsys, server.url, words, 1, "another version of redis-wanpool (protocol 99)")
+            self.check(server.url, words, 1, "another version of redis-wanpool (protocol 99)")
         server.admin.flushall()
 
     @each_verb
     @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", ""], ids=["none", "another version"])
-    def test_leaves_no_piece_of_a_document(
-        self, server: Any, words: list[str], url: str, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_leaves_no_piece_of_a_document(self, server: Any, words: list[str], url: str) -> None:
         if not url:
             with WanPortPool(server.url) as pool:
                 pool.define_wan(0, "20000-20009")
             server.admin.hset(PREFIX + "config", "protocol", "99")
-        code = main([words[0], "--json", "--url", url or server.url, *words[1:]])
-        told = capsys.readouterr().out
-        assert (json.loads(told)["schema"] == 1) if code == 0 else not told
+        done = wanpool(words[0], "--json", "--url", url or server.url, *words[1:])
+        assert (json.loads(done.stdout)["schema"] == 1) if done.returncode == 0 else not done.stdout
         server.admin.flushall()
 
     @each_verb
     @pytest.mark.parametrize(("wan_idx", "claim"), [("0", "p9:20000-20009 g ready"), ("zero", "20000-20009 g ready")])
     def test_of_claims_that_another_program_wrote(
-        self, server: Any, words: list[str], wan_idx: str, claim: str, capsys: pytest.CaptureFixture[str]
+        self, server: Any, words: list[str], wan_idx: str, claim: str
     ) -> None:
         server.admin.hset("wanpool:{default}:wans", wan_idx, claim)
-        code = main([words[0], "--url", server.url, *words[1:]])
-        out, err = capsys.readouterr()
-        assert code == (0 if words == ["reap"] else 1), err
-        assert err.count("\n") == code and "Traceback" not in out + err
+        done = wanpool(words[0], "--url", server.url, *words[1:])
+        assert done.returncode == (0 if words == ["reap"] else 1), done
+        assert done.stderr.count("\n") == done.returncode and "Traceback" not in done.stdout + done.stderr
         server.admin.flushall()
 
     @each_verb
-    def test_of_another_namespace(self, server: Any, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_of_another_namespace(self, server: Any, words: list[str]) -> None:
         with WanPortPool(server.url) as pool:
             pool.define_wan(0, "20000-20009")
         words = [words[0], "--namespace", "elsewhere", *words[1:]]
         if [words[0], *words[3:]] in SHOWS_NOTHING:
-            assert main([words[0], "--url", server.url, *words[1:]]) == 0
+            says(words[0], "--url", server.url, *words[1:])
         else:
-            self.check(capsys, server.url, words, 1, "'elsewhere'")
+            self.check(server.url, words, 1, "'elsewhere'")
 
 
-def test_init_show_prints_what_defines_the_same(
-    server: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_init_show_prints_what_defines_the_same(server: Any, tmp_path: Path) -> None:
     with WanPortPool(server.url, namespace="prod") as pool:
         pool.define_wan(0, "20000-20009", name='tele"com', cooldown=0.5, lease_ttl=30, max_ttl=60, weight=3)
         pool.define_wan(2, "21000-21009,22000", max_per_network=4)
-    capsys.readouterr()
-    assert main(["init", "--show", "--url", server.url, "--namespace", "prod"]) == 0
-    shown = capsys.readouterr().out
+    shown = says("init", "--show", "--url", server.url, "--namespace", "prod")
     server.admin.flushall()
     (tmp_path / "wanpool.toml").write_text(shown)
-    assert main(["init"]) == 0
-    capsys.readouterr()
-    assert main(["init", "--show"]) == 0
-    assert capsys.readouterr().out == shown and "[wan.2]" in shown and "lease_ttl" not in shown.split("[wan.2]")[1]
+    says("init")
+    assert says("init", "--show") == shown and "[wan.2]" in shown and "lease_ttl" not in shown.split("[wan.2]")[1]
 
 
 class TestTexts:
@@ -396,7 +370,6 @@ class TestTexts:
 def test_a_view_that_nobody_reads_any_more_just_ends(server: Any, pool: WanPortPool) -> None:
     pool.acquire_many(0, 100)
     process = python("-m", "redis_wanpool.cli", "leases", "--url", server.url, stdin=None)
-    assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
     assert process.wait(20) == 0 and process.stderr.read() == ""
     process.stderr.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -15,12 +14,12 @@ from typing import Any
 
 import psutil
 import pytest
+from command_line import says, tells
 from tuned import BOOTED, FakeNetsh, linux_machine, windows_machine
 from waiting import wait_for
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli import optimizer
-from redis_wanpool.cli.main import main
 from redis_wanpool.system import time_wait as rest
 from redis_wanpool.tuning import Item, System, TuningError, Value, measure
 from redis_wanpool.tuning.linux.settings import FILE, RESERVED
@@ -29,73 +28,10 @@ from redis_wanpool.tuning.windows.settings import TIME_WAIT
 PORTS = ("--ports", "20000-21999")
 UNREACHABLE = "redis://127.0.0.1:1"
 KEY = r"HKLM\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
-LINUX_SHOWN = """\
-Linux 6.12
-suggestion  net.ipv4.ip_local_reserved_ports                    8080  (kernel)
-              the kernel gives reserved ports only to who asks for them by number: so no other program comes to one of
-              the pool's by chance
-suggestion  net.ipv4.tcp_timestamps                             0  (default 1, allowed 0-2, kernel)
-              without them a port whose connection this machine closed first rests 65 s in place of 1
-suggestion  /etc/sysctl.d/90-wanpool.conf                       absent  (file)
-              without it the kernel forgets the settings at the next start
-ok          net.ipv4.ip_local_port_range                        32768 60999  (default 32768 60999, kernel)
-              it keeps off the pool's ports
-dead        net.ipv4.tcp_tw_reuse                               2  (kernel)
-              for ports that the kernel chooses; a leased one is used again at once where timestamps are on
-dead        net.ipv4.tcp_fin_timeout                            60  (kernel)
-              it ends FIN_WAIT_2; TIME_WAIT lasts 60 s whatever it says
-ok          net.netfilter.nf_conntrack_max                      262144  (kernel)
-              connections that this host's NAT or firewall remembers at most
-ok          net.netfilter.nf_conntrack_count                    12  (kernel)
-              and how many these are now
-ok          net.netfilter.nf_conntrack_tcp_timeout_established  432000  (default 432000, kernel)
-              seconds for which this host's NAT remembers a silent connection: who holds one longer has to send
-              something (keepalive)
-ok          net.netfilter.nf_conntrack_tcp_timeout_time_wait    120  (default 120, kernel)
-              seconds for which this host's NAT remembers an ended connection: a WAN's cool-down must be longer (125 s
-              by default)
-
-the pool's ports: 20000-21999
-in TIME_WAIT now: 1 connection, 0 of them on pool ports
-a leased port rests 65 s
-what can be done: wanpool tune plan (3 changes)
-"""
-LINUX_PLANNED = """\
-the pool's ports: 20000-21999
-sysctl net.ipv4.ip_local_reserved_ports: 8080 -> 8080,20000-21999
-sysctl net.ipv4.tcp_timestamps: 0 -> 1
-/etc/sysctl.d/90-wanpool.conf:
-  + # Written by `wanpool tune apply`; `wanpool tune undo` takes it back.
-    # of this machine
-  - net.ipv4.ip_local_reserved_ports = 8080
-  + net.ipv4.ip_local_reserved_ports = 8080,20000-21999
-  + net.ipv4.tcp_timestamps = 1
-"""
-LINUX_UNDONE = """\
-/etc/sysctl.d/90-wanpool.conf (removed):
-  - # Written by `wanpool tune apply`; `wanpool tune undo` takes it back.
-  - net.ipv4.ip_local_reserved_ports = 8080,20000-21999
-  - net.ipv4.tcp_timestamps = 1
-sysctl net.ipv4.tcp_timestamps: 1 -> 0
-sysctl net.ipv4.ip_local_reserved_ports: 8080,20000-21999 -> 8080
-taken back, and read back: 3 changes
-"""
-WINDOWS_PLANNED = f"""\
-the pool's ports: 20000-21999
-netsh dynamicport ipv4 tcp: 1025-65535 -> 49152-65535
-  netsh int ipv4 set dynamicport tcp start=49152 num=16384
-netsh excludedportrange 20000-21999: absent -> 20000-21999
-  netsh int ipv4 add excludedportrange protocol=tcp startport=20000 numberofports=2000 store=persistent
-{KEY}\\TcpTimedWaitDelay: absent -> 30 (in effect after a restart)
-"""
-WINDOWS_PLANNED_IN_CHINESE = f"""\
-端口池的端口：20000-21999
-netsh dynamicport ipv4 tcp: 1025-65535 -> 49152-65535
-  netsh int ipv4 set dynamicport tcp start=49152 num=16384
-netsh excludedportrange 20000-21999: 无 -> 20000-21999
-  netsh int ipv4 add excludedportrange protocol=tcp startport=20000 numberofports=2000 store=persistent
-{KEY}\\TcpTimedWaitDelay: 无 -> 30（重启后生效）
-"""
+SHOWN = dict(
+    part.split("\n", 1) for part in Path(__file__).with_name("tune.txt").read_text(encoding="utf-8").split("== ")[1:]
+)
+"""what is printed, by its name there"""
 OF_ALL = "these settings count for all programs of this machine; wanpool tune undo takes them back\n"
 
 
@@ -131,37 +67,27 @@ def linux(use: Any, tmp_path: Path) -> System:
     return use(replace(system, name="Linux 6.12"))  # type: ignore[no-any-return]
 
 
-@pytest.fixture
-def tune(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def tune(*words: str, code: int = 0) -> str:
-        """What it says; of a failure, the error alone."""
-        capsys.readouterr()
-        assert main(["tune", *words]) == code, capsys.readouterr()
-        out, err = capsys.readouterr()
-        return err or out
-
-    return tune
+def tune(*words: str, code: int = 0) -> str:
+    return says("tune", *words, code=code)
 
 
-def documented(tune: Any, *words: str, code: int = 0) -> Any:
-    told = json.loads(tune(*words, "--json", code=code))
-    assert told.pop("schema") == 1
-    return told
+def documented(*words: str, code: int = 0) -> Any:
+    return tells("tune", *words, code=code)
 
 
 # -- on Linux
 
 
-def test_linux_is_shown(linux: System, tune: Any) -> None:
-    assert tune("show", *PORTS) == LINUX_SHOWN
+def test_linux_is_shown(linux: System) -> None:
+    assert tune("show", *PORTS) == SHOWN["linux shown"]
 
 
-def test_linux_is_planned_applied_once_and_undone(linux: System, tune: Any) -> None:
+def test_linux_is_planned_applied_once_and_undone(linux: System) -> None:
     (linux.folder.parents[3] / "etc/sysctl.d").mkdir()
     file = linux.folder.parents[3] / FILE.lstrip("/")
     file.write_text(f"# of this machine\n{RESERVED} = 8080\n")
-    assert tune("plan", *PORTS) == LINUX_PLANNED
-    assert tune("apply", *PORTS) == LINUX_PLANNED + OF_ALL + "done, and read back: 3 changes\n"
+    assert tune("plan", *PORTS) == SHOWN["linux planned"]
+    assert tune("apply", *PORTS) == SHOWN["linux planned"] + OF_ALL + "done, and read back: 3 changes\n"
     nothing = "the pool's ports: 20000-21999\nnothing to do: all is as it should be, or not known\n"
     assert tune("apply", *PORTS) == tune("plan", *PORTS) == nothing
     tune("undo")
@@ -169,45 +95,43 @@ def test_linux_is_planned_applied_once_and_undone(linux: System, tune: Any) -> N
     assert tune("undo") == "nothing to undo\n"
 
 
-def test_a_file_that_was_not_there_goes_again(linux: System, tune: Any) -> None:
+def test_a_file_that_was_not_there_goes_again(linux: System) -> None:
     assert "90-wanpool.conf (new):\n  + # Written" in tune("apply", *PORTS)
-    assert tune("undo") == LINUX_UNDONE
+    assert tune("undo") == SHOWN["linux undone"]
 
 
-def test_one_change_is_one_change(use: Any, tune: Any, tmp_path: Path) -> None:
+def test_one_change_is_one_change(use: Any, tmp_path: Path) -> None:
     use(linux_machine(tmp_path, ip_local_reserved_ports="20000-21999"))
     assert "(1 change)" in tune("show", *PORTS)
     assert "read back: 1 change\n" in tune("apply", *PORTS)
 
 
-def test_what_somebody_set_since_is_left_and_told(linux: System, tune: Any) -> None:
+def test_what_somebody_set_since_is_left_and_told(linux: System) -> None:
     tune("apply", *PORTS)
     linux.stores["sysctl"].write(Item("sysctl", "", RESERVED), Value("sysctl", "9"))
     told = tune("undo", code=1)
     assert f"sysctl {RESERVED} is 9, which somebody else set since: left alone. To set it back to 8080: " in told
-    left = documented(tune, "undo", code=1)
+    left = documented("undo", code=1)
     assert left["changes"] == []
-    assert left["left"] == [
-        {"item": f"sysctl {RESERVED}", "before": "9", "after": "8080", "needs_restart": False},
-    ]
+    assert left["left"] == [{"item": f"sysctl {RESERVED}", "before": "9", "after": "8080", "needs_restart": False}]
     assert f"sysctl {RESERVED}: 9 -> 8080\n" in tune("undo", "--force")
 
 
-def test_what_apply_cannot_do_is_left_to_the_operator(use: Any, tune: Any, tmp_path: Path) -> None:
+def test_what_apply_cannot_do_is_left_to_the_operator(use: Any, tmp_path: Path) -> None:
     use(linux_machine(tmp_path, ip_local_port_range="20000 22500"))
     assert f"left to you: {RESERVED}: the pool would leave" in tune("plan", *PORTS)
     assert f"left to you: {RESERVED}: the pool would leave" in tune("apply", *PORTS, code=1)
-    told = documented(tune, "apply", *PORTS, code=1)
+    told = documented("apply", *PORTS, code=1)
     assert told["changes"] == [] and [one["name"] for one in told["left"]] == [RESERVED]
 
 
 # -- on Windows
 
 
-def test_windows_is_planned_applied_once_and_undone(windows: System, tune: Any) -> None:
-    assert tune("plan", *PORTS) == WINDOWS_PLANNED
+def test_windows_is_planned_applied_once_and_undone(windows: System) -> None:
+    assert tune("plan", *PORTS) == SHOWN["windows planned"]
     pending = f"in effect after a restart: {KEY}\\TcpTimedWaitDelay\n"
-    assert tune("apply", *PORTS) == WINDOWS_PLANNED + OF_ALL + "done, and read back: 3 changes\n" + pending
+    assert tune("apply", *PORTS) == SHOWN["windows planned"] + OF_ALL + "done, and read back: 3 changes\n" + pending
     assert tune("apply", *PORTS).splitlines()[1:] == [
         "nothing to do: all is as it should be, or not known",
         pending.rstrip(),
@@ -220,22 +144,22 @@ def test_windows_is_planned_applied_once_and_undone(windows: System, tune: Any) 
     ]
 
 
-def test_a_restart_is_asked_for_until_it_happened(windows: System, use: Any, tune: Any) -> None:
+def test_a_restart_is_asked_for_until_it_happened(windows: System, use: Any) -> None:
     tune("apply", *PORTS)
-    told = documented(tune, "show", *PORTS)
+    told = documented("show", *PORTS)
     assert told["pending_restart"] == [f"{KEY}\\TcpTimedWaitDelay"]
     (delay,) = [one for one in told["settings"] if one["name"] == "TcpTimedWaitDelay"]
     assert delay["value"] == "120 (30 is written, and in effect after a restart)"
     use(replace(windows, booted_at=BOOTED * 1e9))
-    told = documented(tune, "show", *PORTS)
+    told = documented("show", *PORTS)
     assert told["pending_restart"] == []
     assert [one["value"] for one in told["settings"] if one["name"] == "TcpTimedWaitDelay"] == ["30"]
     assert "in effect after a restart" not in tune("show", *PORTS)
 
 
-def test_wishes_are_fulfilled(windows: System, tune: Any) -> None:
+def test_wishes_are_fulfilled(windows: System) -> None:
     words = ("--time-wait", "60", "--dynamic", "50000-60000", "--fin-wait-2", "30")
-    planned = {one["item"]: one["after"] for one in documented(tune, "plan", *PORTS, *words)["changes"]}
+    planned = {one["item"]: one["after"] for one in documented("plan", *PORTS, *words)["changes"]}
     assert planned == {
         "netsh dynamicport ipv4 tcp": "50000-60000",
         "netsh dynamicport ipv6 tcp": "50000-60000",
@@ -245,11 +169,11 @@ def test_wishes_are_fulfilled(windows: System, tune: Any) -> None:
     }
 
 
-def test_windows_is_planned_in_chinese(windows: System, tune: Any, chinese: None) -> None:
-    assert tune("plan", *PORTS) == WINDOWS_PLANNED_IN_CHINESE
+def test_windows_is_planned_in_chinese(windows: System, chinese: None) -> None:
+    assert tune("plan", *PORTS) == SHOWN["windows planned in chinese"]
 
 
-def test_windows_speaks_chinese_all_the_way(windows: System, tune: Any, chinese: None) -> None:
+def test_windows_speaks_chinese_all_the_way(windows: System, chinese: None) -> None:
     shown = tune("show", *PORTS)
     assert "Windows 会把端口池的 2000 个端口随意分给其他程序" in shown and "默认 49152-65535" in shown
     assert "可执行：wanpool tune plan（3 项更改）" in shown
@@ -259,7 +183,7 @@ def test_windows_speaks_chinese_all_the_way(windows: System, tune: Any, chinese:
     assert "参数或设置有误" in tune("plan", "--ports", "x", code=2)
 
 
-def test_linux_speaks_chinese_all_the_way(linux: System, tune: Any, chinese: None) -> None:
+def test_linux_speaks_chinese_all_the_way(linux: System, chinese: None) -> None:
     shown = tune("show", *PORTS)
     assert "内核不会把保留端口随意分给其他程序" in shown and "本机 NAT 记住已结束连接的秒数" in shown
     assert "租用的端口静置 65 秒" in shown
@@ -271,8 +195,8 @@ def test_linux_speaks_chinese_all_the_way(linux: System, tune: Any, chinese: Non
 # -- the documents
 
 
-def test_the_document_of_show(linux: System, tune: Any) -> None:
-    told = documented(tune, "show", *PORTS)
+def test_the_document_of_show(linux: System) -> None:
+    told = documented("show", *PORTS)
     settings = {one.pop("name"): one for one in told.pop("settings")}
     assert told == {
         "system": "Linux 6.12",
@@ -291,8 +215,8 @@ def test_the_document_of_show(linux: System, tune: Any) -> None:
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply"])
-def test_the_document_of_plan_and_apply(windows: System, tune: Any, verb: str) -> None:
-    told = documented(tune, verb, *PORTS)
+def test_the_document_of_plan_and_apply(windows: System, verb: str) -> None:
+    told = documented(verb, *PORTS)
     changes = told.pop("changes")
     assert told == {
         "applied": verb == "apply",
@@ -306,9 +230,9 @@ def test_the_document_of_plan_and_apply(windows: System, tune: Any, verb: str) -
     assert windows.read(TIME_WAIT) == (Value("REG_DWORD", 30) if verb == "apply" else None)
 
 
-def test_the_document_of_undo(windows: System, tune: Any) -> None:
+def test_the_document_of_undo(windows: System) -> None:
     tune("apply", *PORTS)
-    told = documented(tune, "undo")
+    told = documented("undo")
     assert [one["item"] for one in told.pop("changes")] == [
         f"{KEY}\\TcpTimedWaitDelay",
         "netsh excludedportrange 20000-21999",
@@ -337,9 +261,7 @@ def test_the_document_of_undo(windows: System, tune: Any) -> None:
         (("apply", "--force"), "only `wanpool tune undo` can be forced"),
     ],
 )
-def test_bad_usage_is_refused_before_anything_is_done(
-    windows: System, tune: Any, words: tuple[str, ...], told: str
-) -> None:
+def test_bad_usage_is_refused_before_anything_is_done(windows: System, words: tuple[str, ...], told: str) -> None:
     error = tune(*words, code=2)
     assert error.startswith("wanpool: ") and told in error and len(error.splitlines()) == 1
     assert not windows.folder.exists()
@@ -349,20 +271,18 @@ def test_bad_usage_is_refused_before_anything_is_done(
     "words", [("--time-wait", "30"), ("--dynamic", "50000-60000"), ("--fin-wait-2", "30"), ("--dynamic", "x")]
 )
 @pytest.mark.parametrize("verb", ["show", "apply", "undo"])
-def test_linux_refuses_what_only_windows_has(linux: System, tune: Any, verb: str, words: tuple[str, ...]) -> None:
+def test_linux_refuses_what_only_windows_has(linux: System, verb: str, words: tuple[str, ...]) -> None:
     assert f"{words[0]}: only Windows has that setting; this is Linux 6.12" in tune(verb, *words, code=2)
 
 
 @pytest.mark.parametrize("words", [("reset",), ("plan", "--time-wait", "soon"), ()])
-def test_what_is_no_command_is_usage(linux: System, words: tuple[str, ...], capsys: Any) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["tune", *words])
-    assert ended.value.code == 2 and "usage:" in capsys.readouterr().err
+def test_what_is_no_command_is_usage(linux: System, words: tuple[str, ...]) -> None:
+    assert "usage:" in tune(*words, code=2)
 
 
 @pytest.mark.parametrize("verb", ["apply", "undo"])
 def test_who_is_no_administrator_is_told_and_changes_nothing(
-    linux: System, use: Any, tune: Any, verb: str, monkeypatch: pytest.MonkeyPatch
+    linux: System, use: Any, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if verb == "undo":
         tune("apply", *PORTS)
@@ -374,14 +294,14 @@ def test_who_is_no_administrator_is_told_and_changes_nothing(
     assert tune("show", *PORTS) and tune("plan", *PORTS), "anybody may look"
 
 
-def test_a_netsh_that_wants_an_administrator_is_told_as_such(use: Any, tune: Any, tmp_path: Path) -> None:
+def test_a_netsh_that_wants_an_administrator_is_told_as_such(use: Any, tmp_path: Path) -> None:
     system = use(windows_machine(tmp_path / "windows", netsh=FakeNetsh(elevated=False)))
     told = tune("apply", *PORTS, code=77)
     assert "The requested operation requires elevation" in told and "Run it as administrator" in told
     assert list(system.folder.glob("*.json")) == []
 
 
-def test_a_system_that_nothing_is_known_of_is_told(monkeypatch: pytest.MonkeyPatch, tune: Any) -> None:
+def test_a_system_that_nothing_is_known_of_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "sunos5")
     assert "(sunos5) are not known here; nothing was looked at or changed" in tune("show", code=1)
 
@@ -389,35 +309,35 @@ def test_a_system_that_nothing_is_known_of_is_told(monkeypatch: pytest.MonkeyPat
 # -- where the ports come from
 
 
-def test_ports_come_from_wanpool_toml(linux: System, tune: Any) -> None:
+def test_ports_come_from_wanpool_toml(linux: System) -> None:
     Path("wanpool.toml").write_text('[wan.0]\nports = "20000-20009"\n[wan.1]\nports = "21000-21009"\n')
-    told = documented(tune, "plan")
+    told = documented("plan")
     assert told["ports"] == "20000-20009,21000-21009" and told["trouble"] is None
 
 
-def test_ports_come_from_redis_as_well(linux: System, tune: Any, server: Any) -> None:
+def test_ports_come_from_redis_as_well(linux: System, server: Any) -> None:
     with WanPortPool(server.url) as pool:
         pool.define_wan(0, "20000-20004")
         pool.define_wan(3, "23000-23009")
     Path("wanpool.toml").write_text('[wan.0]\nports = "20000-20009"\n')
-    told = documented(tune, "plan", "--url", server.url)
+    told = documented("plan", "--url", server.url)
     assert told["ports"] == "20000-20009,23000-23009" and told["trouble"] is None
-    assert documented(tune, "plan", "--url", server.url, *PORTS)["ports"] == "20000-21999", "what is given counts alone"
+    assert documented("plan", "--url", server.url, *PORTS)["ports"] == "20000-21999", "what is given counts alone"
 
 
-def test_a_redis_that_does_not_answer_is_a_note(linux: System, tune: Any) -> None:
+def test_a_redis_that_does_not_answer_is_a_note(linux: System) -> None:
     Path("wanpool.toml").write_text(f'url = "{UNREACHABLE}"\n[wan.0]\nports = "20000-20009"\n')
-    told = documented(tune, "plan")
+    told = documented("plan")
     assert told["ports"] == "20000-20009" and "the WANs in Redis are not known" in told["trouble"]
     for verb in ("show", "plan", "apply"):
         assert "note: the WANs in Redis are not known" in tune(verb)
-    assert documented(tune, "plan", *PORTS)["trouble"] is None, "with --ports nobody is asked"
+    assert documented("plan", *PORTS)["trouble"] is None, "with --ports nobody is asked"
 
 
 @pytest.mark.parametrize("machine", ["windows", "linux"])
-def test_without_ports_nothing_is_done_for_them(machine: str, request: Any, tune: Any) -> None:
+def test_without_ports_nothing_is_done_for_them(machine: str, request: Any) -> None:
     request.getfixturevalue(machine)
-    told = documented(tune, "plan")
+    told = documented("plan")
     assert told["ports"] == "" and not any("20000" in (one["after"] or "") for one in told["changes"])
     assert "the pool's ports: not known; give them: --ports" in tune("plan")
     assert "which ports the pool has is not known here" in tune("show")
@@ -426,20 +346,20 @@ def test_without_ports_nothing_is_done_for_them(machine: str, request: Any, tune
 # -- how long TIME_WAIT lasts
 
 
-def test_what_is_measured_is_noted_on_windows(windows: System, tune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_measured_is_noted_on_windows(windows: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "time_wait", lambda: 119.6)
     assert "TIME_WAIT lasts here, measured: 119.6 s" in tune("show", "--measure", *PORTS)
     assert rest.noted(windows.folder) == 120
-    assert documented(tune, "show", "--measure", *PORTS)["time_wait"]["measured"] == 119.6
+    assert documented("show", "--measure", *PORTS)["time_wait"]["measured"] == 119.6
 
 
-def test_what_is_measured_on_linux_decides_nothing(linux: System, tune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_measured_on_linux_decides_nothing(linux: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "time_wait", lambda: 60.4)
     assert "TIME_WAIT lasts here, measured: 60.4 s\na leased port rests 65 s\n" in tune("show", "--measure", *PORTS)
     assert not linux.folder.exists()
 
 
-def test_what_cannot_be_noted_is_a_note(windows: System, tune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_noted_is_a_note(windows: System, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -448,7 +368,7 @@ def test_what_cannot_be_noted_is_a_note(windows: System, tune: Any, monkeypatch:
     assert "note: what was measured is not noted: [Errno 13] Permission denied" in tune("show", "--measure", *PORTS)
 
 
-def test_what_cannot_be_measured_is_an_error(windows: System, tune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_measured_is_an_error(windows: System, monkeypatch: pytest.MonkeyPatch) -> None:
     def unseen() -> float:
         raise TuningError("this system does not show it")
 
@@ -557,9 +477,7 @@ def test_a_note_that_is_wrong_or_of_another_start_does_not_count(on_windows: Any
     assert rest.default_rest() == 30
 
 
-def test_programs_of_32_and_of_64_bits_find_the_same_notes(
-    on_windows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_programs_of_32_and_of_64_bits_find_the_same_notes(on_windows: Any, monkeypatch: Any, tmp_path: Path) -> None:
     on_windows(30)
     monkeypatch.setenv("PROGRAMW6432", str(tmp_path / "Program Files"))
     rest.note(rest.tuning_folder(), 120)
@@ -575,45 +493,41 @@ def test_macos_rests_twice_its_segment_lifetime(monkeypatch: pytest.MonkeyPatch)
 # -- any console
 
 
-@pytest.mark.parametrize("page", ["cp437", "cp936", "ascii"])
-@pytest.mark.parametrize("words", [("tune", "show", *PORTS), ("tune", "plan", *PORTS)])
-def test_any_console_takes_it(page: str, words: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "redis_wanpool.cli", *words],
-        capture_output=True,
-        timeout=60,
-        env={**os.environ, "LC_ALL": "zh_CN.UTF-8", "PYTHONIOENCODING": page},
-        check=False,
-    )
+CALLS = {
+    "show": "main.main(['tune', 'show', '--ports', '20000-21999'])",
+    "plan": "main.main(['tune', 'plan', '--ports', '20000-21999'])",
+    "guide": "optimizer.print_optimization_guide()",
+}
+
+
+def printed(*calls: str, closed: str = "", **env: str) -> list[bytes]:
+    """What calls print, one after the other in one process: the first finds the console as the system made it."""
+    run = "from redis_wanpool.cli import main, optimizer\n"
+    run += "".join(f"assert not {CALLS[call]}\nprint(end='\\0')\n" for call in calls)
+    words = ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, run]
+    done = subprocess.run(words, capture_output=True, timeout=60, env={**os.environ, **env}, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert (b"20000-21999" in done.stdout) and (("端口池" in done.stdout.decode(page)) == (page == "cp936"))
+    return done.stdout.split(b"\0")[:-1]
 
 
 @pytest.mark.parametrize(
-    "call", ["main.main(['tune', 'show', '--ports', '20000-21999'])", "optimizer.print_optimization_guide()"]
+    ("page", "calls"), [("cp437", "show plan"), ("cp936", "plan show"), ("ascii", "show plan"), ("cp437", "guide")]
 )
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
-def test_no_console_at_all_is_no_failure(call: str, closed: str) -> None:
+def test_any_console_takes_it(page: str, calls: str) -> None:
+    told = printed(*calls.split(" "), LC_ALL="zh_CN.UTF-8", PYTHONIOENCODING=page)
+    assert len(told) == len(calls.split(" "))
+    for one in told:
+        assert b"`netsh int ip reset`" in one if calls == "guide" else b"20000-21999" in one
+        assert calls == "guide" or ("端口池" in one.decode(page)) == (page == "cp936")
+
+
+@pytest.mark.parametrize(("closed", "calls"), [(">&-", ("show", "guide")), (">&- 2>&-", ("guide", "show"))])
+def test_no_console_at_all_is_no_failure(closed: str, calls: tuple[str, str]) -> None:
     """As under pythonw.exe, and in some services of Windows."""
-    run = f"import sys; from redis_wanpool.cli import main, optimizer; sys.exit({call})"
-    done = subprocess.run(
-        ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, run], capture_output=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert printed(*calls, closed=closed) == []
 
 
 # -- the old names
-
-
-def test_a_program_that_prints_the_guide_may_have_any_console() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from redis_wanpool.cli.optimizer import *; print_optimization_guide()"],
-        capture_output=True,
-        timeout=60,
-        env={**os.environ, "LC_ALL": "zh_CN.UTF-8", "PYTHONIOENCODING": "cp437"},
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"") and b"`netsh int ip reset`" in done.stdout
 
 
 def test_suggestions_are_what_could_be_better(linux: System) -> None:

@@ -253,9 +253,9 @@ def test_this_machine_is_examined_for_real(server: Server, monkeypatch: pytest.M
     kernel = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     first, last = int(kernel[0]), int(kernel[1])
     with Operator(server.url) as operator, operator.pool() as pool, ExitStack() as stack:
-        pool.define_wan(0, "24200-24209")
+        pool.define_wan(0, "24400-24409")
         pool.define_wan(1, f"{first}-{first + 9}")
-        port = 24290
+        port = 24490
         squatter = stack.enter_context(socket.create_server(("127.0.0.1", port)))
         pool.define_wan(2, str(port))
         with pool.connect(0, squatter.getsockname()) as sock:
@@ -269,9 +269,7 @@ def test_this_machine_is_examined_for_real(server: Server, monkeypatch: pytest.M
     assert found["timestamps"].severity in (OK, WARN) and found["identity"].severity == OK
 
 
-def test_only_the_leases_of_wans_whose_ports_are_in_use_are_listed(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_leases_of_wans_whose_ports_are_in_use_are_listed(server: Server, monkeypatch: Any) -> None:
     """Or the doctor of a large site lists 60,000 leases to judge three sockets."""
     with Operator(server.url) as operator, socket.create_server(("127.0.0.1", 0)) as squatter:
         port = squatter.getsockname()[1]
@@ -292,7 +290,7 @@ def test_only_the_leases_of_wans_whose_ports_are_in_use_are_listed(
 
 def test_another_system_is_told_as_not_examined(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with Operator(server.url) as operator:
-        operator.define_wan(0, "24200-24209")
+        operator.define_wan(0, "24400-24409")
         monkeypatch.setattr(sys, "platform", "sunos5")
         found = examined(operator, server.url)
     assert any(one.code == "unseen" and "sunos5" in one.seen for one in found)

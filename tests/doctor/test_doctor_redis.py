@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 import redis
-from command_line import wanpool
+from command_line import says, tells, wanpool
 from private_server import Server
 from waiting import wait_for
 
 import redis_wanpool.doctor
 from redis_wanpool import WanPortPool
-from redis_wanpool.cli.main import main
 from redis_wanpool.doctor import FAIL, OK, WARN, Finding, durability, fitness, linux, permission, process, router, wans
 from redis_wanpool.doctor import server as looking
 from redis_wanpool.doctor.examine import no_redis
@@ -151,47 +150,43 @@ def wan(state: str = "open", **changed: Any) -> WanSnapshot:
 @pytest.mark.parametrize(
     ("seen", "configured", "found", "said"),
     [
-        ([], [], [(FAIL, "no-wans")], "wanpool init"),
-        ([], [RULES], [(OK, "wan-new")], "first program"),
-        ([WanFacts(0, "20000-20009", wan())], [], [(OK, "wan")], "5 free, 3 leased, 2 cooling"),
-        ([WanFacts(0, "20000-20009", wan())], [RULES], [(OK, "wan")], "10 ports"),
+        ([], [], "fail no-wans", "wanpool init"),
+        ([], [RULES], "ok wan-new", "first program"),
+        (wan(), [], "ok wan", "5 free, 3 leased, 2 cooling"),
+        (wan(), [RULES], "ok wan", "10 ports"),
         (
-            [WanFacts(0, "20000-20009", wan())],
+            wan(),
             [replace(RULES, cooldown=15.0, name="a")],
-            [(FAIL, "wan-differs"), (OK, "wan")],
+            "fail wan-differs, ok wan",
             'cooldown 15 s in wanpool.toml, 125 s in Redis; name a in wanpool.toml, "" in Redis',
         ),
         (
-            [WanFacts(0, "20000-20009", wan())],
+            wan(),
             [replace(RULES, wan_idx=1, ports="20005-20012")],
-            [(FAIL, "wan-differs"), (OK, "wan")],
+            "fail wan-differs, ok wan",
             "of which 20005-20009 belong to WAN 0",
         ),
-        ([WanFacts(0, "20000-20009", wan("draining"))], [], [(WARN, "wan-draining")], "wanpool open 0"),
+        (wan("draining"), [], "warn wan-draining", "wanpool open 0"),
         (
-            [WanFacts(0, "20000-20009", wan(free=0, leased=8))],
+            wan(free=0, leased=8),
             [],
-            [(WARN, "wan-exhausted")],
+            "warn wan-exhausted",
             "10 / (hold + 1 s) leases a second, ports that change networks 10 / (hold + 125 s)",
         ),
-        ([WanFacts(0, "20000-20009", wan(free=0, leased=8, rested=1))], [], [(OK, "wan")], "0 free, 8 leased"),
-        (
-            [WanFacts(0, "20000-20009", wan(config={"rejects_until": "31000"}))],
-            [],
-            [(OK, "wan"), (WARN, "wan-refusing")],
-            "no free ports for 30 s",
-        ),
-        ([WanFacts(0, "20000-20009", wan(grace_ms=32_000))], [], [(WARN, "wan-grace")], "in grace for 32 s"),
-        ([WanFacts(0, "20000-20009", wan(config={"rejects_until": "1000"}))], [], [(OK, "wan")], ""),
-        ([WanFacts(0, "20000", trouble="lost")], [RULES], [(FAIL, "wan-lost")], "wanpool init --recover --wan 0"),
-        ([WanFacts(0, "20000", trouble="unfinished")], [], [(FAIL, "wan-unfinished")], "wanpool init"),
-        ([WanFacts(0, "20000", trouble="other-protocol", why="x")], [], [(FAIL, "wan-other-protocol")], "same version"),
-        ([WanFacts(-1, "", trouble="unreadable", why="x")], [], [(FAIL, "wan-unreadable")], "same version"),
+        (wan(free=0, leased=8, rested=1), [], "ok wan", "0 free, 8 leased"),
+        (wan(config={"rejects_until": "31000"}), [], "ok wan, warn wan-refusing", "no free ports for 30 s"),
+        (wan(grace_ms=32_000), [], "warn wan-grace", "in grace for 32 s"),
+        (wan(config={"rejects_until": "1000"}), [], "ok wan", ""),
+        ([WanFacts(0, "20000", trouble="lost")], [RULES], "fail wan-lost", "wanpool init --recover --wan 0"),
+        ([WanFacts(0, "20000", trouble="unfinished")], [], "fail wan-unfinished", "wanpool init"),
+        ([WanFacts(0, "20000", trouble="other-protocol", why="x")], [], "fail wan-other-protocol", "same version"),
+        ([WanFacts(-1, "", trouble="unreadable", why="x")], [], "fail wan-unreadable", "same version"),
     ],
 )
-def test_wans_are_judged(seen: Any, configured: Any, found: list[Any], said: str) -> None:
-    findings = wans.judge("n", seen, configured, rest=1.0)
-    assert [(one.severity, one.code) for one in findings] == found
+def test_wans_are_judged(seen: Any, configured: Any, found: str, said: str) -> None:
+    facts = [WanFacts(0, "20000-20009", seen)] if isinstance(seen, WanSnapshot) else seen
+    findings = wans.judge("n", facts, configured, rest=1.0)
+    assert [f"{one.severity} {one.code}" for one in findings] == found.split(", ")
     assert said in "\n".join(f"{one.seen}\n{one.means}\n{one.cure}" for one in findings)
 
 
@@ -230,14 +225,14 @@ def test_every_command_that_leasing_takes_is_asked_for() -> None:
 
 
 @pytest.fixture
-def doctor(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Finding]]]:
+def doctor() -> Callable[..., tuple[int, dict[str, Finding]]]:
     """Asks; its answer, by code."""
 
     def ask(*words: str) -> tuple[int, dict[str, Finding]]:
-        code = main(["doctor", "--json", *words])
-        told = json.loads(capsys.readouterr().out)
+        done = wanpool("doctor", "--json", *words)
+        told = json.loads(done.stdout)
         assert set(told) == {"schema", "namespace", "findings"} and told["schema"] == 1
-        return code, {one["code"]: Finding(**one) for one in told["findings"]}
+        return done.returncode, {one["code"]: Finding(**one) for one in told["findings"]}
 
     return ask
 
@@ -250,7 +245,7 @@ def free_port() -> int:
 
 def define(url: str) -> None:
     with WanPortPool(url) as pool:
-        pool.define_wan(0, "24200-24209", name="telecom")
+        pool.define_wan(0, "24500-24509", name="telecom")
 
 
 def test_a_fit_server_by_any_version(server: Any, doctor: Callable[..., Any]) -> None:
@@ -289,12 +284,11 @@ def test_eviction_of_any_key(started: Callable[..., Server], doctor: Callable[..
     assert found["wan"].severity == OK, "what is in it is told all the same"
 
 
-def test_a_router_is_not_asked_over_a_server_that_is_not_fit(started: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_router_is_not_asked_over_a_server_that_is_not_fit(started: Any) -> None:
     server = started()
     define(server.url)
     server.admin.config_set("maxmemory-policy", "allkeys-lru")
-    assert main(["doctor", "--url", server.url, "--echo", "127.0.0.1:9", "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
+    told = tells("doctor", "--url", server.url, "--echo", "127.0.0.1:9", code=1)
     assert told["findings"][-1]["code"] == "not-probed" and "allkeys-lru" in told["findings"][-1]["seen"]
 
 
@@ -314,7 +308,7 @@ def test_persistence(started: Any, doctor: Any, options: list[str], severity: st
 
 def test_the_embedded_server_is_fit(embedded: Any, doctor: Callable[..., Any]) -> None:
     with WanPortPool() as pool:
-        pool.define_wan(0, "24200-24209")
+        pool.define_wan(0, "24500-24509")
     code, found = doctor()
     assert code == 0 and found["persistence"].severity == OK and "embedded" in found["persistence"].seen
 
@@ -408,10 +402,10 @@ def test_without_redis_the_machine_is_examined(doctor: Any, tmp_path: Path, monk
     code, found = doctor("--url", "redis://127.0.0.1:1/0")
     assert (code, found["redis"].severity) == (3, FAIL) and "WANPOOL_URL" in found["redis"].cure
     assert found["timestamps"].severity == OK and "which ports" in found["unseen"].seen
-    (tmp_path / "wanpool.toml").write_text('url = "redis://127.0.0.1:1/0"\n[wan.0]\nports = "24200-24209"\n')
+    (tmp_path / "wanpool.toml").write_text('url = "redis://127.0.0.1:1/0"\n[wan.0]\nports = "24500-24509"\n')
     code, found = doctor()
     assert code == 3 and found["kernel-ports"].severity == OK and "unseen" not in found
-    assert main(["doctor", "--echo", "127.0.0.1:9"]) == 3
+    says("doctor", "--echo", "127.0.0.1:9", code=3)
 
 
 def test_without_a_server_to_embed_the_machine_is_examined(doctor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,7 +420,7 @@ def test_a_server_in_protected_mode_and_a_cluster_without_slots(
     denied = BackendUnavailable("refused: DENIED Running in protected mode " + 100 * "because ")
     denied.__cause__ = redis.ResponseError("DENIED Running in protected mode")
     assert not no_redis(denied).reached and len(no_redis(denied).findings[0].seen) < 300
-    cluster = started("--port", "24280", "--cluster-enabled", "yes")  # and 34280, for the bus
+    cluster = started("--port", "24580", "--cluster-enabled", "yes")  # and 34280, for the bus
     code, found = doctor("--url", cluster.url)
     assert (code, found["cluster"].severity, found["redis"].severity) == (1, OK, FAIL)
     assert "ACL" not in found["redis"].cure
@@ -464,12 +458,11 @@ def test_what_another_version_wrote(server: Any, doctor: Callable[..., Any]) -> 
     server.admin.flushall()
 
 
-def test_a_wan_that_is_not_whole_is_not_asked_for_the_router(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wan_that_is_not_whole_is_not_asked_for_the_router(server: Any) -> None:
     define(server.url)
     server.admin.hset("wanpool:{default}:wans", "x", "y")
     server.admin.hset("wanpool:{default:0}:config", "protocol", "99")
-    assert main(["doctor", "--url", server.url, "--echo", "127.0.0.1:9", "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
+    told = tells("doctor", "--url", server.url, "--echo", "127.0.0.1:9", code=1)
     assert {"wan-unreadable", "wan-other-protocol"} <= {one["code"] for one in told["findings"]}
     assert told["wans"] == []
     server.admin.flushall()
@@ -479,14 +472,14 @@ def test_data_that_is_gone_and_a_definition_that_was_not_finished(server: Any, d
     define(server.url)
     server.admin.delete(*server.admin.keys("wanpool:{default:0}:*"))
     assert doctor("--url", server.url)[1]["wan-lost"].severity == FAIL
-    server.admin.hset("wanpool:{default}:wans", "0", "24200-24209 g claimed")
+    server.admin.hset("wanpool:{default}:wans", "0", "24500-24509 g claimed")
     assert doctor("--url", server.url)[1]["wan-unfinished"].severity == FAIL
 
 
 def test_a_configuration_that_differs_is_told_and_changes_nothing(server: Any, doctor: Any, tmp_path: Path) -> None:
     define(server.url)
     (tmp_path / "wanpool.toml").write_text(
-        f'url = "{server.url}"\n[wan.0]\nports = "24200-24209"\nname = "telecom"\ncooldown = 15\n'
+        f'url = "{server.url}"\n[wan.0]\nports = "24500-24509"\nname = "telecom"\ncooldown = 15\n'
     )
     code, found = doctor()
     assert code == 1 and "cooldown 15 s in wanpool.toml, 125 s in Redis" in found["wan-differs"].seen
@@ -500,24 +493,7 @@ def test_the_stand_in_is_told_as_such(doctor: Callable[..., Any]) -> None:
 
 # -- how it is told
 
-HEALTHY = """\
-namespace 'default' at unix://S
-ok    Valkey 9.1.2
-ok    maxmemory-policy noeviction
-ok    a round trip to Redis takes 1.5 ms, 2.0 ms at worst of 2
-ok    the clock of Redis is 0.0 s ahead of this machine's
-ok    appendonly yes, appendfsync everysec: a crash of its machine forgets up to 1 s of grants, one of Redis alone none
-ok    no replicas: no failover
-ok    this user may run all that leasing takes
-ok    WAN 0 (telecom): 10 ports: 10 free, 0 leased, 0 cooling, 0 withheld
-ok    the kernel gives none of the pool's ports to others
-ok    net.ipv4.tcp_timestamps = 1
-ok    the kernel tells its boot id, and keeps time by tsc
-ok    nobody here uses the pool's ports without a lease
-ok    a process may have 1024 files open (ulimit -n)
-ok    leases as network net-1
-14 ok, 0 warn, 0 fail
-"""
+HEALTHY = Path(__file__).with_name("healthy.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -532,16 +508,13 @@ def healthy(started: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> 
     return server
 
 
-def test_a_healthy_system_is_one_screen(healthy: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "--url", healthy.url]) == 0
-    said = capsys.readouterr().out.replace(healthy.url, "unix://S")
-    assert said == HEALTHY
+def test_a_healthy_system_is_one_screen(healthy: Server) -> None:
+    assert says("doctor", "--url", healthy.url).replace(healthy.url, "unix://S") == HEALTHY
 
 
-def test_a_healthy_system_as_json(healthy: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "--url", healthy.url, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["schema"], told["namespace"]) == (1, "default")
+def test_a_healthy_system_as_json(healthy: Server) -> None:
+    told = tells("doctor", "--url", healthy.url)
+    assert told["namespace"] == "default"
     assert [(one["severity"], one["code"], one["wans"], one["means"], one["cure"]) for one in told["findings"]] == [
         (OK, code, [0] if code == "wan" else [], "", "")
         for code in ("version", "eviction", "latency", "clock", "persistence", "replicas", "permissions", "wan")
@@ -551,9 +524,7 @@ def test_a_healthy_system_as_json(healthy: Server, capsys: pytest.CaptureFixture
 
 
 def test_a_finding_that_is_not_ok_says_what_it_means_and_what_to_do(server: Any) -> None:
-    done = wanpool("doctor", "--url", server.url)
-    assert (done.returncode, done.stderr) == (1, "")
-    lines = done.stdout.splitlines()
+    lines = says("doctor", "--url", server.url, code=1).splitlines()
     at = lines.index("fail  namespace 'default' has no WAN")
     assert lines[at + 1].startswith("      means: ") and lines[at + 2].startswith("      cure: ")
     assert re.fullmatch(r"\d+ ok, \d+ warn, 1 fail", lines[-1])
@@ -573,6 +544,6 @@ def test_every_code_is_documented() -> None:
     assert documented == used
 
 
-def test_the_doctor_speaks_chinese(server: Any) -> None:
-    done = wanpool("doctor", "--url", server.url, LC_ALL="zh_CN.UTF-8", PYTHONIOENCODING="utf-8")
-    assert "没有 WAN" in done.stdout and "      处理: " in done.stdout
+def test_the_doctor_speaks_chinese(server: Any, chinese: None) -> None:
+    told = says("doctor", "--url", server.url, code=1)
+    assert "没有 WAN" in told and "      处理: " in told

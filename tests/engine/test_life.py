@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import textwrap
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from command_line import python
+from command_line import Program
 from waiting import wait_for
 
 from redis_wanpool import WanPortPool
@@ -25,42 +25,10 @@ pool.define_wan(0, "20000-20009", cooldown=100, lease_ttl=600)
 """
 
 
-class Program:
-    """A Python program in a process of its own."""
-
-    def __init__(self, folder: Path, url: str, text: str) -> None:
-        path = folder / "program.py"
-        path.write_text(HEAD + textwrap.dedent(text), encoding="utf-8")
-        self.process = python("-W", "ignore::DeprecationWarning", str(path), url)
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def end(self) -> tuple[int, str, str]:
-        """Its exit code, and what it said."""
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
-
-
 @pytest.fixture
-def program(own_server: Any, tmp_path: Path) -> Any:
-    made: list[Program] = []
-
-    def run(text: str) -> Program:
-        made.append(Program(tmp_path, own_server.url, text))
-        return made[-1]
-
-    yield run
-    for one in made:
-        one.kill()
+def program(program: Callable[..., Program], own_server: Any) -> Callable[[str], Program]:
+    """Runs a program with the server's URL."""
+    return lambda text: program(HEAD + textwrap.dedent(text), own_server.url)
 
 
 class TestExit:

@@ -237,7 +237,6 @@ def test_a_paused_holder_uses_nothing_after_its_pause(own_server: Any, face: str
         pool.define_wan(0, "20000-20003", cooldown=0, lease_ttl=KEPT_TTL)
     holder = python("-c", HOLDER, face, own_server.url, stdin=None)
     try:
-        assert holder.stdout is not None
         port = json.loads(holder.stdout.readline())["port"]
         holder.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, holder.pid, os.WSTOPPED)

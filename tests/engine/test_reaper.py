@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from by_hand import run_script
-from command_line import python
+from command_line import Program
 from holds import shifted
 from waiting import wait_for
 
@@ -56,37 +56,16 @@ sys.stdin.read()
 """
 
 
-class Process:
-    """A Python program that says a line, and waits to be ended."""
-
-    def __init__(self, text: str, *args: str) -> None:
-        self.popen = python("-c", text, *args, stderr=None)
-        assert self.popen.stdout is not None and self.popen.stdin is not None
-        self.streams = self.popen.stdout, self.popen.stdin
-        self.said = self.popen.stdout.readline().strip()
-
-    def kill(self, *, wait: bool = True) -> None:
-        self.popen.kill()
-        if wait:
-            self.popen.wait()
-
-    def close(self) -> None:
-        self.kill()
-        for stream in self.streams:
-            stream.close()
-
-
 @pytest.fixture
-def process() -> Iterator[Callable[..., Process]]:
-    made: list[Process] = []
+def process(program: Callable[..., Program]) -> Callable[..., Program]:
+    """Runs a program up to its first line."""
 
-    def run(text: str, *args: str) -> Process:
-        made.append(Process(text, *args))
-        return made[-1]
+    def run(text: str, *args: str) -> Program:
+        running = program(text, *args)
+        running.said = running.line()
+        return running
 
-    yield run
-    for one in made:
-        one.close()
+    return run
 
 
 def state_of(pid: int) -> str:
@@ -95,31 +74,31 @@ def state_of(pid: int) -> str:
 
 class TestVerdict:
     @pytest.fixture
-    def other(self, process: Any) -> tuple[Process, Holder]:
+    def other(self, process: Any) -> tuple[Program, Holder]:
         """Another process, and who it says that it is."""
         running = process(SELF)
         return running, Holder(*json.loads(running.said))
 
-    def test_on_a_process_that_runs(self, other: tuple[Process, Holder]) -> None:
+    def test_on_a_process_that_runs(self, other: tuple[Program, Holder]) -> None:
         assert verdict.verdict(other[1], this_holder()).word == "alive"
         assert verdict.verdict(this_holder(), this_holder()).word == "alive"
 
-    def test_on_one_that_was_killed(self, other: tuple[Process, Holder]) -> None:
+    def test_on_one_that_was_killed(self, other: tuple[Program, Holder]) -> None:
         other[0].kill()
         assert verdict.verdict(other[1], this_holder()) == Verdict("dead", f"there is no process {other[1].pid}")
 
-    def test_on_a_zombie(self, other: tuple[Process, Holder]) -> None:
+    def test_on_a_zombie(self, other: tuple[Program, Holder]) -> None:
         other[0].kill(wait=False)
         wait_for(lambda: state_of(other[1].pid) == "Z")
         found = verdict.verdict(other[1], this_holder())
         assert found.word == "dead" and "zombie" in found.why
 
-    def test_on_one_that_is_stopped(self, other: tuple[Process, Holder]) -> None:
-        other[0].popen.send_signal(signal.SIGSTOP)
+    def test_on_one_that_is_stopped(self, other: tuple[Program, Holder]) -> None:
+        other[0].process.send_signal(signal.SIGSTOP)
         wait_for(lambda: state_of(other[1].pid) == "T")
         assert verdict.verdict(other[1], this_holder()).word == "alive"
 
-    def test_on_another_process_with_its_pid(self, other: tuple[Process, Holder]) -> None:
+    def test_on_another_process_with_its_pid(self, other: tuple[Program, Holder]) -> None:
         before = replace(other[1], started=str(int(other[1].started) - 1))
         found = verdict.verdict(before, this_holder())
         assert found.word == "dead" and "another one by now" in found.why
@@ -129,13 +108,11 @@ class TestVerdict:
         [{"boot_id": "other"}, {"host": "clone"}, {"pid_namespace": "1+1"}, {"pid": 0}, {"pid": 2**80}],
         ids=lambda change: next(iter(change)),
     )
-    def test_is_none_without_proof(self, other: tuple[Process, Holder], change: dict[str, Any]) -> None:
+    def test_is_none_without_proof(self, other: tuple[Program, Holder], change: dict[str, Any]) -> None:
         other[0].kill()
         assert verdict.verdict(replace(other[1], **change), this_holder()).word == "unknown"
 
-    def test_is_none_where_the_system_hides_processes(
-        self, other: tuple[Process, Holder], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_is_none_where_the_system_hides_processes(self, other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """As a /proc with hidepid does: the process is there, and its folder is not."""
         read_text = Path.read_text
 
@@ -148,7 +125,7 @@ class TestVerdict:
         assert verdict.verdict(other[1], this_holder()).word == "unknown"
 
     @pytest.mark.parametrize("offset", ["+1h", "-1h"])
-    def test_is_moved_by_no_clock(self, other: tuple[Process, Holder], offset: str) -> None:
+    def test_is_moved_by_no_clock(self, other: tuple[Program, Holder], offset: str) -> None:
         done = subprocess.run(
             [sys.executable, "-c", JUDGE, json.dumps(dataclasses.astuple(other[1]))],
             env=shifted(FAKETIME=offset),
@@ -161,7 +138,7 @@ class TestVerdict:
 
     def test_by_psutil_where_there_is_no_proc(self, process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         running = process(SELF)
-        pid = running.popen.pid
+        pid = running.process.pid
         who = replace(this_holder(), pid=pid, started=f"{psutil.Process(pid).create_time():.3f}")
         assert verdict._by_psutil(who).word == "alive"
         assert verdict._by_psutil(replace(who, started="1.000")).word == "unknown"
@@ -211,13 +188,15 @@ def test_any_pool_object_beside_it_does_so_by_itself(
     with make(face, loop, server.url, namespace="test", rest=0) as pool, caplog.at_level(logging.WARNING):
         assert pool.snapshot(0).leased == 4
         killed.kill()
-        wait_for(lambda: f"took back 3 ports (namespace 'test') of process {killed.popen.pid} (-c) on" in caplog.text)
+        wait_for(
+            lambda: (
+                f"took back 3 ports (namespace 'test') of process {killed.process.pid} (program0.py) on" in caplog.text
+            )
+        )
         assert pool.snapshot(0).cooling == 3
 
 
-def test_only_looks_in_a_row_count(
-    looker: WanPortPool, server: Any, process: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_looks_in_a_row_count(looker: WanPortPool, server: Any, process: Any, monkeypatch: Any) -> None:
     process(HOLD, server.url)
     words = iter(["dead", "dead", "alive", "dead", "dead", "unknown", "dead", "dead", "dead"])
     monkeypatch.setattr(reaper, "verdict", lambda *_: Verdict(next(words), "as told"))
@@ -284,9 +263,7 @@ def test_whoever_renews_is_not_reaped_whatever_was_seen_of_him(
         assert idle.release() is False
 
 
-def test_what_was_leased_after_the_first_look_stays(
-    looker: WanPortPool, server: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_leased_after_the_first_look_stays(looker: WanPortPool, server: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(reaper, "verdict", lambda *_: Verdict("dead", "wrong"))
     with WanPortPool(server.url, namespace="test", rest=0, reap=False) as seeming:
         looks = reaper_of(looker)
@@ -372,11 +349,11 @@ def test_reap_says_of_each_holder_what_it_saw(pools: Any, backends: Any, process
     ended.kill()
     me = this_holder()
     for who, first_id in (
-        (replace(me, id="h:2:dead", pid=ended.popen.pid), "h:2:dead/a"),
+        (replace(me, id="h:2:dead", pid=ended.process.pid), "h:2:dead/a"),
         (replace(me, id="h:3:elsewhere", host="far", boot_id="other"), "h:3:elsewhere/a"),
     ):
         register(backends.admin, who)
-        wanted = (who.id, "net", 0, who.host, who.pid, "", "", "", "", "", 1, 8, "", first_id)
+        wanted = (who.id, "net", 0, who.host, who.pid, "", "", "", "", "", 1, 8, "", "", first_id)
         assert run_script(backends.admin, "acquire", *wanted)[0] == "GRANTED"
 
     for dry_run in (True, False):
@@ -427,15 +404,12 @@ print("ended", flush=True)
 def test_a_prefork_server_loses_no_port_to_workers_that_are_killed(server: Any, process: Any) -> None:
     running = process(PREFORK, server.url)
     assert running.said == "forked"
-    stdout, stdin = running.streams
     wait_for(lambda: server.admin.zcard(LEASED) == 21)
-    stdin.write("kill two\n")
-    stdin.flush()
+    running.tell("kill two")
     wait_for(lambda: server.admin.zcard(COOLING) == 10)
     assert server.admin.zcard(LEASED) == 11, "those of the living stay"
-    stdin.write("end\n")
-    stdin.flush()
-    assert stdout.readline().strip() == "ended"
+    running.tell("end")
+    assert running.line() == "ended"
 
 
 DIES_IN_HEARTBEAT = """
@@ -460,7 +434,7 @@ def test_an_interpreter_that_dies_in_a_heartbeat_leaves_nothing_half_done(
 ) -> None:
     """The fixture of the server compares all that is written."""
     running = process(DIES_IN_HEARTBEAT, server.url)
-    assert running.popen.wait(60) == 9
+    assert running.process.wait(60) == 9
     looks = reaper_of(looker)
     for _ in range(3):
         looks.tick()

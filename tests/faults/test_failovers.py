@@ -10,6 +10,7 @@ from chance import SEED
 from failovers import TTL, replay
 
 ROUNDS = int(os.environ.get("WANPOOL_FAILOVERS", "2"))
+pytestmark = pytest.mark.long
 
 
 @pytest.mark.timeout(120 + 15 * ROUNDS)

@@ -102,6 +102,7 @@ def was_one(folder: Path) -> bool:
     return sum(hold.uses for hold in holds) > 100 and len(hands) > PORTS
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120 + 2 * SECONDS)
 def test_in_a_storm_each_port_has_one_holder_and_all_come_back(durable: Any, tmp_path: Path) -> None:
     with WanPortPool(durable.url, namespace="test", network="judge", rest=0) as pool:

@@ -3,7 +3,6 @@ FACE HISTORY SEED [WAN]`. It ends when it is killed."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import sys
@@ -11,7 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from redis_wanpool import AsyncWanPortPool, LeaseLost, WanpoolError, WanPortPool
+sys.path.append(str(Path(__file__).parents[1] / "support"))
+from faces import Loop, make
+
+from redis_wanpool import LeaseLost, WanpoolError
 from redis_wanpool.system.clock import boottime
 
 REST, COOLDOWN, TTL = 0.05, 0.4, 1.0
@@ -33,15 +35,14 @@ class Diary:
         self._file.write(json.dumps(["use", at]) + "\n")
 
 
-def blocking(url: str, network: str, diary: Diary, chance: random.Random, wan_idx: int) -> None:
-    pool = WanPortPool(url, namespace="test", network=network, rest=REST, connect_timeout=0.5)
+def work(pool: Any, diary: Diary, chance: random.Random, wan_idx: int) -> None:
     while True:
         try:
             lease = pool.acquire(wan_idx, wait=0.5)
         except WanpoolError:
             time.sleep(0.02)
             continue
-        diary.note("hold", lease.port, lease.fence, network)
+        diary.note("hold", lease.port, lease.fence, pool.network)
         try:
             for _ in range(chance.randrange(1, 15)):
                 diary.use(lease)
@@ -54,31 +55,7 @@ def blocking(url: str, network: str, diary: Diary, chance: random.Random, wan_id
             diary.note(type(error).__name__)
 
 
-async def awaiting(url: str, network: str, diary: Diary, chance: random.Random, wan_idx: int) -> None:
-    pool = AsyncWanPortPool(url, namespace="test", network=network, rest=REST, connect_timeout=0.5)
-    while True:
-        try:
-            lease = await pool.acquire(wan_idx, wait=0.5)
-        except WanpoolError:
-            await asyncio.sleep(0.02)
-            continue
-        diary.note("hold", lease.port, lease.fence, network)
-        try:
-            for _ in range(chance.randrange(1, 15)):
-                diary.use(lease)
-                await asyncio.sleep(0.01)
-            diary.note("release")
-            diary.note(str(await lease.release()))
-        except LeaseLost:
-            diary.note("lost")
-        except WanpoolError as error:
-            diary.note(type(error).__name__)
-
-
 if __name__ == "__main__":
     url, network, face, path, seed, *wan = sys.argv[1:]
-    facts = url, network, Diary(Path(path)), random.Random(seed), int(wan[0]) if wan else 0
-    if face == "sync":
-        blocking(*facts)
-    else:
-        asyncio.run(awaiting(*facts))
+    pool = make(face, Loop(), url, namespace="test", network=network, rest=REST, connect_timeout=0.5)
+    work(pool, Diary(Path(path)), random.Random(seed), int(wan[0]) if wan else 0)

@@ -122,8 +122,7 @@ class Urllib3(Client):
 
     def get(self, url: str, timeout: float = TIMEOUT) -> Seen:
         retries = urllib3.Retry(redirect=3, connect=0, read=0, total=None)
-        seen: Seen = self.manager.request("GET", url, timeout=timeout, retries=retries).json()
-        return seen
+        return self.manager.request("GET", url, timeout=timeout, retries=retries).json()
 
     def close(self) -> None:
         self.manager.clear()
@@ -138,8 +137,7 @@ class Requests(Client):
         adapter.init_poolmanager(10, 8, ssl_context=self.tls)
 
     def get(self, url: str, timeout: float = TIMEOUT) -> Seen:
-        seen: Seen = self.session.get(url, timeout=timeout).json()
-        return seen
+        return self.session.get(url, timeout=timeout).json()
 
     def close(self) -> None:
         self.session.close()
@@ -153,8 +151,7 @@ class Httpx(Client):
         self.client = httpx.Client(transport=transport, follow_redirects=True)
 
     def get(self, url: str, timeout: float = TIMEOUT) -> Seen:
-        seen: Seen = self.client.get(url, timeout=timeout).json()
-        return seen
+        return self.client.get(url, timeout=timeout).json()
 
     def close(self) -> None:
         self.client.close()
@@ -170,15 +167,13 @@ class AsyncClient(Client):
         raise NotImplementedError
 
     def get(self, url: str, timeout: float = TIMEOUT) -> Seen:
-        seen: Seen = self.loop.run(self.fetch(url, timeout))
-        return seen
+        return self.loop.run(self.fetch(url, timeout))
 
     def get_all(self, urls: list[str]) -> list[Seen]:
         async def all_of_them() -> list[Seen]:
             return await asyncio.gather(*(self.fetch(url, TIMEOUT) for url in urls))
 
-        seen: list[Seen] = self.loop.run(all_of_them())
-        return seen
+        return self.loop.run(all_of_them())
 
     def end(self) -> None:
         self.close()
@@ -196,8 +191,7 @@ class Aiohttp(AsyncClient):
 
     async def fetch(self, url: str, timeout: float) -> Seen:
         async with self.session.get(url, timeout=aiohttp.ClientTimeout(timeout)) as response:
-            seen: Seen = await response.json(content_type=None)
-            return seen
+            return await response.json(content_type=None)
 
     def close(self) -> None:
         self.loop.run(self.session.close())
@@ -211,8 +205,7 @@ class HttpxAsync(AsyncClient):
         self.client = httpx.AsyncClient(transport=transport, follow_redirects=True)
 
     async def fetch(self, url: str, timeout: float) -> Seen:
-        seen: Seen = (await self.client.get(url, timeout=timeout)).json()
-        return seen
+        return (await self.client.get(url, timeout=timeout)).json()
 
     def close(self) -> None:
         self.loop.run(self.client.aclose())

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from nodes import Place
 
 HOSTS, WANS = 3, 3
 MEMORY = 3
@@ -60,8 +62,8 @@ def sysctl(namespace: str, *settings: str) -> None:
 
 
 @contextmanager
-def site(containers: int, *, routed: bool = True) -> Iterator[Site]:
-    """So many containers a host; if not `routed`, the router forwards everything by WAN 0, as it is, and has no NAT."""
+def namespaces() -> Iterator[Callable[[str], str]]:
+    """Makes network namespaces, which go at the end."""
     assert os.geteuid() == 0, "this lab makes network namespaces: run it as root"
     made: list[str] = []
 
@@ -73,6 +75,48 @@ def site(containers: int, *, routed: bool = True) -> Iterator[Site]:
         return name
 
     try:
+        yield namespace
+    finally:
+        for name in made:
+            subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+@contextmanager
+def running(namespace: str, *command: str, says: str = "ready") -> Iterator[None]:
+    """A program runs there, and has said so."""
+    there = ["ip", "netns", "exec", namespace, *command]
+    with subprocess.Popen(there, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            said = process.stdout.readline()
+            assert says in said, said
+            yield
+        finally:
+            process.kill()
+
+
+LAN = "10.78.0.254"
+"""the switch's own address"""
+
+
+@contextmanager
+def lan(count: int) -> Iterator[tuple[str, list[Place]]]:
+    """A switch, and hosts on it: number N by its device toN."""
+    with namespaces() as namespace:
+        switch, places = namespace("switch"), []
+        ip(switch, f"link add br0 type bridge\n addr add {LAN}/24 dev br0\n link set br0 up")
+        for number in range(count):
+            name, host = namespace(f"place{number}"), f"10.78.0.{number + 1}"
+            ip(switch, f"link add to{number} type veth peer name eth0 netns {name}")
+            ip(switch, f"link set to{number} master br0 up")
+            ip(name, f"addr add {host}/24 dev eth0\n link set eth0 up")
+            places.append(Place(host, ("ip", "netns", "exec", name)))
+        yield switch, places
+
+
+@contextmanager
+def site(containers: int, *, routed: bool = True) -> Iterator[Site]:
+    """So many containers a host; if not `routed`, the router forwards everything by WAN 0, as it is, and has no NAT."""
+    with namespaces() as namespace:
         router, server, users = namespace("router"), namespace("server"), []
         forward(router)
         if routed:
@@ -97,9 +141,6 @@ def site(containers: int, *, routed: bool = True) -> Iterator[Site]:
             if not containers:
                 users.append(host)
         yield Site(router, server, users)
-    finally:
-        for name in made:
-            subprocess.run(["ip", "netns", "del", name], check=False)
 
 
 def translate(namespace: str, outside: str) -> None:

@@ -8,20 +8,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import namespaces
 import pytest
-import redis
-import servers
-from command_line import wanpool
+from command_line import says
 from holds import Hold, check_no_overlap
 from invariant import check_invariant
+from namespaces import LAN
+from nodes import Node, Place
 from private_server import SERVERS
-from waiting import wait_for
 
 HOSTS, PROCESSES, LEASES, PORTS = 4, 4, 100, 24
-LAN, JUDGE = "10.77.0.1", 9000
+JUDGE = 9000
 WORKER = f"""
 import json, socket, sys, time
 from core.wan_manager import port_allocator, wan_port_pool
@@ -45,58 +46,23 @@ print(json.dumps([wan_port_pool.network, held]))
 """
 
 
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+@pytest.fixture
+def net() -> Iterator[tuple[str, list[Place]]]:
+    with namespaces.lan(HOSTS) as made:
+        yield made
 
 
 @pytest.fixture
-def lan() -> Iterator[tuple[str, list[str]]]:
-    """A network namespace with a bridge, and those of the hosts on it."""
-    assert os.geteuid() == 0, "this lab makes network namespaces: run it as root"
-    made: list[str] = []
-
-    def namespace(name: str) -> str:
-        made.append(f"wanpool-{os.getpid()}-{name}")
-        ip("netns", "add", made[-1])
-        ip("-n", made[-1], "link", "set", "lo", "up")
-        return made[-1]
-
-    try:
-        middle = namespace("lan")
-        ip("-n", middle, "link", "add", "br0", "type", "bridge")
-        ip("-n", middle, "addr", "add", f"{LAN}/24", "dev", "br0")
-        ip("-n", middle, "link", "set", "br0", "up")
-        hosts = [namespace(f"host{n}") for n in range(HOSTS)]
-        for n, host in enumerate(hosts):
-            ip("-n", middle, "link", "add", f"to{n}", "type", "veth", "peer", "name", "eth0", "netns", host)
-            ip("-n", middle, "link", "set", f"to{n}", "master", "br0", "up")
-            ip("-n", host, "addr", "add", f"10.77.0.{n + 2}/24", "dev", "eth0")
-            ip("-n", host, "link", "set", "eth0", "up")
-        yield middle, hosts
-    finally:
-        for name in made:
-            ip("netns", "del", name)
-
-
-@pytest.fixture
-def redis_there(lan: Any, tmp_path: Path) -> Iterator[Any]:
+def redis_there(net: Any, tmp_path: Path) -> Iterator[Any]:
     """A server that listens inside the lab, and on a unix socket for us."""
-    options = ["--bind", LAN, "--port", "6379", "--protected-mode", "no", "--save", "", "--dir", str(tmp_path)]
-    command = ["ip", "netns", "exec", lan[0], str(servers.binary(SERVERS[0])), "--unixsocket", str(tmp_path / "s")]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([*command, *options], stdout=log, stderr=log)
-    admin = redis.Redis(unix_socket_path=str(tmp_path / "s"), decode_responses=True)
-    try:
-        wait_for(lambda: (tmp_path / "s").exists() and admin.ping())
-        yield admin
-    finally:
-        admin.close()
-        process.kill()
-        process.wait()
+    options = ("--bind", LAN, "--port", "6379", "--protected-mode", "no", "--save", "", "--dir", str(tmp_path))
+    place = Place(LAN, ("ip", "netns", "exec", net[0]))
+    with closing(Node(SERVERS[0], tmp_path, place, 6379, *options)) as node:
+        yield node.admin
 
 
 @pytest.fixture
-def judge(lan: Any, tmp_path: Path) -> Iterator[None]:
+def judge(net: Any) -> Iterator[None]:
     """Tells each connection from which port it came."""
     text = f"""
 import socket, threading
@@ -107,33 +73,25 @@ with socket.create_server(("{LAN}", {JUDGE}), backlog=512) as listener:
         conn.sendall(str(peer[1]).encode())
         conn.close()
 """
-    command = ["ip", "netns", "exec", lan[0], sys.executable, "-c", text]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None and process.stdout.readline() == "ready\n"
-            yield
-        finally:
-            process.kill()
+    with namespaces.running(net[0], sys.executable, "-c", text):
+        yield
 
 
-def test_no_port_twice_and_all_back_at_the_end(lan: Any, redis_there: Any, judge: None, tmp_path: Path) -> None:
-    done = wanpool(
-        "adopt", "core/wan_manager", "--wan", f"0=20000-{20000 + PORTS - 1}", "--url", f"redis://{LAN}:6379/0"
-    )
-    assert done.returncode == 0, done.stderr
+def test_no_port_twice_and_all_back_at_the_end(net: Any, redis_there: Any, judge: None, tmp_path: Path) -> None:
+    says("adopt", "core/wan_manager", "--wan", f"0=20000-{20000 + PORTS - 1}", "--url", f"redis://{LAN}:6379/0")
     with Path("wanpool.toml").open("a") as file:
         file.write("cooldown = 0\n")
     settings = Path("wanpool.toml").read_text()
     Path("wanpool.toml").write_text("rest = 0\n" + settings)
     workers = [
         subprocess.Popen(
-            ["ip", "netns", "exec", host, sys.executable, "-c", WORKER],
+            [*place.prefix, sys.executable, "-c", WORKER],
             env={**os.environ, "PYTHONPATH": str(tmp_path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for host in lan[1]
+        for place in net[1]
         for _ in range(PROCESSES)
     ]
     said: dict[int, tuple[str, str]] = {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from crowd import Crowd
-from namespaces import inside, ip
+from namespaces import inside, lan
 from nodes import Place
 from private_server import SERVERS
 from sentinels import DETECTION, LAG, Watch
@@ -22,45 +21,23 @@ assert MARGIN >= LAG + 2 - DETECTION + 1 and TTL * 2 / 3 >= LAG + 2, "what docs/
 
 
 class Net:
-    """Three places joined by a bridge."""
+    """Three places joined by a switch."""
 
-    def __init__(self) -> None:
-        self.places: list[Place] = []
-        self._made: list[str] = []
-        self.switch = self._namespace("switch")
-        ip(self.switch, "link add br0 type bridge\n link set br0 up")
-        for number in range(3):
-            name = self._namespace(f"place{number}")
-            host = f"10.78.0.{number + 1}"
-            ip(self.switch, f"link add to{number} type veth peer name eth0 netns {name}")
-            ip(self.switch, f"link set to{number} master br0 up")
-            ip(name, f"addr add {host}/24 dev eth0\n link set eth0 up")
-            self.places.append(Place(host, ("ip", "netns", "exec", name)))
+    def __init__(self, switch: str, places: list[Place]) -> None:
+        self.switch, self.places = switch, places
 
-    def _namespace(self, what: str) -> str:
-        name = f"wanpool-cut-{what}-{id(self) % 100_000}"
-        subprocess.run(["ip", "netns", "add", name], check=True)
-        self._made.append(name)
-        ip(name, "link set lo up")
-        return name
-
-    def cut(self, place: Place) -> None:
+    def cut(self, place: Place, state: str = "down") -> None:
         """From now on nothing of it reaches the others."""
-        inside(self.switch, "ip", "link", "set", f"to{self.places.index(place)}", "down")
+        inside(self.switch, "ip", "link", "set", f"to{self.places.index(place)}", state)
 
     def join(self, place: Place) -> None:
-        inside(self.switch, "ip", "link", "set", f"to{self.places.index(place)}", "up")
-
-    def close(self) -> None:
-        for name in self._made:
-            subprocess.run(["ip", "netns", "del", name], check=False)
+        self.cut(place, "up")
 
 
 @pytest.fixture
 def net() -> Iterator[Net]:
-    net = Net()
-    yield net
-    net.close()
+    with lan(3) as made:
+        yield Net(*made)
 
 
 @pytest.fixture

@@ -84,7 +84,6 @@ def inside() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
     return process.stdout.readline().strip()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from namespaces import NAT, SERVER, WANS, Site, first_port, inside, ip, public_address, site
+from namespaces import NAT, SERVER, WANS, Site, first_port, inside, ip, public_address, running, site
 from private_server import Server
 
 from redis_wanpool import WanPortPool
@@ -25,13 +25,8 @@ def behind(server: Server) -> Iterator[Site]:
             pool.define_wan(wan, f"{first_port(wan)}-{first_port(wan) + 99}")
     with site(0) as made:
         ip(made.router, "route add default via 198.51.100.1 dev wan0")
-        command = ["ip", "netns", "exec", made.server, *WANPOOL, "echo", "--bind", SERVER]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:
-            try:
-                assert echo.stdout is not None and f"listens on {SERVER}:7801" in echo.stdout.readline()
-                yield made
-            finally:
-                echo.kill()
+        with running(made.server, *WANPOOL, "echo", "--bind", SERVER, says=f"listens on {SERVER}:7801"):
+            yield made
 
 
 def doctor(site: Site, server: Server, *options: str) -> tuple[int, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""docs/redis-cli.md, line by line, with a real redis-cli, as a user who may only look."""
+"""docs/redis-cli.md, and such lines of other pages, with a real redis-cli, as a user who may only look."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from typing import Any
 import pytest
 from by_hand import age_wan
 from private_server import Server
+from test_docs import PAGES, ROOT, blocks, commands
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli.acl import User
 
-PAGE = Path(__file__).parents[2] / "docs" / "redis-cli.md"
-LINES = [
-    line.replace("\n$", "\n").strip()
-    for block in re.findall(r"```console\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    for line in re.split(r"^\$ ", block, flags=re.MULTILINE)
-    if line.strip()
-]
+PAGE = ROOT / "docs/redis-cli.md"
+LINES, ELSEWHERE = (
+    [line[2:] for page in pages for _, text in blocks(page) for line in commands(text) if "redis-cli" in line]
+    for pages in ([PAGE], [page for page in PAGES if page != PAGE])
+)
 
 
 class Prompt:
@@ -86,9 +85,9 @@ def _value(admin: Any, key: str) -> Any:
 
 def test_every_line_answers_and_changes_nothing(server: Server, lively: WanPortPool, ask: Prompt) -> None:
     before = everything(server.admin)
-    for line in LINES:
+    for line in LINES + ELSEWHERE:
         print(f"$ {line}\n{ask(line, HOLDER=lively.holder, NETWORK='net-a')}")
-    assert len(LINES) > 20 and everything(server.admin) == before
+    assert len(LINES) > 20 and len(ELSEWHERE) >= 7 and everything(server.admin) == before
 
 
 def test_the_answers_are_right(server: Server, lively: WanPortPool, ask: Prompt) -> None:

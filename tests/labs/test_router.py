@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from namespaces import WANS, Site, first_port, inside, ip, public_address, site, sysctl
+from namespaces import WANS, Site, first_port, inside, ip, public_address, running, site, sysctl
 from private_server import Server
 
 from redis_wanpool import WanPortPool
@@ -77,12 +77,10 @@ class Lab:
     def leased(self, wan: int, count: int = 10, user: int = 0) -> list[Any]:
         """What connections from leased ports of a WAN were seen as: the leased port, then address and port."""
         arguments = (self.server.url, str(wan), str(count))
-        visits: list[Any] = json.loads(inside(self.site.users[user], sys.executable, "-c", LEASED, *arguments))
-        return visits
+        return json.loads(inside(self.site.users[user], sys.executable, "-c", LEASED, *arguments))
 
     def ordinary(self, namespace: str, count: int = 100) -> list[Any]:
-        visits: list[Any] = json.loads(inside(namespace, sys.executable, "-c", ORDINARY, str(count)))
-        return visits
+        return json.loads(inside(namespace, sys.executable, "-c", ORDINARY, str(count)))
 
 
 @pytest.fixture
@@ -90,14 +88,8 @@ def lab(server: Server) -> Iterator[Lab]:
     with WanPortPool(server.url, namespace="test") as pool:
         for wan in range(WANS):
             pool.define_wan(wan, f"{first_port(wan)}-{first_port(wan) + 1999}", cooldown=5)
-    with site(0, routed=False) as made:
-        command = ["ip", "netns", "exec", made.server, sys.executable, str(ECHO)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:
-            try:
-                assert echo.stdout is not None and echo.stdout.readline() == "ready\n"
-                yield Lab(made, server)
-            finally:
-                echo.kill()
+    with site(0, routed=False) as made, running(made.server, sys.executable, str(ECHO)):
+        yield Lab(made, server)
 
 
 def test_leased_connections_leave_by_their_wan_and_keep_their_port(lab: Lab) -> None:

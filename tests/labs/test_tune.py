@@ -133,8 +133,7 @@ class Host:
         return done.stdout + done.stderr
 
     def plan(self) -> list[Any]:
-        changes: list[Any] = json.loads(self.tune("plan", "--ports", POOL_TEXT, "--json"))["changes"]
-        return changes
+        return json.loads(self.tune("plan", "--ports", POOL_TEXT, "--json"))["changes"]
 
     def sysctl(self, name: str, value: str | None = None) -> str:
         """What the kernel says, all of it: sysctl(8) cuts long lists."""

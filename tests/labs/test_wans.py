@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from chance import SEED
 from clients import ASYNC, BLOCKING
-from namespaces import MEMORY, WANS, Site, first_port, public_address, site, sysctl
+from namespaces import MEMORY, WANS, Site, first_port, public_address, running, site, sysctl
 from private_server import Server
 from waiting import wait_for
 
@@ -97,14 +97,8 @@ def check_all_kept(visits: Visits) -> None:
 
 @pytest.fixture(params=[0, 2], ids=["hosts", "containers"])
 def lab(request: Any, server: Server, tmp_path: Path) -> Iterator[Lab]:
-    with site(request.param) as made:
-        command = ["ip", "netns", "exec", made.server, sys.executable, str(HERE / "echo.py")]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:
-            try:
-                assert echo.stdout is not None and echo.stdout.readline() == "ready\n"
-                yield Lab(made, server, tmp_path)
-            finally:
-                echo.kill()
+    with site(request.param) as made, running(made.server, sys.executable, str(HERE / "echo.py")):
+        yield Lab(made, server, tmp_path)
 
 
 def test_ports_by_chance_collide(lab: Lab) -> None:

@@ -104,7 +104,7 @@ def by_name(told: Any) -> dict[str, Any]:
 
 
 def test_the_contract_of_the_stores_holds_for_the_real_registry(machine: Windows) -> None:
-    path = windows_path(windows.ROOT / "tests" / "test_stores.py")
+    path = windows_path(windows.ROOT / "tests" / "tuning" / "test_stores.py")
     told = machine.python("-m", "pytest", "-q", "-rA", "--noconftest", "-p", "no:cacheprovider", path).decode()
     passed = re.search(r"^(\d+) passed in", told, re.MULTILINE)
     assert passed and "skipped" not in told, told
@@ -220,8 +220,7 @@ def test_the_old_module_shows_advises_and_applies(machine: Windows, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("value", "rest"),
-    [(None, 120), (("REG_DWORD", "30"), 30), (("REG_DWORD", "1000"), 240), (("REG_SZ", "30"), 240)],
+    ("value", "rest"), [(None, 120), (("REG_DWORD", "30"), 30), (("REG_DWORD", "1000"), 240), (("REG_SZ", "30"), 240)]
 )
 def test_a_port_rests_as_long_as_windows_keeps_it(machine: Windows, value: tuple[str, str] | None, rest: float) -> None:
     if value is not None:

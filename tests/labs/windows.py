@@ -28,38 +28,6 @@ WHEEL = "panda3d==1.10.16"
 PACKAGES = ("redis", "psutil", "pytest", "pytest-timeout", "hypothesis")
 MINOR = f"{sys.version_info[0]}{sys.version_info[1]}"
 PARAMETERS = r"HKLM\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
-PYTHON = """
-#include <wchar.h>
-__declspec(dllimport) int Py_Main(int argc, wchar_t **argv);
-int wmain(int argc, wchar_t **argv) { return Py_Main(argc, argv); }
-"""
-NETSH = """
-#include <fcntl.h>
-#include <io.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <winsock2.h>
-int main(int argc, char **argv) {
-    char text[65536];
-    int length = snprintf(text, sizeof text, "%u", GetOEMCP()), got, code = -1;
-    struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(atoi(getenv("WANPOOL_TEST_NETSH")))};
-    there.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    WSADATA data;
-    WSAStartup(MAKEWORD(2, 2), &data);
-    SOCKET link = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(link, (struct sockaddr *) &there, sizeof there)) return 99;
-    for (int i = 1; i < argc; i++) length += snprintf(text + length, sizeof text - length, "\\t%s", argv[i]);
-    text[length++] = '\\n';
-    send(link, text, length, 0);
-    _setmode(1, _O_BINARY);
-    while ((got = recv(link, text, sizeof text, 0)) > 0) {
-        if (code < 0) code = text[0], fwrite(text + 1, 1, got - 1, stdout);
-        else fwrite(text, 1, got, stdout);
-    }
-    return code;
-}
-"""
-"""asks the tests, and prints what they say"""
 COMMANDS = """
 import contextlib, io, json, sys
 from redis_wanpool.cli.main import main
@@ -97,8 +65,8 @@ def python_for_windows() -> Path:
     shutil.copytree(sysconfig.get_path("stdlib"), FOLDER / "Lib", ignore=left_out)
     _run(*pip, "install", *target, "--target", str(FOLDER / "Lib" / "site-packages"), *PACKAGES)
     _pack()
-    _compile("python.exe", PYTHON, "-municode", "-L", str(FOLDER), f"-l:python{MINOR}.dll")
-    _compile("netsh.exe", NETSH, "-lws2_32")
+    _compile("python", "-municode", "-L", str(FOLDER), f"-l:python{MINOR}.dll")
+    _compile("netsh", "-lws2_32")
     _forward()
     (FOLDER / "ready").touch()
     return FOLDER
@@ -120,10 +88,8 @@ def _pack() -> None:
     (library / "site-packages" / "ours.pth").write_text("\n".join(ours))
 
 
-def _compile(name: str, text: str, *options: str) -> None:
-    source = FOLDER / f"{name}.c"
-    source.write_text(text)
-    _run(COMPILER, "-O1", "-o", str(FOLDER / name), str(source), *options)
+def _compile(name: str, *options: str) -> None:
+    _run(COMPILER, "-O1", "-o", str(FOLDER / f"{name}.exe"), str(Path(__file__).with_name(f"{name}.c")), *options)
 
 
 def _forward() -> None:

@@ -6,73 +6,46 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from by_hand import heard
-from command_line import python, wanpool
+from command_line import python, says, tells, wanpool
+from private_server import Server
 from waiting import wait_for
 
-from redis_wanpool import PoolClosed, WanDraining, WanNotDefined, WanPortPool
+from redis_wanpool import (
+    BackendUnavailable,
+    InGrace,
+    PoolClosed,
+    PoolExhausted,
+    UnsafeRedis,
+    WanDraining,
+    WanNotDefined,
+    WanPortPool,
+    legacy,
+)
 from redis_wanpool.legacy import port_allocator, wan_port_pool
 
-# Each as the documentation has it
-WAN_PORT_POOL = """
-from core.wan_manager import wan_port_pool
-
-# 获取端口
-port = wan_port_pool.allocate_port(wan_idx=0)
-
-# 使用端口进行网络操作
-...
-
-# 释放端口
-wan_port_pool.release_port(wan_idx=0, port=port)
-"""
-PORT_ALLOCATOR = """
-# 这个导入方式与旧代码完全相同
-from core.wan_manager import port_allocator
-
-# 使用旧的API，但底层使用新的WanPortPool实现
-port = port_allocator.allocate_port(wan_idx=0)
-port_allocator.release_port(wan_idx=0, port=port)
-"""
-PARALLEL = """
-# 在daily_basic_fetcher2.py中
-from core.wan_manager import port_allocator
-
-# 这里port_allocator实际上是使用WanPortPool实现的适配器
-# 多个进程同时调用时，会通过文件锁确保端口分配的安全
-port = port_allocator.allocate_port(wan_idx)
-"""
-GET_INSTANCE = """
-from core.wan_manager import WanPortPool
-
-# 获取单例实例
-pool = WanPortPool.get_instance()
-
-# 获取端口使用情况
-usage_info = pool.get_port_usage_info()
-print(f"当前已分配端口数: {usage_info['total_allocated_ports']}")
-
-# 分配端口
-port = pool.allocate_port(wan_idx=0)
-
-# 释放端口
-pool.release_port(wan_idx=0, port=port)
-"""
+EXAMPLES = (Path(__file__).parent / "documentation.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python(.*?)^```", EXAMPLES, re.MULTILINE | re.DOTALL)
+_, _, PARALLEL, GET_INSTANCE = BLOCKS
 
 
 @pytest.fixture
 def adopted(embedded: Any, tmp_path: Path) -> Any:
     """A program's folder whose core/wan_manager is ours, with one WAN of four ports; the embedded server keeps them."""
-    done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-20003")
-    assert done.returncode == 0, done.stderr
+    says("adopt", "core/wan_manager", "--wan", "0=20000-20003")
     return embedded
 
 
@@ -81,7 +54,7 @@ def there(text: str) -> subprocess.Popen[str]:
     return python("-c", text, env={**os.environ, "PYTHONPATH": ".", "PYTHONUTF8": "1"}, encoding="utf-8")
 
 
-@pytest.mark.parametrize("block", [WAN_PORT_POOL, PORT_ALLOCATOR, PARALLEL, GET_INSTANCE])
+@pytest.mark.parametrize("block", BLOCKS)
 def test_each_block_of_the_documentation_runs(adopted: Any, block: str) -> None:
     running = there(f"wan_idx = 0\n{block}\nprint('port', port)")
     out, err = running.communicate(timeout=60)
@@ -157,6 +130,7 @@ class TestAdapter:
     def test_a_closed_pool_object_is_made_anew(self, wans: Any) -> None:
         before = WanPortPool.get_instance()
         assert wan_port_pool.holder == before.holder == WanPortPool.get_instance().holder
+        assert legacy.WanPortPool.get_instance() is before, "what one interface took, the other releases"
         before.close()
         with pytest.raises(PoolClosed):
             before.allocate_port(0)
@@ -176,6 +150,116 @@ class TestAdapter:
             sum(wan[state] for state in ("free", "leased", "cooling", "withheld")) for wan in usage["wans"].values()
         ]
         assert sums == [2, 10]
+
+
+IN_GRACE = ("wanpool:{test:0}:config", "grace_until_ms")
+NOBODY = ("127.0.0.1", "1")
+
+
+def keep_busy(server: Server) -> None:
+    """Has the server run a script that does not end, and answer BUSY."""
+    server.admin.config_set("lua-time-limit", 1)
+
+    def run() -> None:
+        with suppress(redis.ResponseError):
+            server.admin.eval("while true do end", 0)
+
+    threading.Thread(target=run).start()
+    with suppress(redis.ResponseError):
+        wait_for(lambda: not server.admin.ping())
+
+
+class TestTroubleThatPasses:
+    """The old interface waits for it: an old program takes no answer but a port, or None of an exhausted WAN."""
+
+    @pytest.fixture
+    def troubled(self, started: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+        """A durable server, with the process's own pool object on it."""
+        server = started("--appendonly", "yes", "--appendfsync", "always")
+        monkeypatch.setenv("WANPOOL_URL", server.url)
+        monkeypatch.setenv("WANPOOL_NAMESPACE", "test")
+        wan_port_pool.define_wan(0, "20000-20001", cooldown=0, on_failover="continue")
+        yield server
+        WanPortPool.get_instance().close()
+
+    @pytest.fixture
+    def ask(self, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Future[int | None]]]:
+        """Asks in a thread, until it says that it waits."""
+        with ThreadPoolExecutor() as threads:
+
+            def asked(allocate: Callable[[int], int | None] = port_allocator.allocate_port) -> Future[int | None]:
+                future = threads.submit(allocate, 0)
+                wait_for(lambda: "allocate_port waits" in caplog.text or future.done())
+                return future
+
+            yield asked
+
+    @pytest.mark.parametrize(
+        ("begin", "end"),
+        [
+            (lambda it: it.admin.hset(*IN_GRACE, 2**50), lambda it: it.admin.hset(*IN_GRACE, 0)),
+            (lambda it: it.stop(), lambda it: it.start("--appendonly", "yes")),
+            (lambda it: it.admin.replicaof(*NOBODY), lambda it: it.admin.replicaof("no", "one")),
+            (keep_busy, lambda it: it.admin.script_kill()),
+        ],
+        ids=["grace", "outage", "failover", "busy"],
+    )
+    def test_is_waited_for(self, troubled: Server, ask: Any, begin: Any, end: Any) -> None:
+        begin(troubled)
+        waiting = ask()
+        assert not waiting.done()
+        end(troubled)
+        assert waiting.result(20) in (20000, 20001)
+
+    @pytest.mark.parametrize("whose", ["port_allocator", "wan_port_pool", "WanPortPool"])
+    def test_too_long_is_an_error_that_says_so(self, troubled: Server, whose: str, monkeypatch: Any) -> None:
+        monkeypatch.setenv("WANPOOL_LEGACY_WAIT", "0.2")
+        troubled.admin.hset(*IN_GRACE, 2**50)
+        pool = legacy.WanPortPool.get_instance() if whose == "WanPortPool" else getattr(legacy, whose)
+        with pytest.raises(InGrace, match=r"waited 0\.2 s \(legacy_wait\).* WAN 0 .*failed over") as caught:
+            pool.allocate_port(wan_idx=0)
+        assert caught.value.wan_idx == 0 and caught.value.retry_after > 1000
+        troubled.stop()
+        with pytest.raises(BackendUnavailable, match=r"waited 0\.2 s \(legacy_wait\).*does not answer"):
+            pool.allocate_port(wan_idx=0)
+
+    def test_what_does_not_pass_is_not_waited_for(self, troubled: Server, monkeypatch: Any, caplog: Any) -> None:
+        with pytest.raises(WanNotDefined):
+            port_allocator.allocate_port(7)
+        assert [port_allocator.allocate_port(0) for _ in range(3)][2] is None
+        with pytest.raises(PoolExhausted):
+            wan_port_pool.allocate_port(0)
+        troubled.admin.config_set("maxmemory-policy", "allkeys-lru")
+        WanPortPool.get_instance().close()
+        with pytest.raises(UnsafeRedis):
+            port_allocator.allocate_port(0)
+        troubled.admin.config_set("requirepass", "sesame")
+        troubled.cut()
+        with pytest.raises(BackendUnavailable, match="other credentials"):
+            port_allocator.allocate_port(0)
+        assert "allocate_port waits" not in caplog.text
+
+    def test_the_end_of_the_pool_object_ends_the_wait(self, troubled: Server, ask: Any) -> None:
+        troubled.admin.hset(*IN_GRACE, 2**50)
+        waiting = ask(wan_port_pool.allocate_port)
+        wan_port_pool.close()
+        with pytest.raises(PoolClosed):
+            waiting.result(20)
+
+    @pytest.mark.parametrize("how", ["Ctrl-C", "the end of a program whose thread waits"])
+    def test_a_program_that_waits_can_end(self, adopted: Any, how: str, monkeypatch: Any) -> None:
+        monkeypatch.setenv("WANPOOL_URL", "redis://127.0.0.1:1/0")
+        asking = "import sys, threading\nfrom core.wan_manager import port_allocator\n"
+        if how == "Ctrl-C":
+            asking += "port_allocator.allocate_port(0)"
+        else:
+            asking += "threading.Thread(target=port_allocator.allocate_port, args=[0], daemon=True).start()\ninput()"
+        with there(asking) as running:
+            assert running.stdin and running.stderr and "allocate_port waits, 90 s" in running.stderr.readline()
+            began = time.monotonic()
+            running.send_signal(signal.SIGINT) if how == "Ctrl-C" else running.stdin.write("\n")
+            _, err = running.communicate(timeout=60)
+        assert time.monotonic() - began < 20 and ("KeyboardInterrupt" in err) == (how == "Ctrl-C")
 
 
 def test_the_four_numbers_add_up_while_ports_move(server: Any) -> None:
@@ -229,11 +313,11 @@ class TestAdopt:
         return tmp_path / "core" / "wan_manager"
 
     def test_writes_once_and_then_keeps(self, folder: Path) -> None:
-        first = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=22000-23999")
-        assert first.returncode == 0 and "wrote core/wan_manager/__init__.py" in first.stdout
+        first = says("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=22000-23999")
+        assert "wrote core/wan_manager/__init__.py" in first
         assert '[wan.1]\nports = "22000-23999"' in Path("wanpool.toml").read_text()
-        again = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
-        assert again.returncode == 0 and "kept, the same, core/wan_manager/__init__.py" in again.stdout
+        again = says("adopt", "core/wan_manager", "--wan", "0=20000-21999")
+        assert "kept, the same, core/wan_manager/__init__.py" in again
         assert sorted(path.name for path in folder.iterdir()) == ["__init__.py", "win_socket_optimizer.py"]
 
     def test_the_optimizer_shows_and_advises_as_before(self) -> None:
@@ -258,13 +342,11 @@ class TestAdopt:
         shim = folder / "__init__.py"
         theirs = (shim.read_text() if shim.exists() else "") + "mine = 1\n"
         shim.write_text(theirs)
-        refused = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
-        assert refused.returncode == 2 and "--force" in refused.stderr
+        assert "--force" in says("adopt", "core/wan_manager", "--wan", "0=20000-21999", code=2)
         assert shim.read_text() == theirs and not Path("wanpool.toml").exists(), "all or nothing"
         for backup in ("__init__.py.before-wanpool", "__init__.py.before-wanpool1"):
             shim.write_text(theirs)
-            done = wanpool("adopt", "core/wan_manager", "--force")
-            assert done.returncode == 0 and backup in done.stdout
+            assert backup in says("adopt", "core/wan_manager", "--force")
             assert (folder / backup).read_text() == theirs and "redis_wanpool" in shim.read_text()
 
     def test_an_older_shim_of_its_own_and_an_empty_file_are_replaced(self, folder: Path) -> None:
@@ -273,36 +355,65 @@ class TestAdopt:
         folder.mkdir(parents=True)
         for old in ("", _marked("what an earlier version wrote\n")):
             (folder / "__init__.py").write_text(old)
-            assert wanpool("adopt", "core/wan_manager").returncode == 0
+            says("adopt", "core/wan_manager")
             assert "redis_wanpool.legacy" in (folder / "__init__.py").read_text()
 
     def test_a_dry_run_shows_the_files_and_writes_none(self, folder: Path) -> None:
-        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--dry-run")
-        assert "would write core/wan_manager/__init__.py" in done.stdout and "port_allocator" in done.stdout
-        assert 'ports = "20000-21999"' in done.stdout
-        told = json.loads(wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--dry-run", "--json").stdout)
+        words = ("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--dry-run")
+        shown = says(*words)
+        assert "would write core/wan_manager/__init__.py" in shown and "port_allocator" in shown
+        assert 'ports = "20000-21999"' in shown
+        told = tells(*words)
         assert [one["action"] for one in told["files"]] == ["write", "write", "write"]
         assert not folder.exists() and not Path("wanpool.toml").exists()
 
     def test_settings_that_are_there_stay_as_they_are(self) -> None:
         Path("wanpool.toml").write_text('[wan.0]\nports = "30000-30009"\n')
-        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
-        assert done.returncode == 2 and "says 30000-30009 of WAN 0" in done.stderr
-        assert wanpool("adopt", "core/wan_manager", "--wan", "0=30000-30009").returncode == 0
+        other = says("adopt", "core/wan_manager", "--wan", "0=20000-21999", code=2)
+        assert "says 30000-30009 of WAN 0" in other
+        says("adopt", "core/wan_manager", "--wan", "0=30000-30009")
+
+    def test_wans_of_the_redis_that_the_settings_name(self, folder: Path, server: Server) -> None:
+        """As after the README's second and third step: wanpool.toml names a Redis, and `wanpool init` made the WANs."""
+        Path("wanpool.toml").write_text(f'url = "{server.url}"\nnamespace = "test"\n')
+        wans = ["--wan", "0=20000-21999", "--wan", "1=22000-23999"]
+        missing = wanpool("adopt", "core/wan_manager", *wans)
+        assert missing.returncode == 2 and "wanpool init --wan 0=20000-21999 --wan 1=22000-23999" in missing.stderr
+        assert wanpool("init", *wans).returncode == 0 and not folder.exists()
+        other = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=30000-30009")
+        assert other.returncode == 2 and f"namespace 'test' at {server.url} says 22000-23999 of WAN 1" in other.stderr
+        assert wanpool("adopt", "core/wan_manager", *wans, WANPOOL_URL="redis://127.0.0.1:1/0").returncode == 3
+        assert not folder.exists()
+        done = wanpool("adopt", "core/wan_manager", *wans)
+        assert done.returncode == 0 and "[wan" not in Path("wanpool.toml").read_text(), done.stderr
+
+    def test_wans_of_the_redis_that_the_environment_names(self, folder: Path, server: Server) -> None:
+        there = {"WANPOOL_URL": server.url, "WANPOOL_NAMESPACE": "test"}
+        away = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", WANPOOL_URL="redis://127.0.0.1:1/0")
+        assert away.returncode == 3 and "does not answer" in away.stderr and "leave --wan out" in away.stderr
+        assert wanpool("init", "--wan", "0=20000-21999", "--cooldown", "15s", **there).returncode == 0
+        refused = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-20009", **there)
+        assert refused.returncode == 2 and "says 20000-21999 of WAN 0" in refused.stderr and not folder.exists()
+        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", **there)
+        assert done.returncode == 0 and f"{server.url} has these WANs already" in done.stdout, done.stderr
+        assert not Path("wanpool.toml").exists(), "which would say another cool-down"
+        by_option = wanpool("adopt", "elsewhere", "--wan", "0=20000-21999", "--url", server.url, "--dry-run", **there)
+        assert f'url = "{server.url}"' in by_option.stdout and "[wan.0]" not in by_option.stdout
+        fresh = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=22000-23999", **there)
+        assert fresh.returncode == 0 and "[wan.0]" not in Path("wanpool.toml").read_text()
+        assert '[wan.1]\nports = "22000-23999"' in Path("wanpool.toml").read_text()
 
     def test_leftovers_of_the_old_package_are_named(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "locks.py").touch()
         (folder / "wan_ports.json").write_text("{}")
-        assert "locks.py, wan_ports.json" in wanpool("adopt", "core/wan_manager").stdout
+        assert "locks.py, wan_ports.json" in says("adopt", "core/wan_manager")
 
     def test_an_old_module_that_would_hide_a_name_is_set_aside(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "port_allocator.py").write_text("old = True")
-        refused = wanpool("adopt", "core/wan_manager")
-        assert refused.returncode == 2 and "hides the name" in refused.stderr and not (folder / "__init__.py").exists()
-        done = wanpool("adopt", "core/wan_manager", "--force")
-        assert done.returncode == 0 and "set aside core/wan_manager/port_allocator.py" in done.stdout
+        assert "hides the name" in says("adopt", "core/wan_manager", code=2) and not (folder / "__init__.py").exists()
+        assert "set aside core/wan_manager/port_allocator.py" in says("adopt", "core/wan_manager", "--force")
         assert (folder / "port_allocator.py.before-wanpool").read_text() == "old = True"
         assert not (folder / "port_allocator.py").exists()
 
@@ -320,17 +431,16 @@ class TestAdopt:
             Path("wanpool.toml").unlink()
             Path("wanpool.toml").symlink_to("missing")
             Path("nowhere").symlink_to("missing")
-        done = wanpool("adopt", *words)
-        assert done.returncode == 2 and re.fullmatch("wanpool: .+\n", done.stderr) and not Path("core").exists()
+        assert re.fullmatch("wanpool: .+\n", says("adopt", *words, code=2)) and not Path("core").exists()
 
     def test_what_cannot_be_written_leaves_nothing_half_done(self, folder: Path) -> None:
         Path("wanpool.toml").mkdir()
-        done = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999")
-        assert done.returncode == 2 and "wanpool.toml is there" in done.stderr and not folder.exists()
+        told = says("adopt", "core/wan_manager", "--wan", "0=20000-21999", code=2)
+        assert "wanpool.toml is there" in told and not folder.exists()
         Path("precious").write_text("mine")
         folder.mkdir(parents=True)
         (folder / "__init__.py.new").symlink_to(Path("precious").absolute())
-        assert wanpool("adopt", "core/wan_manager").returncode == 0
+        says("adopt", "core/wan_manager")
         assert Path("precious").read_text() == "mine"
 
     def test_asks_on_a_terminal(self) -> None:
@@ -350,23 +460,20 @@ class TestAdopt:
         )
 
 
-def test_an_operator_drains_opens_resizes_and_reaps(server: Any) -> None:
+def test_an_operator_drains_opens_resizes_and_reaps(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANPOOL_URL", server.url)
+    monkeypatch.setenv("WANPOOL_NAMESPACE", "test")
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
         pool.define_wan(0, "20000-20009", cooldown=0)
         lease = pool.acquire(0, port=20009)
-        there = {"WANPOOL_URL": server.url, "WANPOOL_NAMESPACE": "test"}
-        assert "draining, 1 lease live" in wanpool("drain", "0", **there).stdout
-        assert json.loads(wanpool("open", "0", "--json", **there).stdout)["wans"][0]["state"] == "open"
-        assert (
-            "to leave yet, when lease and cool-down are over: 1"
-            in wanpool("resize", "0", "20000-20004", **there).stdout
-        )
+        assert "draining, 1 lease live" in says("drain", "0")
+        assert tells("open", "0")["wans"][0]["state"] == "open"
+        assert "to leave yet, when lease and cool-down are over: 1" in says("resize", "0", "20000-20004")
         lease.release()
-        assert json.loads(wanpool("resize", "0", "20000-20004", "--json", **there).stdout)["leaving"] == 0
+        assert tells("resize", "0", "20000-20004")["leaving"] == 0
         assert pool.snapshot(0).total == 5
-        told = json.loads(wanpool("reap", "--json", **there).stdout)
+        told = tells("reap")
         assert [(one["id"], one["verdict"]) for one in told["holders"]] == [(pool.holder, "alive")]
-        assert f"alive    {pool.holder}" in wanpool("reap", "--dry-run", **there).stdout
-        missing = wanpool("drain", "5", **there)
-        assert missing.returncode == 1 and "is not defined" in missing.stderr
+        assert f"alive    {pool.holder}" in says("reap", "--dry-run")
+        assert "is not defined" in says("drain", "5", code=1)
     wait_for(lambda: not server.admin.hlen("wanpool:{test}:holders"))

@@ -114,6 +114,7 @@ print(json.dumps({"wall": time.time(), "held": [[h.port, h.since, h.until] for h
 """
 
 
+@pytest.mark.long
 def test_clients_an_hour_ahead_and_an_hour_behind_share_ports(server: Server) -> None:
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
         pool.define_wan(0, "20000-20001", cooldown=0, lease_ttl=KEPT_TTL)

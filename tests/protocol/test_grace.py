@@ -474,8 +474,7 @@ class TestReplicas:
         def asked(again: str = "", *, quiet: bool = True) -> str:
             if quiet:
                 admin.hset(f"{PREFIX}config", "seen_ms", long_ago)
-            word: str = run_script(admin, "open", clock=("fedcba987654" + again, round(1000 * boottime())))[0]
-            return word
+            return run_script(admin, "open", clock=("fedcba987654" + again, round(1000 * boottime())))[0]
 
         assert asked() == "OPENED", "without a replica nobody can take its place"
         replicated()

@@ -198,8 +198,7 @@ class TestUnreachable:
         self, pool: Any, own_server: Any, told: list[Any]
     ) -> None:
         lease = pool.acquire(0, ttl=60)
-        age_lease(own_server.admin, pool, lease, 56)
-        own_server.process.send_signal(signal.SIGSTOP)
+        age_lease(own_server.admin, pool, lease, 56, lambda: own_server.process.send_signal(signal.SIGSTOP))
         assert lease.wait_lost(30) is True
         wait_for(lambda: told)
         assert lease.reason == "unreachable"
@@ -258,7 +257,7 @@ def test_a_late_duplicate_of_an_acquire_is_given_back(pools: Any, backends: Any)
     pool.acquire(0)
     who = pool._engine.protocol.holder
     late = f"{who.id}/late"
-    args = (who.id, pool.network, 0, who.host, who.pid, "", 3_600_000, "", "", "", 1, 8, "", late)
+    args = (who.id, pool.network, 0, who.host, who.pid, "", 3_600_000, "", "", "", 1, 8, "", "", late)
     assert run_script(backends.admin, "acquire", *args)[0] == "GRANTED"
     wait_for(lambda: not backends.admin.hexists(PREFIX + "ids", late))
     assert pool.snapshot(0).leased == 1
@@ -268,7 +267,7 @@ class TestIdempotence:
     """The same call twice: the same answer, and nothing more taken or given."""
 
     def test_of_acquire(self, pool: Any, backends: Any) -> None:
-        args = ("h:1:x", "net", 0, "h", 1, "", "", "", "", "", 2, 8, "", "h:1:x/a", "h:1:x/b")
+        args = ("h:1:x", "net", 0, "h", 1, "", "", "", "", "", 2, 8, "", "", "h:1:x/a", "h:1:x/b")
         first = run_script(backends.admin, "acquire", *args)
         second = run_script(backends.admin, "acquire", *args)
         assert first[2:] == second[2:] and pool.snapshot(0).leased == 2

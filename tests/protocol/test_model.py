@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from invariant import check_invariant
 from private_server import SERVERS, start_server
 
-from redis_wanpool import (
+from redis_wanpool.errors import (
     LeaseLost,
     PoolExhausted,
     PortNotInRange,
@@ -399,7 +399,8 @@ def model_server(request: Any, tmp_path: Path) -> Iterator[Any]:
     server.close()
 
 
-@pytest.mark.timeout(120 * LONG)
+@pytest.mark.longer
+@pytest.mark.timeout(120 * max(1, LONG))
 def test_whatever_happens_a_wan_does_what_its_model_does(face: str, loop: Loop, model_server: Any) -> None:
     machine = type("AnyWan", (Wan,), {"face": face, "loop": loop, "server": model_server})
     chosen = settings(

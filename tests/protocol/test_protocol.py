@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from redis_wanpool import (
-    ANY,
+from redis_wanpool import ANY
+from redis_wanpool.engine import engine as engine_module
+from redis_wanpool.errors import (
     InvalidValue,
     LeaseLost,
     PoolClosed,
@@ -20,7 +21,6 @@ from redis_wanpool import (
     WanDraining,
     WanNotDefined,
 )
-from redis_wanpool.engine import engine as engine_module
 
 Pools = Callable[..., Any]
 LEASED = "wanpool:{test:0}:leased"
@@ -58,9 +58,7 @@ def test_a_block_gives_its_port_back_also_when_it_fails(pools: Pools, loop: Any,
     assert counts(pool) == {"free": 1}
 
 
-def test_ports_that_a_system_keeps_for_itself_are_not_leased_there(
-    pools: Pools, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ports_that_a_system_keeps_for_itself_are_not_leased_there(pools: Pools, monkeypatch: Any) -> None:
     """As Hyper-V, WSL and Docker do on Windows: others may have them."""
     other = pools(network="other")
     other.define_wan(0, "20000-20009", cooldown=0)

@@ -295,7 +295,7 @@ def ask(admin: Any, network: str, number: int, count: int = 1) -> list[Any]:
     ticket = f"{network}:1:x/{number}"
     ids = [ticket, *(f"{ticket}.{more}" for more in range(1, count))]
     return run_script(
-        admin, "acquire", f"{network}:1:x", network, 0, "h", 1, "", "", 3_600_000, "", "", count, 8, "", *ids
+        admin, "acquire", f"{network}:1:x", network, 0, "h", 1, "", "", 3_600_000, "", "", count, 8, "", "", *ids
     )
 
 

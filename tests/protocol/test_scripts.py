@@ -49,7 +49,7 @@ class Wan:
         return self("define", generation, new, a_call, "grace", *flat)
 
     def acquire(self, *ids: str, ttl: Any = "", wait: Any = "", port: Any = "", network: str = "n") -> list[Any]:
-        return self("acquire", "h:1:x", network, 0, "h", 1, "", ttl, wait, port, "", len(ids), 8, "", *ids)
+        return self("acquire", "h:1:x", network, 0, "h", 1, "", ttl, wait, port, "", len(ids), 8, "", "", *ids)
 
     def renew(self, *leases: tuple[Any, str]) -> list[Any]:
         return self("renew", "h:1:x", "n", 0, "h", 1, *(item for pair in leases for item in (*pair, 1, 60000, "")))

@@ -223,6 +223,7 @@ class Traffic:
             self._turns[number] += 1
 
 
+@pytest.mark.long
 def test_no_port_has_two_holders_while_the_servers_clock_jumps(stepped: Stepped, pool_of: PoolOf) -> None:
     pools = [pool_of(f"network-{number % 2}") for number in range(5)]
     # A step is known no better than the quickest request was on its way; a lease's margin must be longer, 0.3 s here

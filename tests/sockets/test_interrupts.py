@@ -75,7 +75,7 @@ def test_a_connection_interrupted_at_any_line_leaves_no_lease(server: Any, echo:
         sock.close()
 
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
-        pool.define_wan(0, "24100-24999", cooldown=0, lease_ttl=60)
+        pool.define_wan(0, "23000-23899", cooldown=0, lease_ttl=60)
         act()
         line = 0
         while interrupted_at(line, act):
@@ -116,7 +116,7 @@ class TestHandshake:
             return real(self, *args, **kwargs)
 
         with WanPortPool(guarded, namespace="test") as pool:
-            pool.define_wan(0, "24100-24109")
+            pool.define_wan(0, "23900-23909")
             pool._engine.performer.client().connection_pool.disconnect()
             with monkeypatch.context() as patch:
                 patch.setattr(redis.connection.AbstractConnection, "read_response", read)
@@ -128,9 +128,7 @@ class TestHandshake:
                     assert pool.snapshot(0).free == 10
 
     @pytest.mark.parametrize("at", range(4))
-    async def test_a_cancelled_one_answers_no_call(
-        self, guarded: str, at: int, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_cancelled_one_answers_no_call(self, guarded: str, at: int, monkeypatch: Any) -> None:
         left, real = [at], redis.asyncio.connection.AbstractConnection.read_response
 
         async def read(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -143,7 +141,7 @@ class TestHandshake:
             return False
 
         async with AsyncWanPortPool(guarded, namespace="test") as pool:
-            await pool.define_wan(0, "24100-24109")
+            await pool.define_wan(0, "23900-23909")
             await pool._caller.client().connection_pool.disconnect()
             with monkeypatch.context() as patch:
                 patch.setattr(redis.asyncio.connection.AbstractConnection, "read_response", read)

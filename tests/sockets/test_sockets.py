@@ -21,17 +21,9 @@ from by_hand import run_script
 from listening import listening, squatting
 from waiting import wait_for
 
-from redis_wanpool import (
-    ANY,
-    AsyncWanPortPool,
-    InvalidValue,
-    LeaseLost,
-    PoolClosed,
-    PoolExhausted,
-    PortRejected,
-    WanPortPool,
-)
+from redis_wanpool import ANY, AsyncWanPortPool, WanPortPool
 from redis_wanpool.engine import handovers
+from redis_wanpool.errors import InvalidValue, LeaseLost, PoolClosed, PoolExhausted, PortRejected
 from redis_wanpool.model.address import Failure
 from redis_wanpool.sockets import dial, leased, race
 from redis_wanpool.sockets.dial import bind_failure, connect_failure
@@ -82,11 +74,11 @@ def seen_by(answer: bytes) -> tuple[str, int]:
 
 def ended(server: Any, port: int) -> str:
     """How the last lease of the port ended."""
-    return str(server.admin.hget(PREFIX + "grants", port)).split(" ")[-1]
+    return str(server.admin.hget(PREFIX + "grants", port)).split(" ")[5]
 
 
 def test_a_lease_connects_from_its_port(pool: WanPortPool, echo: tuple[str, int]) -> None:
-    with pool.acquire(0) as lease, lease.connect(echo, timeout=5) as sock:
+    with pool.acquire(0, reuse_address=True) as lease, lease.connect(echo, timeout=5) as sock:
         assert seen_by(sock.recv(30)) == ("127.0.0.1", lease.port) == sock.getsockname()
         assert sock.family == socket.AF_INET and sock.lease is lease
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
@@ -95,12 +87,16 @@ def test_a_lease_connects_from_its_port(pool: WanPortPool, echo: tuple[str, int]
 
 
 def test_a_socket_of_the_lease_is_bound_to_its_port(pool: WanPortPool) -> None:
-    with pool.acquire(0) as lease, lease.socket() as sock:
+    with pool.acquire(0, reuse_address=True) as lease, lease.socket() as sock:
         assert sock.getsockname() == ("0.0.0.0", lease.port)
 
 
 def test_one_port_reaches_two_servers_at_a_time(pool: WanPortPool, echo: Any, tls_echo: Any) -> None:
-    with pool.acquire(0) as lease, lease.connect(echo, 5) as one, lease.connect(tls_echo, 5) as other:
+    with (
+        pool.acquire(0, reuse_address=True) as lease,
+        lease.connect(echo, 5) as one,
+        lease.connect(tls_echo, 5) as other,
+    ):
         assert one.getsockname() == other.getsockname()
 
 
@@ -124,11 +120,14 @@ def test_a_wrong_address_or_timeout_is_said_as_such(pool: WanPortPool, server: A
     said = "timeout" if timeout != 5 else "must be a host and a port"
     with pytest.raises(InvalidValue, match=said):
         pool.connect(0, address, timeout=timeout)
-    with pool.acquire(0) as lease, pytest.raises(InvalidValue, match=said):
+    with pool.acquire(0, reuse_address=True) as lease, pytest.raises(InvalidValue, match=said):
         lease.connect(address, timeout)
 
     async def story() -> None:
-        async with AsyncWanPortPool(server.url, namespace="test") as other, other.acquire(0) as lease:
+        async with (
+            AsyncWanPortPool(server.url, namespace="test") as other,
+            other.acquire(0, reuse_address=True) as lease,
+        ):
             with pytest.raises(InvalidValue, match=said):
                 await lease.connect(address, timeout)
 
@@ -141,7 +140,7 @@ class TestSource:
     def test_is_what_the_far_end_sees(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
         with pool.connect(0, echo, timeout=5, source_address="127.0.0.2") as sock:
             assert seen_by(sock.recv(30)) == ("127.0.0.2", sock.lease.port)
-        with pool.acquire(0) as lease:
+        with pool.acquire(0, reuse_address=True) as lease:
             with lease.connect(echo, 5, source_address="127.0.0.3") as sock:
                 assert seen_by(sock.recv(30)) == ("127.0.0.3", lease.port)
             with lease.socket(source_address="127.0.0.4") as sock:
@@ -157,7 +156,7 @@ class TestSource:
     def test_must_be_an_ipv4_address(self, pool: WanPortPool, echo: tuple[str, int], source: Any) -> None:
         with pytest.raises(InvalidValue, match="source_address"):
             pool.connect(0, echo, source_address=source)
-        with pool.acquire(0) as lease, pytest.raises(InvalidValue, match="source_address"):
+        with pool.acquire(0, reuse_address=True) as lease, pytest.raises(InvalidValue, match="source_address"):
             lease.socket(source_address=source)
 
 
@@ -180,8 +179,8 @@ class TestRefusal:
             assert ended(server, port) == "rejected" and server.admin.zscore(PREFIX + "cooling", port)
 
     def test_of_half_a_range_stops_no_connect(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
-        pool.define_wan(1, "24200-24499", cooldown=50)
-        with squatting(*range(24200, 24500, 2)), ExitStack() as open_ones:
+        pool.define_wan(1, "25200-25499", cooldown=50)
+        with squatting(*range(25200, 25500, 2)), ExitStack() as open_ones:
             for _ in range(145):
                 assert open_ones.enter_context(pool.connect(1, echo, timeout=5)).lease.port % 2
         assert pool.snapshot(1).leased == 0
@@ -195,27 +194,30 @@ class TestRefusal:
         assert (pool.snapshot(0).cooling, pool.snapshot(0).rested) == (5, 0), "one network takes no more than half"
 
     def test_of_several_wans_names_them(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
-        pool.define_wan(1, "24200", cooldown=50)
-        pool.define_wan(2, "24201", cooldown=50)
+        pool.define_wan(1, "25200", cooldown=50)
+        pool.define_wan(2, "25201", cooldown=50)
         with (
-            squatting(24200, 24201),
-            pytest.raises(PortRejected, match=r"2 ports of WANs 1, 2 .*24200-24201") as caught,
+            squatting(25200, 25201),
+            pytest.raises(PortRejected, match=r"2 ports of WANs 1, 2 .*25200-25201") as caught,
         ):
             pool.connect((1, 2), echo, timeout=5)
-        assert caught.value.wan_idx == (1, 2) and sorted(caught.value.ports) == [24200, 24201]
+        assert caught.value.wan_idx == (1, 2) and sorted(caught.value.ports) == [25200, 25201]
 
     def test_of_too_many_ports_of_several_wans_is_said(self, pool: WanPortPool) -> None:
-        pool.define_wan(1, "24200-24203", cooldown=50)
-        pool._run(pool._engine.protocol.release(pool.acquire_many(0, 6), "rejected", "no"))
-        lease = pool.acquire((0, 1))
+        pool.define_wan(1, "25200-25203", cooldown=50)
+        pool._run(pool._engine.protocol.release(pool.acquire_many(0, 6, reuse_address=True), "rejected", "no"))
+        lease = pool.acquire((0, 1), reuse_address=True)
         assert lease.wan_idx == 1 and lease.release(used=False)
-        pool._run(pool._engine.protocol.release(pool.acquire_many(1, 3), "rejected", "no"))
+        pool._run(pool._engine.protocol.release(pool.acquire_many(1, 3, reuse_address=True), "rejected", "no"))
         with pytest.raises(PortRejected, match=r"WANs 0, 1 .* too many of its ports recently") as caught:
-            pool.acquire((0, 1))
+            pool.acquire((0, 1), reuse_address=True)
         assert caught.value.wan_idx == (0, 1) and 0 < caught.value.free_in <= 65
-        pool.define_wan(2, "24210")
-        with pool.acquire(2), pytest.raises(PoolExhausted, match="of WAN 0, 1 none for this network") as exhausted:
-            pool.acquire(ANY)
+        pool.define_wan(2, "25210")
+        with (
+            pool.acquire(2, reuse_address=True),
+            pytest.raises(PoolExhausted, match="none of WAN 0, 1 for this network") as exhausted,
+        ):
+            pool.acquire(ANY, reuse_address=True)
         assert exhausted.value.wan_idx == (0, 1, 2)
 
     def test_attempts_bound_it(self, pool: WanPortPool, echo: tuple[str, int]) -> None:
@@ -225,7 +227,7 @@ class TestRefusal:
         assert pool.snapshot(0).free == 5
 
     def test_an_old_connection_that_lingers_is_one(self, pool: WanPortPool, echo: tuple[str, int], server: Any) -> None:
-        with pool.acquire(0) as lease, lease.connect(echo, 5), pytest.raises(OSError) as caught:
+        with pool.acquire(0, reuse_address=True) as lease, lease.connect(echo, 5), pytest.raises(OSError) as caught:
             lease.connect(echo, 5)
         assert caught.value.errno == errno.EADDRNOTAVAIL
         failure = connect_failure(caught.value)
@@ -260,38 +262,38 @@ class TestRefusal:
             WanPortPool(server.url, namespace="test", network="good") as good,
         ):
             bad.define_wan(0, "20000-20999", cooldown=50, quarantine=65)
-            own = bad.acquire(0)
-            refused = bad.acquire_many(0, 501)
+            own = bad.acquire(0, reuse_address=True)
+            refused = bad.acquire_many(0, 501, reuse_address=True)
             for lease in refused[:500]:
-                assert bad._run(bad._engine.protocol.release_one(lease, "rejected"))
+                assert bad._run(bad._engine.protocol.release([lease], "rejected"))
             assert bad.snapshot(0).cooling == 500, "half"
             words = bad._run(bad._engine.protocol.release(refused[500:], "rejected"))
             assert list(words.values()) == ["unused"] and bad.snapshot(0).free == 1000 - 500 - 1
             with pytest.raises(PortRejected, match="too many of its ports recently") as caught:
-                bad.acquire(0)
+                bad.acquire(0, reuse_address=True)
             assert caught.value.wan_idx == 0 and 0 < caught.value.free_in <= 65
             assert own.release()
-            assert bad.acquire(0).port == own.port, "what was its own and good"
-            assert good.acquire(0).release()
+            assert bad.acquire(0, reuse_address=True).port == own.port, "what was its own and good"
+            assert good.acquire(0, reuse_address=True).release()
             with pytest.raises(PortRejected):
                 bad.connect(0, ("127.0.0.1", 9))
             for port in server.admin.zrange(PREFIX + "rejected:bad", 0, -1):
                 server.admin.zincrby(PREFIX + "rejected:bad", -65_001, port)
-            assert bad.acquire(0).release(), "when its quarantine is over"
+            assert bad.acquire(0, reuse_address=True).release(), "when its quarantine is over"
 
     def test_of_half_a_small_wan_stops_nobody_and_of_more_the_network_only(
         self, pool: WanPortPool, server: Any
     ) -> None:
-        leases = pool.acquire_many(0, 8)
+        leases = pool.acquire_many(0, 8, reuse_address=True)
         words = pool._run(pool._engine.protocol.release(leases[:5], "rejected", "no"))
         assert list(words.values()) == ["rejected"] * 5
-        pool.acquire(0).release(used=False)
+        pool.acquire(0, reuse_address=True).release(used=False)
         words = pool._run(pool._engine.protocol.release(leases[5:], "rejected", "no"))
         assert list(words.values()) == ["unused"] * 3 and pool.snapshot(0).free == 5
         with pytest.raises(PortRejected):
-            pool.acquire(0)
+            pool.acquire(0, reuse_address=True)
         with WanPortPool(server.url, namespace="test", network="other") as other:
-            assert len(other.acquire_many(0, 5)) == 5
+            assert len(other.acquire_many(0, 5, reuse_address=True)) == 5
 
     def test_of_many_networks_leaves_the_others_a_quarter(self, server: Any) -> None:
         with ExitStack() as pools:
@@ -301,24 +303,26 @@ class TestRefusal:
             one.define_wan(0, "20000-20399")
             for pool, most in ((one, 200), (two, 100), (three, 0)):
                 words = pool._run(
-                    pool._engine.protocol.release(pool.acquire_many(0, 100 + most // 2), "rejected", "no")
+                    pool._engine.protocol.release(
+                        pool.acquire_many(0, 100 + most // 2, reuse_address=True), "rejected", "no"
+                    )
                 )
                 assert [*words.values()].count("rejected") == most
             assert three.snapshot(0).free == 100
-            three.acquire(0).release()
+            three.acquire(0, reuse_address=True).release()
 
     def test_of_withheld_ports_does_not_count(self, pool: WanPortPool, server: Any) -> None:
         run_script(server.admin, "withhold", *range(24100, 24104))
-        words = pool._run(pool._engine.protocol.release(pool.acquire_many(0, 6), "rejected", "no"))
+        words = pool._run(pool._engine.protocol.release(pool.acquire_many(0, 6, reuse_address=True), "rejected", "no"))
         assert [*words.values()].count("rejected") == 3
 
     def test_of_a_batch_is_decided_port_by_port(self, pool: WanPortPool) -> None:
-        words = pool._run(pool._engine.protocol.release(pool.acquire_many(0, 8), "rejected", "no"))
+        words = pool._run(pool._engine.protocol.release(pool.acquire_many(0, 8, reuse_address=True), "rejected", "no"))
         assert list(words.values()) == ["rejected"] * 5 + ["unused"] * 3
 
     def test_of_the_only_port_is_a_quarantine(self, pool: WanPortPool) -> None:
         pool.define_wan(1, "24110")
-        assert pool._run(pool._engine.protocol.release_one(pool.acquire(1), "rejected"))
+        assert pool._run(pool._engine.protocol.release([pool.acquire(1, reuse_address=True)], "rejected"))
         assert pool.snapshot(1).cooling == 1
 
     def test_after_a_use_cools_as_a_use_does(self, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,9 +347,7 @@ class TestFailure:
             pool.connect(0, nobody, timeout=5)
         assert pool.snapshot(0).free == 10
 
-    def test_is_what_is_told_though_redis_answers_no_more(
-        self, own_server: Any, nobody: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_is_what_is_told_though_redis_answers_no_more(self, own_server: Any, nobody: Any, monkeypatch: Any) -> None:
         def connect(*_: Any) -> Any:
             own_server.process.send_signal(signal.SIGSTOP)
             return Failure(ConnectionRefusedError("as it was"))
@@ -409,7 +411,7 @@ class TestHowItEnds:
         assert 0 < cools_ms <= 15_000
 
     def test_without_timestamps_this_system_keeps_the_port_for_a_minute(self, pool: WanPortPool, server: Any) -> None:
-        lease = pool.acquire(0)
+        lease = pool.acquire(0, reuse_address=True)
         assert lease.release(closed="time_wait")
         now_ms = pool.snapshot(0).now_ms
         assert 60_000 < server.admin.zscore(f"{PREFIX}resting:{pool.network}", lease.port) - now_ms <= 65_000
@@ -429,9 +431,9 @@ class TestHowItEnds:
             (Said(established, options=0), False, "time_wait"),
             (Said(established, aborts=True), False, "reset"),
             (Said(established, options=0, aborts=True), False, "reset"),
-            (Said(close_wait, options=0), False, "fin"),
+            (Said(close_wait, options=0), False, "clean"),
             (Said(close_wait, aborts=True), False, "reset"),
-            (Said(last_ack, aborts=True), True, "fin"),
+            (Said(last_ack, aborts=True), True, "clean"),
             (Said(closed), True, "drained"),
             (Said(closed, options=0), True, "time_wait"),
             (Said(closed, aborts=True), False, "fin"),
@@ -548,9 +550,7 @@ def test_a_forked_child_closes_and_gives_away_what_it_inherited_without_a_word(
         assert sock.recv(30) and other.recv(30)
 
 
-def test_many_refusals_end_with_what_was_refused_before(
-    server: Any, echo: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_refusals_end_with_what_was_refused_before(server: Any, echo: Any, monkeypatch: Any) -> None:
     """An attempt that finds its network stopped says which ports were refused until then."""
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
         pool.define_wan(0, RANGE, cooldown=0)
@@ -633,7 +633,7 @@ class TestLoss:
     def test_under_the_hands_of_who_reads(
         self, pool: WanPortPool, echo: Any, tls_echo: Any, trusting: Any, server: Any, of: str
     ) -> None:
-        lease = pool.acquire(0) if of in ("lease", "socket") else None
+        lease = pool.acquire(0, reuse_address=True) if of in ("lease", "socket") else None
         sock: Any
         if of == "lease":
             sock = lease.connect(echo, 5, close_on_loss=True)
@@ -654,7 +654,7 @@ class TestLoss:
             assert lease.lost
 
     def test_is_told_of_all_though_connections_come_meanwhile(self, pool: WanPortPool, server: Any) -> None:
-        leases = [pool.acquire(0) for _ in range(3)]
+        leases = [pool.acquire(0, reuse_address=True) for _ in range(3)]
         told: list[Any] = []
         pool._on_lost = told.append
         lost, stop = leases[0], threading.Event()
@@ -692,7 +692,7 @@ class TestLoss:
                 sock.recv(30)
 
     def test_a_connection_of_a_lost_lease_ends_at_once(self, pool: WanPortPool, echo: Any, server: Any) -> None:
-        lease = pool.acquire(0)
+        lease = pool.acquire(0, reuse_address=True)
         with lease.connect(echo, 5) as sock:
             self.lose(server, lease)
             pool._engine.ties._tied(sock, lease, True, None)
@@ -708,7 +708,7 @@ class TestAsync:
         return AsyncWanPortPool(server.url, namespace="test", rest=0.2)
 
     async def test_streams_of_a_lease(self, pool: AsyncWanPortPool, server: Any, echo: tuple[str, int]) -> None:
-        async with pool.acquire(0) as lease:
+        async with pool.acquire(0, reuse_address=True) as lease:
             reader, writer = await lease.connect(echo, timeout=5, source_address="127.0.0.2")
             assert seen_by(await reader.readline()) == ("127.0.0.2", lease.port)
             writer.close()
@@ -729,9 +729,7 @@ class TestAsync:
         assert ended(server, port) in ("drained", "released")
         assert (await pool.snapshot(0)).cooling == 1
 
-    async def test_tls(
-        self, pool: AsyncWanPortPool, server: Any, tls_echo: tuple[str, int], trusting: ssl.SSLContext
-    ) -> None:
+    async def test_tls(self, pool: AsyncWanPortPool, server: Any, tls_echo: Any, trusting: ssl.SSLContext) -> None:
         reader, writer = await pool.connect(0, tls_echo, timeout=5)
         await writer.start_tls(trusting, server_hostname="localhost")
         assert seen_by(await reader.readline())[1] == writer.lease.port  # type: ignore[attr-defined]
@@ -741,9 +739,7 @@ class TestAsync:
             await writer.wait_closed()
         await asyncio.to_thread(wait_for, lambda: no_lease(server))
 
-    async def test_refusals_are_judged_alike(
-        self, pool: AsyncWanPortPool, server: Any, echo: tuple[str, int], nobody: tuple[str, int]
-    ) -> None:
+    async def test_refusals_are_judged_alike(self, pool: AsyncWanPortPool, server: Any, echo: Any, nobody: Any) -> None:
         with pytest.raises(ConnectionRefusedError):
             await pool.connect(0, nobody, timeout=5)
         with pytest.raises(OSError, match="not one of this host's"):
@@ -785,7 +781,7 @@ class TestAsync:
         self, pool: AsyncWanPortPool, server: Any, echo: tuple[str, int], of: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         loop = asyncio.get_running_loop()
-        real, lease = loop.sock_connect, await pool.acquire(0)
+        real, lease = loop.sock_connect, await pool.acquire(0, reuse_address=True)
 
         async def connect(sock: socket.socket, target: Any) -> None:
             await real(sock, target)

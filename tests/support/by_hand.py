@@ -30,12 +30,13 @@ def age_wan(admin: Any, seconds: float, wan_idx: int = 0, namespace: str = "test
         admin.pexpire(name, left) if left > 0 else admin.delete(name)
 
 
-def age_lease(admin: Any, pool: Any, lease: Any, seconds: float) -> None:
+def age_lease(admin: Any, pool: Any, lease: Any, seconds: float, then: Callable[[], Any] = lambda: None) -> None:
     """Makes a lease, and all else in its WAN, older for its holder too, who notices as it would have by and by.
 
     What is left of a long one has the margin of a long one: a loaded machine is not late by as much.
     """
     age_wan(admin, seconds, lease.wan_idx, lease.namespace)
+    then()  # before its heartbeat, which is due now, may renew it
     for name in ("expires_at", "deadline", "renew_at"):
         setattr(lease, name, getattr(lease, name) - seconds)
     pool._engine.loss_watch.due(lease.deadline)
@@ -58,5 +59,4 @@ def run_script(admin: Any, name: str, *args: Any, clock: tuple[str, int] = ("", 
     """Runs a script by hand, on WAN 0 of namespace "test"."""
     keys = namespace_keys("test") if name in NAMESPACE_SCRIPTS else WanKeys.of("test", 0).declared
     first = () if name in UNTIMED else clock
-    reply: list[Any] = admin.eval(script(name).source, len(keys), *keys, *first, *args)
-    return reply
+    return admin.eval(script(name).source, len(keys), *keys, *first, *args)

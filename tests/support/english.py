@@ -61,9 +61,7 @@ _WHO = (
 """a clause in place of a noun; not a question, nor one that is only mentioned: "Who holds how many ports" """
 _REFUSED.append((re.compile(_WHO), 'a noun: "Who asks may" -> "A caller may"'))
 
-ALLOWED = {
-    ("lua/README.md", "Who wins"): "the name of a rule: it answers this question",
-}
+ALLOWED = {("lua/README.md", "Who wins"): "the name of a rule: it answers this question"}
 """rightful uses: a file and the words, and why they are right; one that is not needed is refused"""
 
 

@@ -31,9 +31,9 @@ def check_invariant(admin: Any) -> None:
             assert set(admin.zrange(name, 0, -1)) <= cooling - removed, name
         grants = admin.hgetall(prefix + "grants")
         for port in leased:
-            assert grants[port].endswith(" live") and ids[grants[port].split(" ")[0]] == port
+            assert grants[port].split(" ")[5] == "live" and ids[grants[port].split(" ")[0]] == port
         for port in set(grants) - leased:
-            assert not grants[port].endswith(" live"), (prefix, port)
+            assert grants[port].split(" ")[5] != "live", (prefix, port)
         queued, capped = admin.zrange(prefix + "waiting", 0, -1), admin.zrange(prefix + "capped", 0, -1)
         assert sorted(queued + capped) == sorted(admin.hkeys(prefix + "waiters")), prefix
         assert int(admin.hget(config, "waiting")) == len(queued + capped), prefix

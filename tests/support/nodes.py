@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 import socket
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import redis
 import servers
-from waiting import wait_for
+from private_server import Server
 
 
 def free_ports(count: int) -> list[int]:
@@ -45,37 +43,19 @@ class Place:
     """what stands before a command that is to run there"""
 
 
-class Node:
+class Node(Server):
     """One server, or one Sentinel; asked by a unix socket, wherever it is."""
 
     def __init__(self, name: str, folder: Path, place: Place, port: int, *options: str, password: str = "") -> None:
-        self.place, self.port, self.folder = place, port, folder
+        self.place, self.port, self.folder, self.socket = place, port, folder, folder / "s"
         folder.mkdir(exist_ok=True)
-        self._command = [*place.prefix, str(servers.binary(name)), *options, "--unixsocket", str(folder / "s")]
+        self.command = [*place.prefix, str(servers.binary(name)), *options, "--unixsocket", str(self.socket)]
         self.admin = redis.Redis(
-            unix_socket_path=str(folder / "s"), password=password or None, decode_responses=True, socket_timeout=2
+            unix_socket_path=str(self.socket), password=password or None, decode_responses=True, socket_timeout=2
         )
-        self.process: subprocess.Popen[bytes] | None = None
         self.start()
-
-    def start(self, *options: str) -> None:
-        (self.folder / "s").unlink(missing_ok=True)
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([*self._command, *options], stdout=log, stderr=log)
-        wait_for(self._answers)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-            return bool(self.admin.ping())
-        assert self.process is not None and self.process.poll() is None, (self.folder / "log").read_text()
-        return False
 
     def kill(self) -> None:
         if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
+            self.stop()
             self.process = None
-
-    def close(self) -> None:
-        self.kill()
-        self.admin.close()

@@ -31,22 +31,19 @@ class Server:
         self.folder = folder
         self.socket = folder / "s"
         self.url = f"unix://{self.socket}"
+        self.command = [str(servers.binary(name)), "--port", "0", "--unixsocket", str(self.socket), "--save", ""]
+        self.command += ["--dir", str(folder), "--maxclients", "1000"]
         self.admin = redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
         self.start(*options)
 
     def start(self, *options: str) -> None:
         self.socket.unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [str(servers.binary(self.name)), "--port", "0", "--unixsocket", str(self.socket), "--save", ""]
-                + ["--dir", str(self.folder), "--maxclients", "1000", *options],
-                stdout=log,
-                stderr=log,
-                restore_signals=not self.outlives_limits,
-            )
+            how: Any = dict(stdout=log, stderr=log, restore_signals=not self.outlives_limits)
+            self.process: Any = subprocess.Popen([*self.command, *options], **how)
 
         def answers() -> bool:
-            with suppress(redis.ConnectionError):
+            with suppress(redis.ConnectionError, redis.TimeoutError):
                 return bool(self.admin.ping())
             assert self.process.poll() is None, (self.folder / "log").read_text()
             return False
@@ -67,7 +64,7 @@ class Server:
 
     def close(self) -> None:
         self.admin.close()
-        if self.process.poll() is None:
+        if self.process is not None and self.process.poll() is None:
             self.stop()
 
 

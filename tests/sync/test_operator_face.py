@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Any
 
 import pytest
 from clusters import Shards
+from command_line import tells
 
-from redis_wanpool import (
+from redis_wanpool import Operator, WanPortPool
+from redis_wanpool.errors import (
     BackendUnavailable,
     InvalidValue,
     LeaseLost,
-    Operator,
     PoolClosed,
     PortNotInRange,
     UnsafeRedis,
@@ -23,9 +23,7 @@ from redis_wanpool import (
     WanMismatch,
     WanNotDefined,
     WanpoolError,
-    WanPortPool,
 )
-from redis_wanpool.cli.main import main
 from redis_wanpool.model.views import WanStatus
 
 WANS = {0: "20000-20009", 1: "21000-21004"}
@@ -289,9 +287,8 @@ def test_on_a_cluster_shards_are_asked_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ["operator", "viewer"])
-def test_works_under_the_least_rights(own_server: Any, role: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["acl", role, "--namespace", "test", "--json"]) == 0
-    (user,) = json.loads(capsys.readouterr().out)["users"]
+def test_works_under_the_least_rights(own_server: Any, role: str) -> None:
+    (user,) = tells("acl", role, "--namespace", "test")["users"]
     own_server.admin.execute_command(*user["setuser"].replace(">PASSWORD", ">sesame").split(" "))
     with Operator(own_server.url, namespace="test") as operator:
         operator.define_wan(0, WANS[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +10,13 @@ from typing import Any
 
 import pytest
 from by_hand import age_wan
+from command_line import says, tells
 from nodes import free_ports
 from private_server import Server
 from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, PoolExhausted, PortNotInRange, WanPortPool
 from redis_wanpool.cli.acl import commands
-from redis_wanpool.cli.main import main
 from redis_wanpool.model import durability
 from redis_wanpool.protocol import Request
 
@@ -34,11 +33,12 @@ def guarded(request: Any, tmp_path: Any) -> Iterator[Server]:
     server.close()
 
 
-def users(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
-    capsys.readouterr()
-    assert main(["acl", "--namespace", NAMESPACE, "--json", *words]) == 0
-    told: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["users"]
-    return told
+def users(*words: str) -> list[dict[str, Any]]:
+    return tells("acl", "--namespace", NAMESPACE, *words)["users"]
+
+
+def do(verb: str, *words: str, code: int = 0) -> str:
+    return says(verb, "--namespace", NAMESPACE, *words, code=code)
 
 
 def let_in(server: Server, user: dict[str, Any]) -> str:
@@ -93,15 +93,8 @@ def lease(url: str, server: Server) -> None:
         pool.acquire(7)
 
 
-def script(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def script() -> None:
     """All verbs of a shell script that leases."""
-    monkeypatch.setenv("WANPOOL_URL", url)
-
-    def do(verb: str, *words: str) -> str:
-        capsys.readouterr()
-        assert main([verb, "--namespace", NAMESPACE, *words]) == 0, (verb, capsys.readouterr())
-        return capsys.readouterr().out
-
     do("init", "--wan", "2=22000-22009")
     port, lease_id = do("acquire", "--wan", "2", "--ttl", "30").split()
     do("renew", port, lease_id, "--ttl", "60")
@@ -109,15 +102,8 @@ def script(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     do("run", "--wan", "2", "--", "true")
 
 
-def operate(url: str, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def operate(url: str, server: Server) -> None:
     """All verbs of an operator."""
-    monkeypatch.setenv("WANPOOL_URL", url)
-
-    def do(*words: str, code: int = 0) -> str:
-        capsys.readouterr()
-        assert main([words[0], "--namespace", NAMESPACE, *words[1:]]) == code, capsys.readouterr()
-        return capsys.readouterr().out
-
     do("init", "--wan", "5=25000-25009")
     port, lease_id = do("acquire", "--wan", "5", "--ttl", "30").split()
     for words in (["renew", port, lease_id, "--ttl", "60"], ["status"], ["leases"], ["explain", port]):
@@ -135,15 +121,12 @@ def operate(url: str, server: Server, capsys: pytest.CaptureFixture[str], monkey
     do("remove", "5", "--force")
 
 
-def look(url: str, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def look() -> None:
     """All that a viewer sees."""
-    monkeypatch.setenv("WANPOOL_URL", url)
     for words in (["status"], ["status", "--json"], ["leases"], ["explain", "20000"], ["init", "--show"]):
-        assert main([words[0], "--namespace", NAMESPACE, *words[1:]]) == 0, (words, capsys.readouterr())
+        do(*words)
     for words in (["drain", "0"], ["acquire", "--wan", "0", "--ttl", "9"], ["withhold", "20000"]):
-        capsys.readouterr()
-        assert main([words[0], "--namespace", NAMESPACE, *words[1:]]) == 3, words
-        told = capsys.readouterr().err
+        told = do(*words, code=3)
         assert "does not let this user run " in told and "wanpool acl" in told and told.count("\n") == 1, told
 
 
@@ -151,37 +134,35 @@ def denied(server: Server) -> list[Any]:
     return [(entry["username"], entry["object"]) for entry in server.admin.acl_log()]
 
 
-def test_everything_works_and_nothing_is_to_spare(
-    guarded: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_everything_works_and_nothing_is_to_spare(guarded: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durability, "EARLIER", 1.5)  # time enough for the answer, also of a loaded machine
-    holder, operator, viewer = users(capsys)
+    holder, operator, viewer = users()
     for user, act in ((holder, lease), (operator, operate)):
-        url = let_in(guarded, user)
+        monkeypatch.setenv("WANPOOL_URL", url := let_in(guarded, user))
         guarded.admin.config_resetstat()
         guarded.admin.acl_log_reset()
-        act(url, guarded, *(() if act is lease else (capsys, monkeypatch)))  # type: ignore[operator]
+        act(url, guarded)
         if user is holder:
-            script(url, capsys, monkeypatch)
+            script()
         used = {name.removeprefix("cmdstat_") for name in guarded.admin.info("commandstats")}
         assert not denied(guarded)
         if user is holder:
             assert set(user["commands"]) <= used, set(user["commands"]) - used
         assert "select" not in user["commands"]
-    url = let_in(guarded, viewer)
+    monkeypatch.setenv("WANPOOL_URL", let_in(guarded, viewer))
     guarded.admin.acl_log_reset()
-    look(url, guarded, capsys, monkeypatch)
+    look()
     assert {user for user, _ in denied(guarded)} == {viewer["user"]}, "of what it must not do, and nothing else"
 
 
 @pytest.mark.parametrize("guarded", ["redis-8.2", "valkey-9.1"], indirect=True)
-def test_who_waits_for_disks_may_ask_for_them(guarded: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_waits_for_disks_may_ask_for_them(guarded: Server) -> None:
     guarded.admin.config_set("appendonly", "yes")
-    (holder,) = users(capsys, "holder", "--fsync")
+    (holder,) = users("holder", "--fsync")
     assert set(holder["commands"]) - {"waitaof"} == set(commands("holder"))
-    assert "waitaof" not in users(capsys, "viewer", "--fsync")[0]["commands"]
+    assert "waitaof" not in users("viewer", "--fsync")[0]["commands"]
     Path("wanpool.toml").write_text("fsync = true\n")
-    assert users(capsys, "holder") == [holder]
+    assert users("holder") == [holder]
     url = let_in(guarded, holder)
     with WanPortPool(url, namespace=NAMESPACE, fsync=True) as pool:
         pool.define_wan(0, "20000-20009")
@@ -193,8 +174,8 @@ def test_who_waits_for_disks_may_ask_for_them(guarded: Server, capsys: pytest.Ca
         assert pool.snapshot(0).free == 10
 
 
-def test_another_namespace_is_closed(guarded: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    url = let_in(guarded, users(capsys, "holder")[0])
+def test_another_namespace_is_closed(guarded: Server) -> None:
+    url = let_in(guarded, users("holder")[0])
     with (
         WanPortPool(url, namespace="prod") as pool,
         pytest.raises(BackendUnavailable, match=r"use keys like wanpool:\{"),
@@ -214,9 +195,8 @@ def test_who_may_not_even_look_is_told_what_to_permit(own_server: Server) -> Non
 class TestText:
     """What is printed."""
 
-    def test_is_ready_to_paste(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["acl", "viewer", "--namespace", "prod"]) == 0
-        told = capsys.readouterr().out
+    def test_is_ready_to_paste(self) -> None:
+        told = says("acl", "viewer", "--namespace", "prod")
         line = next(line for line in told.splitlines() if line.startswith("ACL SETUSER"))
         assert line == (
             "ACL SETUSER wanpool-prod-viewer reset on >PASSWORD resetchannels ~wanpool:{prod}:* ~wanpool:{prod:* "
@@ -226,27 +206,22 @@ class TestText:
         assert not re.search(r"\+(set|del|hset|zadd|sadd|config|acl|flush\w*)\b", told)
 
     @pytest.mark.parametrize("words", [["--user", "x"], ["holder", "--user", "default"], ["holder", "--user", "a b"]])
-    def test_of_a_bad_name_is_an_error(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["acl", *words]) == 2
-        assert "--user" in capsys.readouterr().err
+    def test_of_a_bad_name_is_an_error(self, words: list[str]) -> None:
+        assert "--user" in says("acl", *words, code=2)
 
 
 class TestLua:
     """The scripts as Redis has them."""
 
-    def test_with_the_line_numbers_of_errors(self, own_server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["lua", "acquire"]) == 0
-        lines = capsys.readouterr().out.splitlines()
+    def test_with_the_line_numbers_of_errors(self, own_server: Server) -> None:
+        lines = says("lua", "acquire").splitlines()
         source = own_server.admin.script_load("\n".join(re.sub(r"^ *\d+ ? ?", "", line) for line in lines[1:]))
         assert lines[0].startswith("acquire  SHA1 ") and re.match(r" *1  -- Leases ports", lines[1]) and source
 
-    def test_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["lua", "--json"]) == 0
-        rows = json.loads(capsys.readouterr().out)["scripts"]
+    def test_are_listed(self) -> None:
+        rows = tells("lua")["scripts"]
         assert {"name", "sha1", "what"} == set(rows[0]) and len(rows) == 25 and all(row["what"] for row in rows)
-        assert main(["lua"]) == 0
-        assert "acquire" in capsys.readouterr().out
+        assert "acquire" in says("lua")
 
-    def test_that_are_none_are_said(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["lua", "nothing"]) == 2
-        assert "acquire" in capsys.readouterr().err
+    def test_that_are_none_are_said(self) -> None:
+        assert "acquire" in says("lua", "nothing", code=2)

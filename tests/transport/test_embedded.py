@@ -202,7 +202,6 @@ input()
     wait_for(lambda: server.status().running)
     os.killpg(starter.pid, signal.SIGINT)
     starter.wait(60)
-    assert starter.stdin is not None
     starter.stdin.close()
     assert server.status().running
 

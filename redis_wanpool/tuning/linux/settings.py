@@ -1,7 +1,5 @@
 """What Linux says of its TCP settings in this network namespace, and what of it matters to leased ports."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Collection, Iterator
@@ -24,7 +22,6 @@ from redis_wanpool.tuning import (
     Item,
     Setting,
     System,
-    Unreadable,
     Value,
     Wishes,
     ports_unknown,
@@ -36,8 +33,7 @@ RESERVED = "net.ipv4.ip_local_reserved_ports"
 TIMESTAMPS = "net.ipv4.tcp_timestamps"
 UNPRIVILEGED = "net.ipv4.ip_unprivileged_port_start"
 FILE = "/etc/sysctl.d/90-wanpool.conf"
-FEWEST = 1_000
-"""how many ports the kernel must keep for who does not choose"""
+FEWEST = 1_000  #: how many ports the kernel must keep for who does not choose
 WITHOUT_EFFECT = {
     "net.ipv4.tcp_tw_reuse": (
         "for ports that the kernel chooses; a leased one is used again at once where timestamps are on",
@@ -50,8 +46,7 @@ WITHOUT_EFFECT = {
 }
 FORWARD = "net.ipv4.ip_forward"
 TRACKED, MOST_TRACKED = "net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max"
-NEARLY = 0.8
-"""of nf_conntrack_max: beyond it the table of connections counts as nearly full"""
+NEARLY = 0.8  #: of nf_conntrack_max: beyond it the table of connections counts as nearly full
 SILENT = "net.netfilter.nf_conntrack_tcp_timeout_established"
 ENDED = "net.netfilter.nf_conntrack_tcp_timeout_time_wait"
 
@@ -96,9 +91,8 @@ class Look:
 
     def settings(self) -> Iterator[Setting]:
         """All of them, in the order in which they would be changed."""
-        yield self._reserved()
-        yield self._timestamps()
-        yield self._file()
+        reserved, timestamps = self._reserved(), self._timestamps()
+        yield from (reserved, timestamps, self._file(*self._lasting(reserved, timestamps)))
         yield from self._kernel_range()
         yield from self._privileged()
         for name, texts in WITHOUT_EFFECT.items():
@@ -106,14 +100,12 @@ class Look:
         yield from self._tracked()
 
     def _reserved(self) -> Setting:
-        try:
-            now = self.system.read(_sysctl(RESERVED))
-        except Unreadable as error:
-            return Setting(RESERVED, UNKNOWN, None, "kernel", str(error), "")
+        now, trouble = self.system.told(_sysctl(RESERVED))
+        if trouble:
+            return Setting(RESERVED, UNKNOWN, None, "kernel", trouble, "")
         if now is None:
-            return Setting(
-                RESERVED, UNKNOWN, None, "kernel", said("this kernel has no such setting", "此内核没有该设置")
-            )
+            why = said("this kernel has no such setting", "此内核没有该设置")
+            return Setting(RESERVED, UNKNOWN, None, "kernel", why)
         stands = listed_ports(str(now))
         missing = set(self.ports) - stands
         if not self.ports:
@@ -140,19 +132,14 @@ class Look:
         return len(set(range(first, last + 1)) - stands - set(self.ports)) >= FEWEST or first > last
 
     def _range(self) -> tuple[int, int] | None:
-        try:
-            words = str(self.system.read(_sysctl(RANGE)) or "").split()
-        except Unreadable:
-            return None
+        words = str(self.system.told(_sysctl(RANGE))[0] or "").split()
         return (int(words[0]), int(words[1])) if len(words) == 2 and all(map(str.isdecimal, words)) else None
 
     def _timestamps(self) -> Setting:
-        try:
-            now = self.system.read(_sysctl(TIMESTAMPS))
-        except Unreadable as error:
-            return Setting(TIMESTAMPS, UNKNOWN, None, "kernel", str(error), "1")
+        now, trouble = self.system.told(_sysctl(TIMESTAMPS))
         if now is None:
-            return Setting(TIMESTAMPS, UNKNOWN, None, "kernel", said("no such setting", "没有该设置"), "1")
+            why = trouble or said("no such setting", "没有该设置")
+            return Setting(TIMESTAMPS, UNKNOWN, None, "kernel", why, "1")
         if now.data != "0":
             why = said("a leased port may be used again after 1 s", "租用的端口 1 秒后即可再用")
             return Setting(TIMESTAMPS, OK, str(now), "kernel", why, "1", "0-2")
@@ -172,16 +159,14 @@ class Look:
         change = Change(_sysctl(name), now, Value("sysctl", wanted))
         return Setting(name, SUGGESTION, str(now), "kernel", why, default, allowed, (change,))
 
-    def _file(self) -> Setting:
+    def _file(self, wanted: dict[str, str], others: list[str]) -> Setting:
         """What makes the settings last: the whole list of reserved ports, for the last file that names it counts."""
         item = Item("file", FILE, "")
-        try:
-            now = self.system.read(item)
-        except Unreadable as error:
-            return Setting(FILE, UNKNOWN, None, "file", str(error))
+        now, trouble = self.system.told(item)
+        if trouble:
+            return Setting(FILE, UNKNOWN, None, "file", trouble)
         lines = parsed("" if now is None else str(now))
         value = said("absent", "无") if now is None else ", ".join(f"{key} = {text}" for key, text in lines.items())
-        wanted, others = self._lasting()
         if wanted:
             why = said("without it the kernel forgets the settings at the next start", "没有它，重启后设置会丢失")
             change = Change(item, now, Value("file", merged("" if now is None else str(now), wanted)))
@@ -193,18 +178,17 @@ class Look:
                 f"{'、'.join(others)}：在其后读取并覆盖，下次启动后端口池不受保护；请在该处修改",
             )
             return Setting(FILE, SUGGESTION, value, "file", why)
-        why = said("where settings would be kept; none needs it", "用于保存设置；目前无需保存")
-        if now is not None:
-            why = said("what is set above lasts", "以上设置会一直保持")
+        why = said("what is set above lasts", "以上设置会一直保持")
+        if now is None:
+            why = said("where settings would be kept; none needs it", "用于保存设置；目前无需保存")
         return Setting(FILE, OK, value, "file", why)
 
-    def _lasting(self) -> tuple[dict[str, str], list[str]]:
+    def _lasting(self, reserved: Setting, timestamps: Setting) -> tuple[dict[str, str], list[str]]:
         """What our file has to say so that the next start sets what is set now; and which files say otherwise later."""
-        start = at_start(self.root, (RESERVED, TIMESTAMPS))
-        reserved, timestamps = self._reserved(), self._timestamps()
+        start, is_sealed = at_start(self.root, (RESERVED, TIMESTAMPS)), Kernel(self.root).is_sealed(RESERVED)
         wanted: dict[str, str] = {}
         listed = listed_ports(start[RESERVED][0]) if RESERVED in start else set()
-        if (reserved.changes or reserved.status == OK) and not set(self.ports) <= listed and not self._is_sealed():
+        if (reserved.changes or reserved.status == OK) and not set(self.ports) <= listed and not is_sealed:
             wanted[RESERVED] = port_list(listed | listed_ports(reserved.value or "") | set(self.ports))
         set_to = start[TIMESTAMPS][0] if TIMESTAMPS in start else None
         if set_to == "0" or (set_to is None and timestamps.changes):
@@ -212,9 +196,6 @@ class Look:
         later = {name for name in wanted if name in start and start[name][1].name > Path(FILE).name}
         others = [f"{start[name][1]} ({name} = {start[name][0]})" for name in sorted(later)]
         return {name: text for name, text in wanted.items() if name not in later}, others
-
-    def _is_sealed(self) -> bool:
-        return Kernel(self.root).is_sealed(RESERVED)
 
     def _kernel_range(self) -> Iterator[Setting]:
         found = self._range()
@@ -279,18 +260,13 @@ class Look:
         yield from self._reported(ENDED, OK if seconds < COOLDOWN else SUGGESTION, why, "120")
 
     def _number(self, name: str) -> int | None:
-        try:
-            text = str(self.system.read(_sysctl(name)))
-        except Unreadable:
-            return None
+        text = str(self.system.told(_sysctl(name))[0])
         return int(text) if text.isdecimal() else None
 
     def _reported(self, name: str, status: str, why: str, default: str | None = None) -> Iterator[Setting]:
         """A setting that is not changed; none where the kernel has none."""
-        try:
-            now = self.system.read(_sysctl(name))
-        except Unreadable as error:
-            yield Setting(name, UNKNOWN, None, "kernel", str(error))
-            return
-        if now is not None:
+        now, trouble = self.system.told(_sysctl(name))
+        if trouble:
+            yield Setting(name, UNKNOWN, None, "kernel", trouble)
+        elif now is not None:
             yield Setting(name, status, str(now), "kernel", why, default)

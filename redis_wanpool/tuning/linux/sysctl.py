@@ -1,7 +1,5 @@
 """The settings of a Linux kernel, as a store; and the files that set them at each start, sysctl.d(5)."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re
@@ -16,8 +14,7 @@ from redis_wanpool.tuning import Item, NotElevated, TuningError, Unreadable, Val
 HEAD = "# Written by `wanpool tune apply`; `wanpool tune undo` takes it back."
 FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 """of files of the same name that of the first folder counts; of those that name the same setting the last by name"""
-_LONGEST = 1 << 20
-"""bytes; the longest list of reserved ports that a kernel can have takes 200 kB"""
+_LONGEST = 1 << 20  #: bytes; the longest list of reserved ports that a kernel can have takes 200 kB
 _PORTS = re.compile(r"\s*(\d{1,5})(?:-(\d{1,5}))?\s*", re.ASCII)
 
 

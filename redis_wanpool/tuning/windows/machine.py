@@ -1,7 +1,5 @@
 """This Windows: its version, its stores, who asks."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Collection
 
@@ -80,9 +78,8 @@ def _is_elevated() -> bool | None:
     token, elevated, size = ctypes.c_void_p(), ctypes.c_ulong(), ctypes.c_ulong()
     advapi, kernel = ctypes.windll.advapi32, ctypes.windll.kernel32
     kernel.GetCurrentProcess.restype = ctypes.c_void_p
-    if not advapi.OpenProcessToken(
-        ctypes.c_void_p(kernel.GetCurrentProcess()), 0x8, ctypes.byref(token)
-    ):  # TOKEN_QUERY
+    process, query = ctypes.c_void_p(kernel.GetCurrentProcess()), 0x8  # TOKEN_QUERY
+    if not advapi.OpenProcessToken(process, query, ctypes.byref(token)):
         return None
     try:
         told = advapi.GetTokenInformation(token, 20, ctypes.byref(elevated), 4, ctypes.byref(size))  # TokenElevation

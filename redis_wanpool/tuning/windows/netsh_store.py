@@ -1,7 +1,5 @@
 """What netsh shows and sets, as a store; whether it worked is seen by reading back, not by what it says."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,8 +10,7 @@ from redis_wanpool.tuning import Item, NotElevated, TuningError, Unreadable, Val
 _Told = TypeVar("_Told")
 _ELEVATION = re.compile(r"elevat|élévation|administra|提升|管理员|관리자", re.IGNORECASE)
 _RANGE = re.compile(r"\d{1,5}-\d{1,5}")
-Runner = Callable[[list[str]], tuple[int, str]]
-"""runs netsh with these words: its exit code, and what it printed"""
+Runner = Callable[[list[str]], tuple[int, str]]  #: runs netsh with these words: its exit code, and what it printed
 
 
 class Netsh:
@@ -24,27 +21,15 @@ class Netsh:
         self._run = runner
 
     def dynamic(self, family: str) -> tuple[int, int]:
-        """The ports that Windows gives to who does not choose, first and last.
-
-        Raises:
-            Unreadable
-        """
+        """The ports that Windows gives to who does not choose, first and last. Raises Unreadable."""
         return self._told(["int", family, "show", "dynamicport", "tcp"], dynamic_ports)
 
     def excluded(self) -> tuple[Excluded, ...]:
-        """The ports that it keeps; they count for IPv6 as well.
-
-        Raises:
-            Unreadable
-        """
+        """The ports that it keeps; they count for IPv6 as well. Raises Unreadable."""
         return self._told(EXCLUDED, excluded_ports)
 
     def autotuning(self) -> str:
-        """The level that is in effect.
-
-        Raises:
-            Unreadable
-        """
+        """The level that is in effect. Raises Unreadable."""
         return self._told(["int", "tcp", "show", "global"], autotuning)
 
     def _told(self, words: list[str], parse: Callable[[str], _Told | None]) -> _Told:
@@ -88,16 +73,8 @@ class Netsh:
         if item.where == "dynamicport":
             return ["int", item.name.split(" ")[0], "set", "dynamicport", "tcp", f"start={first}", f"num={count}"]
         verb = "delete" if value is None else "add"
-        words = [
-            "int",
-            "ipv4",
-            verb,
-            "excludedportrange",
-            "protocol=tcp",
-            f"startport={first}",
-            f"numberofports={count}",
-        ]
-        return [*words, "store=persistent"]
+        ports = ["protocol=tcp", f"startport={first}", f"numberofports={count}", "store=persistent"]
+        return ["int", "ipv4", verb, "excludedportrange", *ports]
 
     def beside(self, item: Item) -> dict[str, Value]:
         return {}

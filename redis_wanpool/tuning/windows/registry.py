@@ -1,7 +1,5 @@
 """The registry of Windows, with the least rights for each call; values keep their type, and no type is guessed."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

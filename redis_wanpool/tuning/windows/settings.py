@@ -1,7 +1,5 @@
 """What Windows says of its TCP settings, and what of it matters to leased ports, version by version."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from itertools import pairwise
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.checks import checked_integer
 from redis_wanpool.model.ports import port_list, port_ranges
-from redis_wanpool.system.time_wait import PARAMETERS
+from redis_wanpool.system.time_wait import PARAMETERS, windows_rest
 from redis_wanpool.system.time_wait import UNKNOWN as LONGEST
 from redis_wanpool.terminal.language import said
 from redis_wanpool.tuning import (
@@ -43,8 +41,7 @@ DYNAMIC = {family: Item("netsh", "dynamicport", f"{family} tcp") for family in (
 AUTOTUNING = Item("netsh", "global", "autotuninglevel")
 LOWEST = 10_000
 """where the dynamic ports begin lower, servers, and what WinNAT reserves for itself, come into their way"""
-MOST = 16_384
-"""how many dynamic ports Windows has by default"""
+MOST = 16_384  #: how many dynamic ports Windows has by default
 IGNORED = ("StrictTimeWaitSeqCheck", "TcpNumConnections", "TcpWindowSize", "NumTcbTablePartitions", "MaxHashTableSize")
 """values of old advice: not documented, at their best already, or ignored since Windows Vista, https://learn.microsoft.com
 /windows-server/networking/technologies/network-subsystem/net-sub-performance-tuning-nics"""
@@ -61,10 +58,8 @@ class Generation:
 
     since: tuple[int, int]
     name: str
-    time_wait: int
-    """seconds, where TcpTimedWaitDelay is absent"""
-    least: int
-    """what TcpTimedWaitDelay may be at least; 300 at most"""
+    time_wait: int  #: seconds, where TcpTimedWaitDelay is absent
+    least: int  #: what TcpTimedWaitDelay may be at least; 300 at most
     dynamic: tuple[int, int]
 
 
@@ -95,10 +90,8 @@ def time_wait(system: System, kind: Generation | None = None) -> float:
     except Unreadable:
         return LONGEST
     kind = kind or GENERATIONS[-1]
-    if value is None:
-        return float(kind.time_wait)
-    is_right = value.kind == "REG_DWORD" and isinstance(value.data, int) and kind.least <= value.data <= 300
-    return float(value.data) if is_right and isinstance(value.data, int) else LONGEST
+    told = value.data if value is not None and value.kind == "REG_DWORD" else value
+    return windows_rest(told, kind.time_wait, kind.least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +124,9 @@ class Look:
     def _dynamic(self, family: str) -> Setting:
         item, default = DYNAMIC[family], self.kind.dynamic
         name, allowed = f"dynamicport {family} tcp", said("255 ports or more, from 1025", "1025 起，至少 255 个端口")
-        try:
-            now = self.system.read(item)
-        except Unreadable as error:
-            return Setting(name, UNKNOWN, None, "netsh", str(error), _text(default), allowed)
+        now, trouble = self.system.told(item)
+        if trouble:
+            return Setting(name, UNKNOWN, None, "netsh", trouble, _text(default), allowed)
         first, last = map(int, str(now).split("-"))
         why = said("it keeps off the pool's ports", "与端口池不重叠") if self.ports else ports_unknown()
         wanted: tuple[int, int] | None = (first, last)
@@ -239,10 +231,9 @@ class Look:
 
     def _time_wait(self) -> Setting:
         default, allowed = f"{self.kind.time_wait}", f"{self.kind.least}-300 s"
-        try:
-            now = self.system.read(TIME_WAIT)
-        except Unreadable as error:
-            return Setting(TIME_WAIT.name, UNKNOWN, None, "registry", str(error), default, allowed)
+        now, trouble = self.system.told(TIME_WAIT)
+        if trouble:
+            return Setting(TIME_WAIT.name, UNKNOWN, None, "registry", trouble, default, allowed)
         effective, wish = f"{time_wait(self.system, self.kind):g}", self.wishes.time_wait
         source = "default" if now is None else "registry"
         if now is not None and now.kind != "REG_DWORD":
@@ -252,12 +243,10 @@ class Look:
         if value_at_start(self.system, TIME_WAIT) != now:
             written = default if now is None else str(now)
             wait = said(f"{written} is written, and in effect after a restart", f"已写入 {written}，重启后生效")
-            effective_now = f"{effective} ({wait})"
-        else:
-            effective_now = effective
+            effective = f"{effective} ({wait})"
         if self.kind.least <= seconds <= wish:
             why = said("a leased port may be used again soon", "租用的端口很快可以再用")
-            return Setting(TIME_WAIT.name, OK, effective_now, source, why, default, allowed)
+            return Setting(TIME_WAIT.name, OK, effective, source, why, default, allowed)
         why = said(
             f"a port whose connection this machine closed first rests so long: {wish} s let it serve more often. It "
             "counts for all programs: stray segments of their old connections are guarded against for less time",
@@ -265,7 +254,7 @@ class Look:
             "对其他程序旧连接的残留报文，防护时间也会缩短",
         )
         change = Change(TIME_WAIT, now, Value("REG_DWORD", wish), needs_restart=True)
-        return Setting(TIME_WAIT.name, SUGGESTION, effective_now, source, why, default, allowed, (change,))
+        return Setting(TIME_WAIT.name, SUGGESTION, effective, source, why, default, allowed, (change,))
 
     def _max_user_port(self) -> Setting:
         why = said(
@@ -300,26 +289,19 @@ class Look:
                 yield found
 
     def _reported(self, item: Item, status: str, why: str) -> Setting:
-        try:
-            now = self.system.read(item)
-        except Unreadable as error:
-            return Setting(item.name, UNKNOWN, None, "registry", str(error))
+        now, trouble = self.system.told(item)
+        if trouble:
+            return Setting(item.name, UNKNOWN, None, "registry", trouble)
         if now is None:
             return Setting(item.name, status, said("absent", "无"), "default", why)
         return Setting(item.name, status, str(now), "registry", why)
 
     def _autotuning(self) -> Setting:
         name, allowed = "autotuninglevel", "normal, disabled, restricted, highlyrestricted, experimental"
-        now, policy = None, None
-        trouble = ""
-        try:
-            now = self.system.read(AUTOTUNING)
-        except Unreadable as error:
-            trouble = str(error)
-        try:
-            policy = self.system.read(POLICY)
-        except Unreadable as error:
-            now, trouble = None, str(error)
+        now, trouble = self.system.told(AUTOTUNING)
+        policy, unread = self.system.told(POLICY)
+        if unread:
+            now, trouble = None, unread
         if policy is not None:
             why = said(
                 f'a group policy sets it ("{policy}"): ask who manages this machine',
