@@ -79,7 +79,7 @@ clients: $(SERVERS:%=.servers/%/server)
 	@$(MAKE) --no-print-directory VENV=build/venv-clients EXTRAS=[embedded,dev,bench,clients] clients-there
 
 clients-there: $(VENV)/.ready
-	WANPOOL_CLIENTS=1 $(PYTEST) tests/clients
+	WANPOOL_CLIENTS=1 $(PYTEST) tests/frameworks
 
 model: $(VENV)/.ready
 	$(BIN)/python tests/safety_model.py

@@ -35,7 +35,7 @@ from invariant import check_invariant  # noqa: E402
 
 collect_ignore = [
     *([] if os.environ.get("WANPOOL_LABS") else ["labs"]),  # they need root: see the Makefile
-    *([] if os.environ.get("WANPOOL_CLIENTS") else ["clients"]),  # they need packages, which `make clients` installs
+    *([] if os.environ.get("WANPOOL_CLIENTS") else ["frameworks"]),  # they need packages, which `make clients` installs
 ]
 if os.environ.get("WANPOOL_WHEEL"):
     assert Path(redis_wanpool.__file__).is_relative_to(sys.prefix), "what is tested is not what was installed"

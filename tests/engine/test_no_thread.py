@@ -50,7 +50,7 @@ print(refused)
 @pytest.mark.parametrize("call", ["acquire", "connect"])
 def test_without_a_thread_nothing_is_leased(server: Any, face: str, call: str) -> None:
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
-        pool.define_wan(0, "24430-24469", cooldown=0)
+        pool.define_wan(0, "25570-25609", cooldown=0)
         command = [sys.executable, "-c", PROGRAM, server.url, face, call]
         done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
         assert (done.stdout, done.stderr) == ("30\n", "")

@@ -408,7 +408,7 @@ class TestChoice:
 
 def test_an_exhausted_wan_is_said_as_such(client: Any, web: Web, server: Any) -> None:
     with WanPortPool(server.url, namespace="test", rest=0) as greedy:
-        greedy.acquire_many(0, 10)
+        greedy.acquire_many(0, 10, reuse_address=True)
         client.close()
         client.open(wait=0)
         with pytest.raises(PoolExhausted):

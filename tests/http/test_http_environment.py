@@ -35,8 +35,8 @@ from redis_wanpool.http.requests import WanAdapter, WanSession
 @pytest.fixture
 def pool(server: Any) -> Iterator[WanPortPool]:
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
-        pool.define_wan(0, "24450-24459", cooldown=0)
-        pool.define_wan(1, "24460-24469", cooldown=0)
+        pool.define_wan(0, "25550-25559", cooldown=0)
+        pool.define_wan(1, "25560-25569", cooldown=0)
         yield pool
 
 
@@ -90,7 +90,7 @@ def test_requests_believes_whom_the_environment_names(
         for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
             monkeypatch.delenv(other, raising=False)
         monkeypatch.setenv(name, bundle)
-        assert session.get(tls, timeout=5).json()["port"] in range(24450, 24460)
+        assert session.get(tls, timeout=5).json()["port"] in range(25550, 25560)
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
@@ -218,13 +218,13 @@ def test_a_thread_that_does_not_inherit_the_choice_is_told_once(
         return int(session.get(web.url, timeout=5).json()["port"])
 
     with WanSession(pool, 0, wait=5) as session, ThreadPoolExecutor(1) as executor:
-        assert executor.submit(get).result() in range(24450, 24460)
+        assert executor.submit(get).result() in range(25550, 25560)
         assert not caplog.records, "nobody has chosen"
         with over_wan(1):
-            assert get() in range(24460, 24470)
-            assert executor.submit(copy_context().run, get).result() in range(24460, 24470)
+            assert get() in range(25560, 25570)
+            assert executor.submit(copy_context().run, get).result() in range(25560, 25570)
             assert not caplog.records
-            assert executor.submit(get).result() in range(24450, 24460)
+            assert executor.submit(get).result() in range(25550, 25560)
             executor.submit(get).result()
     (told,) = caplog.records
     assert "copy_context" in told.getMessage()

@@ -56,7 +56,7 @@ def test_each_loop_gives_the_port_back_when_it_closes_a_connection(
 
     async def visits() -> None:
         async with AsyncWanPortPool(server.url, namespace="test", rest=0) as pool:
-            await pool.define_wan(0, "24400-24403", cooldown=0)
+            await pool.define_wan(0, "25520-25523", cooldown=0)
             for _ in range(12):
                 await visit(pool, web)
             await asyncio.to_thread(wait_for, lambda: not server.admin.exists("wanpool:{test:0}:leased"))
@@ -68,7 +68,7 @@ def test_each_loop_gives_the_port_back_when_it_closes_a_connection(
 @pytest.fixture
 def pool(server: Any) -> Iterator[WanPortPool]:
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
-        pool.define_wan(0, "24400-24409", cooldown=0)
+        pool.define_wan(0, "25520-25529", cooldown=0)
         yield pool
 
 

@@ -23,7 +23,7 @@ from redis_wanpool.http.requests import WanSession
 from redis_wanpool.sockets import race
 
 NAME = "several.example"
-PORTS = range(24410, 24420)
+PORTS = range(25530, 25540)
 Get = Callable[[str, int], int]
 
 
@@ -58,7 +58,7 @@ def several(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def pool(server: Any) -> Iterator[WanPortPool]:
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
-        pool.define_wan(0, "24410-24419", cooldown=0)
+        pool.define_wan(0, "25530-25539", cooldown=0)
         yield pool
 
 
@@ -174,12 +174,12 @@ def test_on_windows_the_addresses_divide_the_time(
 def test_a_reset_beside_an_attempt_that_the_router_remembers_is_no_reset(
     pool: WanPortPool, server: Any, web: Web, several: None
 ) -> None:
-    pool.define_wan(1, "24440-24440", cooldown=100)
+    pool.define_wan(1, "25540-25540", cooldown=100)
     with hanging(web.server_address[1]):
         sock = pool.connect(1, (NAME, web.server_address[1]), timeout=5)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()
-    cools = server.admin.zscore("wanpool:{test:1}:cooling", 24440) - server.admin.time()[0] * 1000
+    cools = server.admin.zscore("wanpool:{test:1}:cooling", 25540) - server.admin.time()[0] * 1000
     assert cools > 50_000, "a reset alone cools for 15 s"
 
 

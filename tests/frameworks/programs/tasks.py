@@ -29,11 +29,11 @@ def give_back(**_: Any) -> None:
 
 @app.task
 def hold(number: int) -> None:
-    lease = pool.acquire(0, wait=60)  # to the end of this process
+    lease = pool.acquire(0, wait=60, reuse_address=True)  # to the end of this process
     lease.check()
     Path(f"{FOLDER}-done", str(number)).touch()
 
 
 def job(number: int) -> int:
     with WanPortPool() as own:  # RQ's work horse ends by os._exit after each job
-        return own.acquire(0, wait=60).port
+        return own.acquire(0, wait=60, reuse_address=True).port

@@ -48,7 +48,7 @@ def serve(site: Any, web: Web, *command: str, code: int = 0, **environment: str)
     wait_for(lambda: answers(process, port), WITHIN)
     with ThreadPoolExecutor(20) as executor:
         seen = list(executor.map(get, [port] * 40))
-    assert set(seen) <= set(range(24420, 24424))
+    assert set(seen) <= set(site.ports)
     process.send_signal(signal.SIGTERM)
     site.ended(process, code)
 
@@ -90,12 +90,12 @@ def test_celery_gives_back_when_a_child_ends(site: Any, tmp_path: Path) -> None:
 
 
 def test_rq_gives_back_at_the_end_of_each_job(site: Any, tmp_path: Path) -> None:
-    program = """
+    program = f"""
 import os, redis, rq, tasks
 connection = redis.Redis.from_url(os.environ["WANPOOL_URL"])
 queue = rq.Queue(connection=connection)
 jobs = [queue.enqueue(tasks.job, number) for number in range(4)]
 rq.Worker([queue], connection=connection).work(burst=True, logging_level="ERROR")
-print(sorted(job.return_value() in range(24420, 24424) for job in jobs))
+print(sorted(job.return_value() in {site.ports!r} for job in jobs))
 """
     assert site.run("-W", "ignore", "-c", program, FOLDER=str(tmp_path)) == "[True, True, True, True]\n"

@@ -11,7 +11,7 @@ from redis_wanpool import AsyncWanPortPool, WanPortPool
 TARGET = ("127.0.0.1", int(os.environ["TARGET"]))
 pool = WanPortPool()
 if os.environ.get("USED"):
-    kept = pool.acquire(0)  # in gunicorn's master, with --preload
+    kept = pool.acquire(0, reuse_address=True)  # in gunicorn's master, with --preload
     kept.release()
 
 

@@ -34,10 +34,10 @@ def tell(how: str, make: Any) -> None:
     try:
         pool = make()
         if how == "used":
-            pool.acquire(0).release()
+            pool.acquire(0, reuse_address=True).release()
         if how in ("between", "used"):
             gevent_comes()
-        pool.acquire(0).release()
+        pool.acquire(0, reuse_address=True).release()
     except WanpoolError as error:
         print(f"refused: {error}")
         return

@@ -1,4 +1,4 @@
-"""Programs of others, each in a process of its own; the packages are those of the extra `clients`."""
+"""Programs of others, each in its own process; the packages are those of the extra `clients`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from redis_wanpool import WanPortPool
 
 PROGRAMS = Path(__file__).parent / "programs"
 DEADLINE = 90
+FIRST_PORT = 25500 + 4 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+"""Each worker has its own ports: whatever lingers on them, these tests bind them with SO_REUSEADDR."""
 MISSING = [
     name for name in ("celery", "gevent", "gunicorn", "rq", "trio", "uvicorn") if not importlib.util.find_spec(name)
 ]
@@ -32,6 +34,7 @@ class Site:
     """A Redis with one WAN of four ports, and programs that use it."""
 
     programs = PROGRAMS
+    ports = range(FIRST_PORT, FIRST_PORT + 4)
 
     def __init__(self, server: Any, stack: ExitStack) -> None:
         self.server = server
@@ -44,7 +47,7 @@ class Site:
             "PYTHONWARNINGS": "error::DeprecationWarning:redis_wanpool,ignore:Monkey-patching ssl",
         }
         with WanPortPool(server.url, namespace="test", rest=0) as pool:
-            pool.define_wan(0, "24420-24423", cooldown=0)
+            pool.define_wan(0, f"{self.ports[0]}-{self.ports[-1]}", cooldown=0)
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
