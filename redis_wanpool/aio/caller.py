@@ -14,12 +14,10 @@ from redis_wanpool.engine import lifetime
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.fanout import side_by_side_async
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
-from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Look, Parallel, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets import dial, race
-from redis_wanpool.sockets.leased import shut_down_all
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport import exchange
 
@@ -65,10 +63,7 @@ class AsyncCaller:
 
     async def release(self, lease: LeaseState, *, used: bool, closed: str | None) -> bool:
         """Gives a port back; False if the lease had expired or been revoked."""
-        checked_closed(closed)
-        shut_down_all(lease)
-        ending = self.engine.protocol.release_one(lease, used=used, closed=closed)
-        return await self.run(ending, also_closed=True)
+        return await self.run(self.engine.releasing(lease, used, closed), also_closed=True)
 
     async def give_back(self, lease: LeaseState) -> None:
         """The same, with failures only logged."""

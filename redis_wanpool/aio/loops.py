@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.model.address import Address
 from redis_wanpool.sockets import dial
-from redis_wanpool.system import signals
+from redis_wanpool.system.signals import DeafThread
 
 T = TypeVar("T")
 
@@ -40,7 +39,6 @@ async def in_thread(function: Callable[[], T]) -> T:
     done: asyncio.Future[T] = loop.create_future()
 
     def run() -> None:
-        signals.deaf()
         try:
             result = function()
         except BaseException as error:
@@ -49,8 +47,7 @@ async def in_thread(function: Callable[[], T]) -> T:
             on_loop(loop, partial(settle, done, result))
 
     try:
-        with signals.held():
-            threading.Thread(target=run, daemon=True).start()
+        DeafThread(run).start()
     except RuntimeError:
         return function()
     return await done

@@ -136,11 +136,7 @@ class AsyncWanPortPool(PoolObject):
 
     async def release_port(self, wan_idx: int, port: int) -> bool:
         """The old name of `release`; False if this object does not hold the port: then nothing changes."""
-        lease = self._engine.held(wan_idx, port)
-        if lease is None:
-            self._engine.log_not_held(wan_idx, port, await self._run(self._engine.protocol.holder_of(wan_idx, port)))
-            return False
-        return await self._run(self._engine.protocol.release_one(lease))
+        return await self._run(self._engine.releasing_port(wan_idx, port))
 
     async def get_port_usage_info(self) -> dict[str, Any]:
         """The ports that each process uses, on all machines."""

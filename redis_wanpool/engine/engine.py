@@ -14,6 +14,7 @@ from redis_wanpool.engine.ties import Ties
 from redis_wanpool.engine.wakeups import Wakeups
 from redis_wanpool.errors import PoolClosed, WanpoolError
 from redis_wanpool.model.checks import checked_port, checked_wan
+from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Conversation, Protocol
 from redis_wanpool.settings import Settings
@@ -127,23 +128,34 @@ class Engine:
             self.heartbeat.clear_up_soon()
         return list(leases)
 
-    def held(self, wan_idx: int, port: int) -> LeaseState | None:
-        """Our lease of that port."""
+    def releasing(self, lease: LeaseState, used: bool, closed: str | None) -> Conversation[bool]:
+        """Gives a port back, once its connections have ended; False if the lease had expired or been revoked."""
+        checked_closed(closed)
+        shut_down_all(lease)
+        return self.protocol.release_one(lease, used=used, closed=closed)
+
+    def releasing_port(self, wan_idx: int, port: int) -> Conversation[bool]:
+        """Gives back our lease of that port; False, and a line in the log, if we hold none."""
         wanted = checked_wan(wan_idx), checked_port(port)
         leases = list(self.protocol.leases.values())
-        return next((lease for lease in leases if (lease.wan_idx, lease.port) == wanted), None)
-
-    def log_not_held(self, wan_idx: int, port: int, holder: str) -> None:
-        """Logs that a port to release is not ours."""
+        lease = next((lease for lease in leases if (lease.wan_idx, lease.port) == wanted), None)
+        if lease is not None:
+            return (yield from self.protocol.release_one(lease))
+        holder = yield from self.protocol.holder_of(wan_idx, port)
         logger.warning(NOT_HELD, port, wan_idx, self.settings.namespace, self.protocol.holder.id, holder)
+        return False
 
-    def reap_now(self, dry_run: bool) -> list[HolderSeen]:
-        """Reaps at once."""
-        self.check_open()
+    def prepare(self) -> None:
+        """Leads the conversation that comes before all others, in the calling thread."""
         preparation = self.preparation()
         if preparation is not None:
             self.performer.run(preparation)
             self.prepared()
+
+    def reap_now(self, dry_run: bool) -> list[HolderSeen]:
+        """Reaps at once."""
+        self.check_open()
+        self.prepare()
         return self.reaper.now(dry_run=dry_run)
 
     # -- the end

@@ -1,6 +1,5 @@
 """Keeps all leases of a pool object alive, and gives back those that nothing refers to any more."""
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from redis_wanpool.model.endings import end_reason
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Protocol
 from redis_wanpool.system.clock import boottime
+from redis_wanpool.system.signals import DeafThread
 
 
 class Heartbeat:
@@ -53,7 +53,7 @@ class Heartbeat:
         """Clears up soon, after an unanswered call."""
         if self._stopped and self._protocol.has_work():  # the call outlived the heartbeat
             with suppress(RuntimeError):  # an interpreter that is ending starts no threads
-                threading.Thread(target=self.give_back, daemon=True).start()
+                DeafThread(self.give_back).start()
         elif self._protocol.doubts or self._protocol.abandoned or self._protocol.reasserts:
             self.due(boottime())
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from redis_wanpool.errors import WanpoolError
-from redis_wanpool.system import signals
 from redis_wanpool.system.clock import boottime
+from redis_wanpool.system.signals import DeafThread
 
 logger = logging.getLogger("redis_wanpool")
 
@@ -84,10 +84,9 @@ class Ticker:
         with self._starting:
             if self._thread is not None or self._stopped:
                 return
-            self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread = thread = DeafThread(self._run, name=self._name)
             try:
-                with signals.held():
-                    thread.start()
+                thread.start()
             except BaseException as error:
                 if thread.ident is None:  # else it runs, and only our waiting was interrupted
                     self._thread = None
@@ -99,7 +98,6 @@ class Ticker:
                 raise
 
     def _run(self) -> None:
-        signals.deaf()
         if self._thread is not threading.current_thread():
             return
         wakes_at = math.inf

@@ -1,10 +1,8 @@
-"""Connecting from a leased port, to whichever address of a host answers first.
+"""Connects from a leased port to the address of a host that answers first.
 
 The next address is tried, too, when one has not answered for a moment (https://www.rfc-editor.org/rfc/rfc8305#section-5):
 one that never answers would else use up the whole time. All leave from the one port: both ends tell connections apart.
 """
-
-from __future__ import annotations
 
 import asyncio
 import errno
@@ -13,7 +11,8 @@ import os
 import selectors
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import cast
 
 from redis_wanpool.model.address import Address, Failure
@@ -21,34 +20,14 @@ from redis_wanpool.sockets import dial
 from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.system.clock import boottime
 
-PENDING = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, 10_035)
-"""of connect_ex: it goes on; the last on Windows"""
-STAGGER = 0.25
-"""seconds after which the next address is tried"""
+PENDING = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, 10_035)  #: connect_ex goes on; the last is for Windows
+STAGGER = 0.25  #: seconds after which the next address is tried
 ONE_BY_ONE = sys.platform == "win32"
 """whether a port can be bound only once at a time, so that the attempts divide the time"""
 
 
 def connect(port: int, targets: Sequence[Address], timeout: float | None, source: str = "") -> LeasedSocket | Failure:
     """Connects from the port, within `timeout` seconds, to the first of the targets that answers."""
-    if len(targets) > 1:
-        return _raced(port, targets, timeout, source)
-    sock = _bound(port, source)
-    if isinstance(sock, Failure):
-        return sock
-    try:
-        sock.settimeout(timeout)
-        sock.connect(targets[0])
-    except OSError as error:
-        sock.close()
-        return dial.connect_failure(error)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _raced(port: int, targets: Sequence[Address], timeout: float | None, source: str) -> LeasedSocket | Failure:
     failure, left, trying = Failure(OSError("no address")), list(targets), list[LeasedSocket]()
     until = math.inf if timeout is None else boottime() + timeout
     pause = _pause(len(targets), timeout)
@@ -58,9 +37,9 @@ def _raced(port: int, targets: Sequence[Address], timeout: float | None, source:
             if left:
                 sock = _bound(port, source)
                 if isinstance(sock, Failure):
-                    return _after(failure, sock)
+                    return _after(failure, sock, trying)
                 trying.append(sock)
-                sock.is_one_of_several = True
+                sock.is_one_of_several = len(targets) > 1
                 sock.setblocking(False)
                 number = sock.connect_ex(left.pop(0))
             if number in PENDING:
@@ -76,10 +55,11 @@ def _raced(port: int, targets: Sequence[Address], timeout: float | None, source:
                 sock.close()
                 failure = _after(failure, dial.connect_failure(OSError(error, os.strerror(error))))
                 if failure.port_at_fault:
-                    return failure
+                    return _after(failure, failure, trying)
             if boottime() >= until:
                 return _after(failure, dial.connect_failure(TimeoutError("timed out")))
             if left and ONE_BY_ONE:
+                failure = _after(failure, failure, trying)
                 _close(trying)
         return failure
     finally:
@@ -122,8 +102,9 @@ async def connect_async(
                         return result
                     failure = _after(failure, result)
                     if failure.port_at_fault:
-                        return failure
+                        return _after(failure, failure, trying)
                 if left and ONE_BY_ONE:
+                    failure = _after(failure, failure, trying)
                     _give_up(trying)
         return failure
     except TimeoutError as error:
@@ -167,6 +148,6 @@ def _bound(port: int, source: str) -> LeasedSocket | Failure:
         return dial.bind_failure(error, source)
 
 
-def _after(earlier: Failure, failure: Failure) -> Failure:
-    """A failure, when the router may remember what was tried before it."""
-    return Failure(failure.error, failure.port_at_fault, earlier.used or failure.used, failure.why)
+def _after(earlier: Failure, failure: Failure, pending: Collection[object] = ()) -> Failure:
+    """A failure, when the router may remember what was tried before it, and attempts that are still pending."""
+    return replace(failure, used=earlier.used or failure.used or bool(pending))

@@ -8,12 +8,10 @@ from functools import partial
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.performer import lead
 from redis_wanpool.errors import WanpoolError
-from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Connect, Conversation, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets import dial, race
-from redis_wanpool.sockets.leased import shut_down_all
 from redis_wanpool.system.clock import boottime
 
 logger = logging.getLogger("redis_wanpool")
@@ -30,20 +28,14 @@ class Caller:
         if not also_closed:
             self.engine.check_open()
         try:
-            preparation = self.engine.preparation()
-            if preparation is not None:
-                self.engine.performer.run(preparation)
-                self.engine.prepared()
+            self.engine.prepare()
             return lead(conversation, self._perform)
         finally:
             self.engine.heartbeat.clear_up_soon()
 
     def release(self, lease: LeaseState, *, used: bool, closed: str | None) -> bool:
         """Gives a port back; False if the lease had expired or been revoked."""
-        checked_closed(closed)
-        shut_down_all(lease)
-        ending = self.engine.protocol.release_one(lease, used=used, closed=closed)
-        return self.run(ending, also_closed=True)
+        return self.run(self.engine.releasing(lease, used, closed), also_closed=True)
 
     def give_back(self, lease: LeaseState, closed: str | None = None) -> None:
         """The same, with failures only logged."""

@@ -2,7 +2,8 @@
 
 import signal
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from redis_wanpool.system.greenlets import greenlets
@@ -16,20 +17,18 @@ def _is_masked() -> bool:
     return hasattr(signal, "pthread_sigmask") and not greenlets()
 
 
-def deaf() -> None:
-    """Blocks signals in the calling thread until it ends; other threads get them."""
-    if _is_masked():
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, {number for number in signal.valid_signals() if _name(number) not in _CRASHES}
-        )
+class DeafThread(threading.Thread):
+    """A daemon thread that never gets a signal; raises RuntimeError at its start if the system gives no thread."""
 
+    def __init__(self, target: Callable[..., object], *args: object, name: str | None = None) -> None:
+        super().__init__(target=target, args=args, name=name, daemon=True)
 
-@contextmanager
-def held() -> Iterator[None]:
-    """Blocks signals while a thread is started, so that it never gets one; this thread gets them afterwards."""
-    with _restored():
-        deaf()
-        yield
+    def start(self) -> None:
+        with _restored():  # it inherits the blocks; this thread gets the signals afterwards
+            if _is_masked():
+                blocked = {number for number in signal.valid_signals() if _name(number) not in _CRASHES}
+                signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+            super().start()
 
 
 @contextmanager

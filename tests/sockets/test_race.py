@@ -20,6 +20,7 @@ from redis_wanpool import AsyncWanPortPool, InvalidValue, WanPortPool
 from redis_wanpool.http.aiohttp import WanConnector
 from redis_wanpool.http.httpx import AsyncWanTransport, WanTransport
 from redis_wanpool.http.requests import WanSession
+from redis_wanpool.model.address import Failure
 from redis_wanpool.sockets import race
 
 NAME = "several.example"
@@ -160,6 +161,22 @@ def test_when_none_answers_the_port_comes_back(
         with pytest.raises((OSError, httpx.ConnectTimeout, httpx.ConnectError)):
             get(server.url, port)
     wait_for(lambda: pool.snapshot(0).leased == 0)
+
+
+@pytest.mark.parametrize("face", ["sync", "asyncio"])
+def test_a_refused_port_was_used_if_another_attempt_is_still_pending(
+    face: str, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The router may remember its SYN, so the port needs its cool-down."""
+    bound = iter([race._bound(25539, ""), Failure(OSError(errno.EADDRINUSE, "no"), port_at_fault=True)])
+    monkeypatch.setattr(race, "_bound", lambda *_: next(bound))
+    address = ("127.0.0.2", web.server_address[1])
+    with hanging(address[1]):
+        if face == "sync":
+            result = race.connect(25539, [address, address], 5.0)
+        else:
+            result = asyncio.run(race.connect_async(25539, [address, address], 5.0))
+    assert isinstance(result, Failure) and result.port_at_fault and result.used
 
 
 def test_on_windows_the_addresses_divide_the_time(
