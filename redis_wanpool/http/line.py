@@ -1,18 +1,17 @@
 """Which WANs a client gets its ports from, and how."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from redis_wanpool.aio.pool import AsyncWanPortPool, connected_socket
 from redis_wanpool.model.address import Address, checked_source
-from redis_wanpool.model.request import WanChoice
+from redis_wanpool.model.lease import OfThisProcess
+from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.protocol import Dial, Request
 from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.pool import WanPortPool
@@ -72,7 +71,11 @@ class Line(Generic[PoolT]):
         wans = Request.of(self.wan).wans
         return None if wans is None else tuple(sorted(wans))
 
-    def chosen(self) -> Line[PoolT]:
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of another client on the same line."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def chosen(self) -> "Line[PoolT]":
         """The line of the request that is being made now."""
         global _told
         wan = _chosen.get()
@@ -82,6 +85,22 @@ class Line(Generic[PoolT]):
             _told = True
             logger.warning(_UNCHOSEN, threading.current_thread().name)
         return self
+
+
+class OnLine(OfThisProcess, Generic[PoolT]):
+    """A part of a client that has a line; what else its arguments say is for the client's own class."""
+
+    def __init__(
+        self,
+        pool: PoolT,
+        wan: WanChoice = ANY,
+        *,
+        wait: float | None = 0.0,
+        source_address: str | None = None,
+        **others: Any,
+    ) -> None:
+        self._line: Line[PoolT] = Line(pool, wan, wait, source_address)
+        super().__init__(**others)
 
 
 def connect(line: Line[WanPortPool], address: Address, timeout: float | None) -> LeasedSocket:

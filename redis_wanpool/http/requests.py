@@ -6,7 +6,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.http.line import Line
+from redis_wanpool.http.line import OnLine
 from redis_wanpool.http.urllib3 import WanPoolManager
 from redis_wanpool.model.lease import OfThisProcess
 from redis_wanpool.model.request import WanChoice
@@ -14,7 +14,7 @@ from redis_wanpool.protocol import ANY
 from redis_wanpool.sync.pool import WanPortPool
 
 
-class WanAdapter(OfThisProcess, HTTPAdapter):
+class WanAdapter(OnLine[WanPortPool], HTTPAdapter):
     """For `session.mount`: connections from leased ports of a WAN.
 
     A proxy, which requests finds in the environment when `session.trust_env` is left on, is an error: the leased port
@@ -27,30 +27,9 @@ class WanAdapter(OfThisProcess, HTTPAdapter):
         others: as for requests.adapters.HTTPAdapter.
     """
 
-    def __init__(
-        self,
-        pool: WanPortPool,
-        wan: WanChoice = ANY,
-        *,
-        wait: float | None = 0.0,
-        source_address: str | None = None,
-        **others: Any,
-    ) -> None:
-        self._line = Line(pool, wan, wait, source_address)
-        super().__init__(**others)
-
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **others: Any) -> None:
-        line = self._line
-        self.poolmanager = WanPoolManager(
-            line.pool,
-            line.wan,
-            wait=line.wait,
-            source_address=line.source_address,
-            num_pools=connections,
-            maxsize=maxsize,
-            block=block,
-            **others,
-        )
+        how = {**self._line.arguments(), **others}
+        self.poolmanager = WanPoolManager(num_pools=connections, maxsize=maxsize, block=block, **how)
 
     def proxy_manager_for(self, proxy: str, **others: Any) -> Any:
         raise InvalidValue(
@@ -65,17 +44,9 @@ class WanSession(OfThisProcess, requests.Session):
     It differs from a plain one in its ports, and in that the environment's proxies are not used.
     """
 
-    def __init__(
-        self,
-        pool: WanPortPool,
-        wan: WanChoice = ANY,
-        *,
-        wait: float | None = 0.0,
-        source_address: str | None = None,
-        **others: Any,
-    ) -> None:
+    def __init__(self, pool: WanPortPool, wan: WanChoice = ANY, **others: Any) -> None:
         super().__init__()
-        adapter = WanAdapter(pool, wan, wait=wait, source_address=source_address, **others)
+        adapter = WanAdapter(pool, wan, **others)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
 
