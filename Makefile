@@ -17,7 +17,8 @@ BY_VERSION := $(addprefix tests/,model protocol transport engine faults doctor c
 BY_CLUSTER := $(addprefix tests/,model protocol/test_protocol.py protocol/test_scripts.py protocol/test_queue.py \
   protocol/test_bounded.py protocol/test_model.py engine/test_reaper.py cli/test_operator.py faults/test_faults.py)
 SHORT_LABS := $(addprefix tests/labs/,test_tools.py test_tls.py test_redis_cli.py)
-VERSIONS ?= redis-7.0,valkey-8.1
+# The first of them also runs with a false clock, which Debian's Redis with its jemalloc does not survive.
+VERSIONS ?= valkey-8.1,redis-7.0
 # What make test-all adds to what .ci/run runs.
 PARTS := bench long versions clusters clients model failovers labs mutants pythons bare
 

@@ -13,6 +13,7 @@ from bench.servers import Server, private_server
 from bench.spread import quantile
 from redis_wanpool import PoolExhausted, WanPortPool
 from redis_wanpool.model.checks import MOST_PORTS_A_CALL
+from redis_wanpool.sockets.dial import look
 
 PART = "Round trip of one acquire"
 BARE = "a bare EVALSHA of `return 1`"
@@ -26,11 +27,22 @@ def measure(size: Size) -> Iterator[Row]:
         bare = _bare(server)
         pool.define_wan(0, "20000-21999", cooldown=0)
         yield from _rows("2,000 of 2,000 ports free", lambda: _acquires(pool, size.pairs), bare, size)
+        yield _of_the_look(pool, size)
         taken = pool.acquire_many(0, 1_000) + pool.acquire_many(0, 999)
         yield from _rows("1 of 2,000 ports free", lambda: _acquires(pool, size.pairs), bare, size)
         taken.append(pool.acquire(0))
         yield from _rows("0 of 2,000 ports free (refused)", lambda: _refusals(pool, size.pairs), bare, size)
     yield from _after_many_expired(size)
+
+
+def _of_the_look(pool: WanPortPool, size: Size) -> Row:
+    """What it adds to see with a plain bind that anybody can bind the port: see redis_wanpool/protocol/handing.py."""
+    looks, acquires = [], []
+    for _ in range(size.rounds):
+        looks.append(quantile(sorted(_us(lambda: look(20000))[0] for _ in range(size.pairs)), 0.5))
+        acquires.append(quantile(sorted(_acquires(pool, size.pairs, reuse_address=True)), 0.5))
+    against = "an acquire that does without (reuse_address=True), p50"
+    return Row.of(PART, "the look at a port for plain sockets, p50", "us", looks, against, acquires, ("<=", 0.1))
 
 
 def _rows(
@@ -62,10 +74,10 @@ def _us(work: Callable[[], Any]) -> tuple[float, Any]:
     return (time.perf_counter() - begun) * 1e6, result
 
 
-def _acquires(pool: WanPortPool, times: int) -> list[float]:
+def _acquires(pool: WanPortPool, times: int, **how: Any) -> list[float]:
     took = []
     for _ in range(times):
-        us, lease = _us(lambda: pool.acquire(0))
+        us, lease = _us(lambda: pool.acquire(0, **how))
         took.append(us)
         lease.release()
     return took

@@ -7,8 +7,7 @@
 --   16 "plain" for sockets without SO_REUSEADDR, or ""  17... a lease_id for each port
 -- Reply {"GRANTED", now, expires_at, max_ttl_ms, lease_ttl_ms, generation, port, fence, port, fence, ...} in the order of the
 --   lease_ids; the same again when they are known, with port 0 for each that was not granted or has ended
---   {"EXHAUSTED", ms until a port is free without a release or -1, ms after which to ask again, for plain sockets how many
---     ports others may have}
+--   {"EXHAUSTED", ms until a port is free without a release or -1, ms after which to ask again, how many are not for plain sockets}
 --   {"CAPPED", -1, ms after which to ask again, max_per_network}
 --   {"REJECTING", ms until the network may have a free port again, ms after which to ask again}
 --   {"UNAVAILABLE", state of the wanted port, ms until it is free or -1}  {"NOT_IN_RANGE"}
@@ -55,7 +54,7 @@ if is_due then
   more = left
 end
 
-local all, mine, plain_ahead, ports, fresh, avoid, till_ms = 0, 0, 0, {}, 0, {}, nil
+local all, mine, plain_ahead, ports, kept, fresh, avoid, till_ms = 0, 0, 0, {}, {}, 0, {}, nil
 local function shun(port) avoid[#avoid + 1] = port; avoid[port] = true end
 for port in string.gmatch(ARGV[12], "%d+") do if #avoid < MOST_AVOIDED then shun(port) end end
 if waiting > 0 then
@@ -70,7 +69,6 @@ if max_per_network > 0 then
 end
 if count >= least then
   if wanted == "" then
-    local kept = {}
     if is_plain or plain_ahead > 0 then
       -- @include "grant"
       -- @include "plain"

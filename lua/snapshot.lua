@@ -1,12 +1,14 @@
--- Counts the ports of a WAN as what they are now, also before anybody settled them, and lists the first of its leases.
+-- Counts the ports of a WAN as what they are now, settled or not, and lists the first of its leases.
 -- ARGV 1 boot clock  2 its time in ms  3 network  4 how many leases to list at most
 -- Reply {"SNAPSHOT", now, ms that a grace lasts yet, free, leased, cooling, withheld, how many cooling ports that network
---   has rested, {name, value, ...} of config, {port, lease_id, fence, network, expires_at, ...} by expiry}
+--   may have, how many of these its plain sockets may have (as far as 1,000), {name, value, ...} of config,
+--   {port, lease_id, fence, network, expires_at, ...} by expiry}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
 -- @include "grant"
-local LOOK = 1000
+local network, LOOK = ARGV[3], 1000
+-- @include "plain"
 local upto = grace_ms > 0 and 0 or int(now_ms) -- what is due until then is settled, or as good as
 local function grants_of(page)
   local ports, grants = {}, {}
@@ -48,13 +50,11 @@ local leased = redis.call("ZCOUNT", LEASED, "(" .. upto, "+inf")
 local cooling = redis.call("ZCOUNT", COOLING, "(" .. upto, "+inf") + cool
 local total = redis.call("SCARD", FREE) + redis.call("ZCARD", LEASED) + redis.call("ZCARD", COOLING)
   + redis.call("SCARD", WITHHELD) - gone
-local page = redis.call("ZRANGEBYSCORE", LEASED, "(" .. upto, "+inf", "WITHSCORES", "LIMIT", 0, ARGV[4])
-local listed = {}
+local listed, page = {}, redis.call("ZRANGEBYSCORE", LEASED, "(" .. upto, "+inf", "WITHSCORES", "LIMIT", 0, ARGV[4])
 ports, grants = grants_of(page)
 for i, port in ipairs(ports) do
-  local n = 5 * (i - 1)
-  listed[n + 1], listed[n + 2], listed[n + 3] = port, grants[i][1], grants[i][2]
-  listed[n + 4], listed[n + 5] = grants[i][3], page[2 * i]
+  for _, word in ipairs({port, grants[i][1], grants[i][2], grants[i][3], page[2 * i]}) do listed[#listed + 1] = word end
 end
-return {"SNAPSHOT", now_ms, grace_ms, total - leased - cooling - withheld, leased, cooling, withheld,
-  redis.call("ZCOUNT", RESTING .. ARGV[3], "-inf", upto), redis.call("HGETALL", CONFIG), listed}
+local rested = redis.call("ZCOUNT", RESTING .. network, "-inf", upto)
+return {"SNAPSHOT", now_ms, grace_ms, total - leased - cooling - withheld, leased, cooling, withheld, rested,
+  #plain_ports(LOOK), redis.call("HGETALL", CONFIG), listed}

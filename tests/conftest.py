@@ -94,9 +94,9 @@ def hears_interrupts() -> None:
 
 @pytest.fixture(autouse=True)
 def no_look(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests that run beside others share port numbers with them: only those with their own ports look at the machine's."""
+    """Tests that share port numbers with those beside them do not look at the machine's ports."""
     if not connects(request.node.nodeid.partition("::")[0]):
-        monkeypatch.setattr("redis_wanpool.engine.performer.look", lambda port: None)
+        monkeypatch.setattr("redis_wanpool.engine.performer.look", lambda port, **_: None)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ local SEEN_PLAIN = {clean = true, reset = true, time_wait = true}
 local function finish(port, ended_at, how, lease_id, fence, network, rest_ms, earlier_free_at, _, kind)
   local was_plain = kind == "plain"
   local rested_at, free_at = two_clocks(ended_at, how, tonumber(rest_ms), tonumber(earlier_free_at), was_plain)
-  local is_plain = SEEN_PLAIN[how] or was_plain and (how == "unused" or UNSEEN[how])
+  local is_plain = SEEN_PLAIN[how] or was_plain and (how == "unused" or how == "drained" or UNSEEN[how])
   local word = (how == "clean" or how == "unseen") and "released" or how == "lingers" and "unused" or how
   redis.call("ZREM", LEASED, port)
   redis.call("DEL", LEASE .. port)

@@ -15,6 +15,7 @@ from redis_wanpool.terminal.format import one_line, seconds_of, span, table, wid
 from redis_wanpool.terminal.language import said
 from redis_wanpool.terminal.screen import FullScreen, bar, coloured, size
 
+MOST_PLAIN = 1000  #: how far lua/snapshot.lua counts ports for plain sockets
 COUNTS = ("total", "free", "leased", "cooling", "withheld")
 LOOKS_AHEAD = (60, 1800, 3600)
 NARROW, FEWEST = 10, 5  #: columns that are shown at most and at least where not all fit; all are in the JSON
@@ -37,6 +38,8 @@ def facts(wan: WanStatus) -> dict[str, Any]:
         **{name: getattr(wan.seen, name) for name in ("wan_idx", "name", "state", *COUNTS)},
         "grace_left": round(wan.seen.grace_ms / 1000, 3),
         "quarantined": wan.quarantined,
+        "rested": wan.seen.rested,
+        "rested_for_plain_sockets": wan.seen.plain,
         "grants_per_second": rounded(wan.pace),
         "sustains_per_second": {
             "one_network": rounded(wan.for_one_network),
@@ -128,7 +131,22 @@ def overview(operator: Operator, all_seen: Seen) -> list[tuple[str, str]]:
         lines = table([row[:shown] for row in rows], right=(0, *range(3, shown)))
         note = said("a wider terminal shows more", "更宽的终端可显示更多列")
     colours = ["bold", *map(_colour, wans)]
-    return [(head, ""), *zip(lines, colours, strict=True), (note, "dim")]
+    return [(head, ""), *zip(lines, colours, strict=True), (note, "dim"), *map(_lingering, filter(_lingers, wans))]
+
+
+def _lingers(wan: WanStatus) -> bool:
+    return wan.seen.plain < min(wan.seen.rested, MOST_PLAIN)
+
+
+def _lingering(wan: WanStatus) -> tuple[str, str]:
+    seen = wan.seen
+    text = said(
+        f"WAN {seen.wan_idx}: {seen.rested - seen.plain} of the {seen.rested} ports that have rested for this network "
+        "wait up to 65 s more for plain sockets, which the kernel refuses a port in TIME_WAIT (docs/clients.md)",
+        f"WAN {seen.wan_idx}：本网络已静置的 {seen.rested} 个端口中，{seen.rested - seen.plain} 个最多还要等 65 秒"
+        "才能用于普通套接字，因为内核拒绝其绑定处于 TIME_WAIT 的端口（docs/clients.md）",
+    )
+    return text, "dim"
 
 
 def _headings() -> list[str]:

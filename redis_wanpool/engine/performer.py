@@ -59,7 +59,7 @@ class Performer:
     def perform(self, step: Step) -> Answer:
         """The answer to one step; raises BackendUnavailable if Redis does not answer, or refuses."""
         if isinstance(step, Look):
-            return Answer([look(port) for port in step.ports], boottime())
+            return Answer([look(port, closed=step.closed) for port in step.ports], boottime())
         if isinstance(step, Parallel):
             return Answer(side_by_side(step.branches, self.backend.node_of, self.run), boottime())
         if not isinstance(step, (Call, Ask)):

@@ -114,6 +114,7 @@ class WanSnapshot:
     cooling: int
     withheld: int
     rested: int  #: how many of the cooling ports the asking network may have
+    plain: int  #: how many of these its plain sockets may have, too, which bind without SO_REUSEADDR; 1,000 at most
     weight: int
     generation: str
     config: dict[str, str]

@@ -105,7 +105,7 @@ class Keeping(Session):
             return lease.seen_end
         if lease.detached:  # its port may be used on another system
             return "time_wait"
-        if (yield Look((lease.port,))).reply[0] is None:
+        if (yield Look((lease.port,), closed=True)).reply[0] is None:
             return CLEAN
         return "fin" if lease.reuse_address else "time_wait"
 

@@ -93,6 +93,7 @@ class Look:
     """See whether plain sockets, without SO_REUSEADDR, can have ports on this system."""
 
     ports: tuple[int, ...]
+    closed: bool = False  #: whether their connections were just closed
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import socket
 import sys
 
 from redis_wanpool.model.address import Address, Failure
+from redis_wanpool.sockets import kernel
 from redis_wanpool.sockets.leased import LeasedSocket
 
 _WINDOWS = sys.platform == "win32"
@@ -64,17 +65,35 @@ def try_port(port: int, source_address: str) -> Failure | None:
     return None
 
 
-def look(port: int) -> Failure | None:
-    """Whether the system would refuse the port to a plain socket, which binds without SO_REUSEADDR."""
+def look(port: int, *, closed: bool = False) -> Failure | None:
+    """Whether the system would refuse the port to a plain socket, which binds without SO_REUSEADDR.
+
+    Args:
+        closed: whether its connection was just closed. If the other side closed first, what is left of it ends by
+            itself within a round trip, and is no refusal.
+    """
     if _WINDOWS:
         return try_port(port, "")
+    error = _strict_bind(port)
+    if error and closed:
+        states = kernel.states(port)
+        if states == {kernel.LAST_ACK}:
+            return None
+        if states == set():  # it has ended meanwhile
+            error = _strict_bind(port)
+    if error is None:
+        return None
+    if error.errno != errno.EADDRINUSE:
+        return Failure(error)
+    return try_port(port, "") or Failure(error, lingers=True, why=f"{_name(error)} at bind")
+
+
+def _strict_bind(port: int) -> OSError | None:
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
             sock.bind(("", port))
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            return Failure(error)
-        return try_port(port, "") or Failure(error, lingers=True, why=f"{_name(error)} at bind")
+        return error
     return None
 
 

@@ -101,6 +101,21 @@ class TestFigures:
         assert {one["wan_idx"] for one in told["wans"]} == set(pool.wans()) - {7}
         server.admin.hdel(f"wanpool:{{{pool.namespace}}}:wans", "7")
 
+    def test_what_rests_for_plain_sockets_only(
+        self, server: Any, pool: WanPortPool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("WANPOOL_NETWORK", "net-a")
+        leases = pool.acquire_many(0, 5)
+        for lease in leases:
+            lease.release(closed="fin" if lease is leases[0] else "reset")
+        age_wan(server.admin, 2, namespace="default")
+        (wan,) = tells("status", "--url", server.url)["wans"]
+        assert (wan["rested"], wan["rested_for_plain_sockets"]) == (5, 4)
+        told = says("status", "--url", server.url)
+        assert "1 of the 5 ports that have rested for this network wait up to 65 s more for plain sockets" in told
+        age_wan(server.admin, 65, namespace="default")
+        assert "plain sockets" not in says("status", "--url", server.url)
+
     def test_the_law_of_capacity(self, pool: WanPortPool) -> None:
         seen = pool.snapshot(0)
         idle = WanStatus(seen, 0, (0, 0, 0), rest=1.0)

@@ -1,6 +1,6 @@
 """A server that tells each connection from where it seems to come; run as a program.
 
-Port 7 says it once, and closes first if it is asked to; port 80 says it to each GET.
+Port 7 says it once, and closes first if it is asked to; port 80 says it to each GET, and closes first after /bye.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         closes = False
         while not closes:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            closes = "connection: close" in head
+            closes = "connection: close" in head or head.startswith("get /bye ")
             lines = ["HTTP/1.1 200 OK", "Content-Type: application/json", f"Content-Length: {len(body)}"]
             lines += ["Connection: close"] * closes
             writer.write("\r\n".join([*lines, "", body]).encode())

@@ -17,6 +17,7 @@ import pytest
 from chance import SEED
 from clients import ASYNC, BLOCKING
 from namespaces import MEMORY, WANS, Site, first_port, public_address, running, site, sysctl
+from plain_clients import CLIENTS
 from private_server import Server
 from waiting import wait_for
 
@@ -50,7 +51,8 @@ class Lab:
                     job["first"] = len(processes) * job["processes"]
                     command = ["ip", "netns", "exec", user, sys.executable, str(HERE / "visitor.py"), json.dumps(job)]
                     pipes: Any = dict(stdin=subprocess.PIPE, stdout=said, stderr=cried)
-                    processes.append(subprocess.Popen(command, start_new_session=True, **pipes))
+                    env = {**os.environ, "PYTHONPATH": str(HERE.parent / "support")}
+                    processes.append(subprocess.Popen(command, start_new_session=True, env=env, **pipes))
             wait_for(lambda: self._are_done(processes, workers * each), within=90)
             visits: Visits = [json.loads(line) for line in self.said.read_text().splitlines()]
             took = time.monotonic() - began
@@ -115,6 +117,12 @@ def test_ports_by_chance_collide(lab: Lab) -> None:
 @pytest.mark.parametrize("ports", [200, 20])
 def test_leased_ports_leave_by_their_wan_and_are_kept(lab: Lab, ports: int) -> None:
     check_all_kept(lab.visits("connect", "streams", ports=ports, each=10))
+
+
+def test_bare_ports_can_be_bound_and_are_kept(lab: Lab) -> None:
+    """By clients that know nothing of leases, and mostly close first."""
+    check_all_kept(lab.visits(*CLIENTS, ports=400, each=30, ends=("client first", "server first")))
+    assert no_port_was_refused(lab)
 
 
 @pytest.mark.parametrize("lab", [2], ids=["containers"], indirect=True)

@@ -14,8 +14,9 @@ from importlib import import_module
 from typing import Any
 
 import psutil
-from clients import ASYNC, BLOCKING, WAIT
+from clients import ASYNC, BLOCKING, URL, WAIT
 from namespaces import SERVER, first_port
+from plain_clients import CLIENTS
 
 from redis_wanpool import AsyncWanPortPool, WanPortPool
 
@@ -92,11 +93,19 @@ def http_ports() -> list[int]:
     return [found.laddr.port for found in psutil.Process().net_connections("tcp4") if found.raddr == HTTP]
 
 
+def by_plain(client: Any, pool: WanPortPool, wan: int, end: str) -> Seen:
+    with pool.acquire(wan, wait=WAIT) as lease:
+        seen = client(f"{URL}bye" if end == "server first" else URL, lease.port, end == "server first")
+    return lease.port, seen["address"], seen["port"]
+
+
 async def visit(way: str, pool: Any, wan: int, end: str) -> Seen:
     if way == "streams":
         return await by_streams(pool, wan, end)
     if way in ASYNC:
         return await by_http_async(ASYNC[way], pool, wan, end)
+    if way in CLIENTS:
+        return await asyncio.to_thread(by_plain, CLIENTS[way], pool, wan, end)
     if way in BLOCKING:
         return by_http(BLOCKING[way], pool, wan, end)
     return by_connect(pool, wan, end) if way == "connect" else by_chance(pool, wan, end)

@@ -33,6 +33,7 @@ from redis_wanpool.errors import (
 
 MINUTE = 60
 AGE = 20 * MINUTE
+LINGER = 65
 TTL, COOLDOWN, QUARANTINE = 53 * MINUTE, 103 * MINUTE, 71 * MINUTE
 RESTS = {"near": 9 * MINUTE, "far": 9 * MINUTE, "restless": 0}
 RESET = 15
@@ -41,6 +42,10 @@ PHASES = (Phase.generate,)
 FIRST, COUNT = 20000, 8
 PICK = st.integers(0, 99)
 PORTS = st.integers(FIRST, FIRST + COUNT + 1)
+NETWORK = st.sampled_from(sorted(RESTS))
+UNSEEN = ("expired", "revoked", "reaped")
+NOTED = {"lingers": "unused"}
+"""how a lease ended -> the word that Redis keeps for it"""
 
 
 @dataclass
@@ -54,6 +59,10 @@ class Port:
     rested_at: float | None = None
     earlier: float = 0.0
     """until when an earlier use of a leased port cools"""
+    plain: bool = False
+    """whether it was leased for a plain socket"""
+    plain_at: float = 0.0
+    """from when its network's plain sockets may have it"""
     lease: Any = None
     leaving: str = ""
     fence: int = 0
@@ -103,7 +112,7 @@ class Model:
             self.quarantine[number] = max(self.now + QUARANTINE, self.ports[number].earlier)
         if self.too_many(network):
             self.stopped_until = self.now + QUARANTINE
-        return "rejected" if has_room else "unused"
+        return "rejected" if has_room else "lingers"
 
     def too_many(self, network: str) -> bool:
         return self.rejected_by(network) > self.share()
@@ -121,16 +130,21 @@ class Model:
         port = self.ports[number]
         rest = RESTS[port.network]
         others, mine = ended + max(COOLDOWN, rest), ended + rest
-        if how == "unused":
+        plain = ended + max(rest, LINGER)
+        if how in ("unused", "lingers"):
             others, mine = 0.0, ended
+            plain = ended if how == "unused" and port.plain else ended + LINGER
         elif how == "drained":
             others, mine = ended + COOLDOWN, ended
+            plain = ended if port.plain else ended + LINGER
         elif how == "reset":
-            others = ended + max(min(COOLDOWN, RESET), rest)
+            others, plain = ended + max(min(COOLDOWN, RESET), rest), mine
+        elif how in UNSEEN and port.plain:
+            mine = plain
         elif how == "rejected":
             others = ended + QUARANTINE
         port.until = max(others, port.earlier)
-        port.rested_at = None if how == "rejected" else mine
+        port.rested_at, port.plain_at = None if how == "rejected" else mine, plain
         port.place = "cooling" if port.until > self.now else "free"
         port.lease = None
         self.depart(number)
@@ -150,13 +164,13 @@ class Model:
     def room(self, network: str) -> int:
         return COUNT + 2 if self.cap is None else self.cap - self.held_by(network)
 
-    def rested(self, network: str) -> dict[int, float]:
+    def rested(self, network: str, plain: bool) -> dict[int, float]:
         """The ports that only this network may have now, and since when."""
         return {
             number: port.rested_at
             for number, port in self.ports.items()
             if port.place == "cooling" and port.network == network and not port.leaving
-            if port.rested_at is not None and port.rested_at <= self.now
+            if port.rested_at is not None and port.rested_at <= self.now and not (plain and port.plain_at > self.now)
         }
 
     def counts(self) -> dict[str, int]:
@@ -200,31 +214,32 @@ class Wan(RuleBasedStateMachine):
 
     # -- holders
 
-    @rule(network=st.sampled_from(sorted(RESTS)), count=st.integers(1, 4), least=st.integers(1, 4))
-    def acquire(self, network: str, count: int, least: int) -> None:
-        least = min(count, least)
+    @rule(network=NETWORK, count=st.integers(1, 4), least=st.integers(1, 4), plain=st.booleans())
+    def acquire(self, network: str, count: int, least: int, plain: bool) -> None:
+        least, reuse = min(count, least), not plain
         self.model.settle()
-        rested, free = self.model.rested(network), self.model.counts()["free"]
+        rested, free = self.model.rested(network, plain), self.model.counts()["free"]
         room = min(count, self.model.room(network))
         stopped = self.model.now < self.model.stopped_until and self.model.too_many(network)
         stopped = stopped and free > 0 and len(rested) < room
         expected = min(room, len(rested) + (0 if stopped else free))
         if not self.model.open:
             with pytest.raises(WanDraining):
-                self.pools[network].acquire_many(0, count, at_least=least)
+                self.pools[network].acquire_many(0, count, at_least=least, reuse_address=reuse)
         elif expected < least:
             with pytest.raises(PortRejected if stopped and room >= least else PoolExhausted):
-                self.pools[network].acquire_many(0, count, at_least=least)
+                self.pools[network].acquire_many(0, count, at_least=least, reuse_address=reuse)
         else:
-            leases = self.pools[network].acquire_many(0, count, at_least=least)
+            leases = self.pools[network].acquire_many(0, count, at_least=least, reuse_address=reuse)
             assert len(leases) == expected
             own = sorted((rested[lease.port] for lease in leases if lease.port in rested), reverse=True)
             assert own == sorted(rested.values(), reverse=True)[:expected], "the most recently rested first"
-            self.granted(network, leases, rested)
+            self.granted(network, leases, rested, plain)
 
-    @rule(network=st.sampled_from(sorted(RESTS)), number=PORTS)
-    def acquire_port(self, network: str, number: int) -> None:
+    @rule(network=NETWORK, number=PORTS, plain=st.booleans())
+    def acquire_port(self, network: str, number: int, plain: bool) -> None:
         self.model.settle()
+        rested = self.model.rested(network, plain)
         port = self.model.ports.get(number)
         if not self.model.open:
             kind: Any = WanDraining
@@ -232,17 +247,18 @@ class Wan(RuleBasedStateMachine):
             kind = PoolExhausted
         elif port is None:
             kind = PortNotInRange
-        elif port.place == "free" or number in self.model.rested(network):
-            self.granted(network, [self.pools[network].acquire(0, port=number)], self.model.rested(network))
+        elif port.place == "free" or number in rested:
+            lease = self.pools[network].acquire(0, port=number, reuse_address=not plain)
+            self.granted(network, [lease], rested, plain)
             return
         else:
             kind = PortUnavailable
         with pytest.raises(kind) as caught:
-            self.pools[network].acquire(0, port=number)
+            self.pools[network].acquire(0, port=number, reuse_address=not plain)
         if kind is PortUnavailable and port is not None:
             assert caught.value.state == port.place
 
-    def granted(self, network: str, leases: list[Any], rested: dict[int, float]) -> None:
+    def granted(self, network: str, leases: list[Any], rested: dict[int, float], plain: bool) -> None:
         for lease in leases:
             port = self.model.ports[lease.port]
             assert port.place == "free" or lease.port in rested, (lease.port, port)
@@ -254,6 +270,7 @@ class Wan(RuleBasedStateMachine):
                 earlier=port.until if port.place == "cooling" else 0.0,
                 lease=lease,
                 fence=lease.fence,
+                plain=plain,
             )
 
     def live(self, pick: int) -> tuple[int, Port] | None:
@@ -302,7 +319,7 @@ class Wan(RuleBasedStateMachine):
         if live:
             how = "revoked" if verb == "revoke" else self.model.reject(by, number)
         why = (by, "h", "why", "") if verb == "reject" else ()
-        assert run_script(self.server.admin, verb, *why, number, lease.lease_id)[2] == how
+        assert run_script(self.server.admin, verb, *why, number, lease.lease_id)[2] == NOTED.get(how, how)
         if live:
             self.model.end(number, how, self.model.now)
             self.model.ended.append((lease, how))
@@ -313,7 +330,7 @@ class Wan(RuleBasedStateMachine):
     def release_again(self, pick: int) -> None:
         if self.model.ended:
             lease, how = self.model.ended[pick % len(self.model.ended)]
-            assert lease.release() is (how in ("released", "unused", "drained", "reset"))
+            assert lease.release() is (how in ("released", "unused", "lingers", "drained", "reset"))
             with pytest.raises(LeaseLost):
                 lease.renew()
 
