@@ -171,7 +171,7 @@ class Engine:
             self.loss_watch.stop()
             self._reaping.stop()
             self.ties.stop()
-            self.heartbeat.stop()
+            self.heartbeat.stop(self.heartbeat.give_back)
 
     def wait_closed(self, seconds: float) -> None:
         """Waits for that, for at most this many seconds."""
@@ -192,9 +192,8 @@ class Engine:
             lease.end("forked")
         drop_copies(leases)
         if self._greenlets:  # which live on in the child, as threads do not
-            for kept in (self.loss_watch, self._reaping, self.ties):
+            for kept in (self.heartbeat, self.loss_watch, self._reaping, self.ties):
                 kept.stop()
-            self.heartbeat.stop(give_back=False)
             self.wakeups.close()
         lifetime.of_the_parent.append(dict(self.__dict__))
         self._begin()

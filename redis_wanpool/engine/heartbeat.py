@@ -13,20 +13,15 @@ from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.signals import DeafThread
 
 
-class Heartbeat:
+class Heartbeat(Ticker):
     """Renews, clears up, and at the end gives everything back, in its own thread."""
 
     def __init__(self, protocol: Protocol, performer: Performer, renewed: Callable[[], object]) -> None:
+        super().__init__("wanpool-heartbeat", self.beat)
         self._protocol = protocol
         self._performer = performer
         self._renewed = renewed  #: called after each beat, which may have found that a lease is lost
-        self._ticker = Ticker("wanpool-heartbeat", self.beat)
         self._dropped: deque[tuple[LeaseState, str]] = deque()
-        self._stopped = False
-
-    def due(self, at: float) -> None:
-        """Schedules a beat for that local time or earlier."""
-        self._ticker.due(at)
 
     def let_go(self, lease: LeaseState, closed: str) -> None:
         """Gives a port back soon; may be called anywhere, as by the garbage collector in the middle of other code."""
@@ -56,19 +51,6 @@ class Heartbeat:
                 DeafThread(self.give_back).start()
         elif self._protocol.doubts or self._protocol.abandoned or self._protocol.reasserts:
             self.due(boottime())
-
-    def start(self) -> None:
-        """Starts the thread; raises NoThread if there is none."""
-        self._ticker.start()
-
-    def stop(self, *, give_back: bool = True) -> None:
-        """Makes the thread give everything back and end; does not wait for it."""
-        self._stopped = True
-        self._ticker.stop(self.give_back if give_back else None)
-
-    def join(self, seconds: float | None = None) -> bool:
-        """Waits for that, for at most this many seconds; False if there is no thread."""
-        return self._ticker.join(seconds)
 
     def give_back(self) -> None:
         """Gives everything back, however long it takes."""

@@ -40,11 +40,6 @@ class Ticker:
         self._stopped = False
         self._last: Callable[[], object] | None = None
 
-    @property
-    def runs(self) -> bool:
-        """Whether there is a thread, which will call the `last` of `stop`."""
-        return self._thread is not None
-
     def due(self, at: float) -> None:
         """Makes `tick` run at that local time or earlier."""
         if at >= self._wakes_at or self._stopped:
@@ -59,10 +54,10 @@ class Ticker:
         self._asked.put(0.0)
 
     def join(self, seconds: float | None = None) -> bool:
-        """Waits for the end of the thread; False if it never ran."""
+        """Waits for the end of the thread, for at most this many seconds; False if it never ran."""
         thread, patience = self._thread, boottime() + self.AFTER_ERROR
         if thread is None or thread is threading.current_thread():
-            return self.runs
+            return thread is not None
         while True:
             try:
                 thread.join(None if seconds is None else max(0.0, seconds))
@@ -74,11 +69,7 @@ class Ticker:
                 return True
 
     def start(self) -> None:
-        """Has the thread run.
-
-        Raises:
-            NoThread: there is none.
-        """
+        """Starts the thread unless it runs; raises NoThread if there is none."""
         if self._thread is not None:
             return
         with self._starting:
