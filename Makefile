@@ -44,7 +44,7 @@ demo: $(VENV)/.ready
 
 # What the recipes of docs/clients.md need besides, apart because it is large.
 build/clients/.ready: | $(VENV)/.ready
-	@$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check --upgrade --target build/clients scrapy
+	@$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check --upgrade --target build/clients scrapy celery
 	@touch $@
 
 .servers/%/server: tests/support/servers.py
