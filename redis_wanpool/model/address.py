@@ -18,7 +18,9 @@ class Failure:
     port_at_fault: bool = False
     used: bool = False  #: whether the router may remember the attempt
     why: str = ""  #: what the system said, for people who look at the quarantine
-    lingers: bool = False  #: whether an old connection keeps the port from sockets without SO_REUSEADDR only
+    lingers: str = ""
+    """the end reason of a port that an old connection of this system keeps away: from plain sockets, which bind without
+    SO_REUSEADDR ("lingers"), or from all, for its own socket was a plain one ("time_wait")"""
 
     @property
     def is_vague(self) -> bool:

@@ -86,17 +86,18 @@ class Handing(Acquiring, Keeping):
 
     def _put_back(self, surplus: Sequence[LeaseState], failed: dict[LeaseState, Failure]) -> Conversation[None]:
         yield from self.release(surplus, "unused")
-        yield from self.release([lease for lease, failure in failed.items() if failure.lingers], "lingers")
+        for how in ("lingers", "time_wait"):
+            yield from self.release([lease for lease, failure in failed.items() if failure.lingers == how], how)
         rejected = {lease: failure for lease, failure in failed.items() if failure.port_at_fault}
         yield from self.release(rejected, "rejected", next((failure.why for failure in rejected.values()), ""))
 
     def _none_to_hand_out(self, request: Request, refused: dict[LeaseState, Failure]) -> WanpoolError:
         wans = sorted({lease.wan_idx for lease in refused})
         ports = tuple(lease.port for lease in refused)
-        lingering = sum(failure.lingers for failure in refused.values())
+        reusable = sum(failure.lingers == "lingers" for failure in refused.values())
         where, seen = at(self.namespace, wans), f"old connections linger on this system (port {port_list(ports)})"
-        way_out = "Use sockets with SO_REUSEADDR (reuse_address=True, pool.connect), or wait"
-        if not lingering:
+        way_out = "Use sockets with SO_REUSEADDR (reuse_address=True, pool.connect), or wait" if reusable else "Wait"
+        if all(failure.port_at_fault for failure in refused.values()):
             return PortRejected(
                 f"the system refused {len(ports)} ports of {where}, {port_list(ports)}: "
                 f"{next(iter(refused.values())).error}; nobody gets them for a while. See what else uses them "
@@ -116,5 +117,5 @@ class Handing(Acquiring, Keeping):
             f"{where}: no port for a plain socket: {seen}. {way_out}",
             wan_idx=one_or_all(wans),
             free_in=LINGER,
-            reusable=lingering,
+            reusable=reusable,
         )

@@ -75,17 +75,16 @@ def look(port: int, *, closed: bool = False) -> Failure | None:
     if _WINDOWS:
         return try_port(port, "")
     error = _strict_bind(port)
-    if error and closed:
-        states = kernel.states(port)
-        if states == {kernel.LAST_ACK}:
-            return None
-        if states == set():  # it has ended meanwhile
-            error = _strict_bind(port)
     if error is None:
         return None
     if error.errno != errno.EADDRINUSE:
         return Failure(error)
-    return try_port(port, "") or Failure(error, lingers=True, why=f"{_name(error)} at bind")
+    left = kernel.left_over(port)
+    if (closed and left == {kernel.LAST_ACK}) or (left == set() and not _strict_bind(port)):
+        return None
+    if closed or not (refused := try_port(port, "")):
+        return Failure(error, lingers="lingers")
+    return Failure(error, lingers="time_wait") if left else refused
 
 
 def _strict_bind(port: int) -> OSError | None:

@@ -10,23 +10,29 @@ _SOCK_DIAG, _BY_FAMILY, _REQUEST_ALL, _ERROR, _DONE = 4, 20, 0x301, 2, 3
 """of include/uapi/linux: netlink.h and sock_diag.h"""
 _HEADER, _SOCKET = struct.Struct("=IHHII"), struct.Struct("=BBBxI2s46x")
 """nlmsghdr, and inet_diag_req_v2: family, protocol, extensions, states, source port, and no more of its socket"""
-_ALL_STATES = 0xFFFFFFFF
+_ALL_STATES, _INODE = 0xFFFFFFFF, struct.Struct("=68xI")
+"""the last field of inet_diag_msg: 0 when no program has the connection any more"""
 TIMEOUT = 0.2  #: seconds; the kernel answers while it is asked
 
 
-def states(port: int) -> set[int] | None:
-    """The TCP states of all IPv4 connections from a port of this network namespace; None where that is not told."""
+def left_over(port: int) -> set[int] | None:
+    """The TCP states of what closed IPv4 connections from a port have left in this network namespace.
+
+    None where programs have the port, too, or the system does not tell.
+    """
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as asking:  # type: ignore[attr-defined,unused-ignore]
             asking.settimeout(TIMEOUT)
             wanted = _SOCKET.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, _ALL_STATES, port.to_bytes(2, "big"))
             asking.send(_HEADER.pack(_HEADER.size + len(wanted), _BY_FAMILY, _REQUEST_ALL, 1, 0) + wanted)
-            return set(_states(asking))
+            found = list(_sockets(asking))
     except (AttributeError, OSError):  # not Linux, or a sandbox
         return None
+    return None if any(inode for _, inode in found) else {state for state, _ in found}
 
 
-def _states(asking: socket.socket) -> Iterator[int]:
+def _sockets(asking: socket.socket) -> Iterator[tuple[int, int]]:
+    """The state and the inode of each."""
     while True:
         told, at = asking.recv(1 << 16), 0
         while at < len(told):
@@ -35,5 +41,6 @@ def _states(asking: socket.socket) -> Iterator[int]:
                 return
             if kind == _ERROR:
                 raise OSError("netlink refuses the question")
-            yield told[at + _HEADER.size + 1]  # inet_diag_msg: family, state
-            at += (size + 3) & ~3
+            at += _HEADER.size
+            yield told[at + 1], _INODE.unpack_from(told, at)[0]
+            at += (size + 3 & ~3) - _HEADER.size

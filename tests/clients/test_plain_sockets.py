@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from by_hand import age_wan
+from chance import LONG
 from plain_clients import CLIENTS, Client, by_asyncio, by_requests, by_socket
 from web import Web
 
@@ -22,7 +23,7 @@ from redis_wanpool.sockets import kernel
 
 PLENTY = "26000-27999"
 FIRST_PORTS = itertools.count(28000, 100)
-TIMES = 40
+TIMES = round(200 * LONG)
 
 
 def visit(client: Client, web: Web, port: int, server_first: bool) -> None:
@@ -52,6 +53,7 @@ def web() -> Iterator[Web]:
     web.close()
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("server_first", [False, True], ids=["client-closes", "server-closes"])
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
 def test_every_port_that_is_handed_out_can_be_bound(
@@ -76,6 +78,24 @@ def test_a_port_whose_server_closed_first_is_clean_at_once(
     assert len(used) < 60, "ports came again"
 
 
+@pytest.mark.longer
+@pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
+def test_a_port_that_the_kernel_remembers_longer_than_redis_is_not_handed_out(
+    pool: WanPortPool, server: Any, web: Web, client: Client
+) -> None:
+    seen = 0
+    for turn in range(TIMES):
+        age_wan(server.admin, 66, wan_idx=1)
+        try:
+            lease = pool.acquire(1)
+        except PoolExhausted:
+            continue
+        with lease:
+            visit(client, web, lease.port, turn % 2 == 0)
+        seen += 1
+    assert seen >= min(20, TIMES), "each port was used once at least"
+
+
 def test_what_the_other_side_closed_first_is_clean_before_its_last_answer_is_there(
     pool: WanPortPool, server: Any
 ) -> None:
@@ -87,7 +107,7 @@ def test_what_the_other_side_closed_first_is_clean_before_its_last_answer_is_the
             assert client.recv(1) == b""
             drop_what_comes(accepted)
             client.close()
-            assert kernel.states(lease.port) == {kernel.LAST_ACK}, "as over a line whose round trip lasts"
+            assert kernel.left_over(lease.port) == {kernel.LAST_ACK}, "as over a line whose round trip lasts"
             assert lease.release() is True
     grant = server.admin.hget("wanpool:{test:1}:grants", lease.port)
     assert grant.split(" ")[5:] == ["released", "plain"]
@@ -134,10 +154,14 @@ def test_plain_sockets_and_ours_do_not_starve_each_other(pool: WanPortPool, serv
     assert server.admin.zcard("wanpool:{test:2}:quarantined") == 0, "no port was refused to anybody"
 
 
-def test_a_port_that_another_program_listens_on_goes_into_quarantine(pool: WanPortPool, server: Any, few: int) -> None:
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_port_that_another_program_has_goes_into_quarantine(
+    pool: WanPortPool, server: Any, few: int, listens: bool
+) -> None:
     with socket.socket() as other:
         other.bind(("", few + 7))
-        other.listen()
+        if listens:
+            other.listen()
         ports = [lease.port for lease in pool.acquire_many(1, 19)]
         assert few + 7 not in ports
         with pytest.raises(PoolExhausted):

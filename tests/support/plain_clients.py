@@ -72,7 +72,7 @@ def by_aiohttp(url: str, port: int, server_first: bool) -> Any:
     async def get() -> Any:
         connector = aiohttp.TCPConnector(local_addr=("0.0.0.0", port), force_close=server_first)
         async with aiohttp.ClientSession(connector=connector) as session, session.get(url) as response:
-            return await response.json()
+            return await response.json(content_type=None)
 
     return asyncio.run(get())
 
