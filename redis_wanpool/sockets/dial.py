@@ -69,8 +69,8 @@ def look(port: int, *, closed: bool = False) -> Failure | None:
     """Whether the system would refuse the port to a plain socket, which binds without SO_REUSEADDR.
 
     Args:
-        closed: whether its connection was just closed. If the other side closed first, what is left of it ends by
-            itself within a round trip, and is no refusal.
+        closed: whether its connection was just closed. If the other side closed first, what is left of it ends
+            automatically within a round trip, and is no refusal.
     """
     if _WINDOWS:
         return try_port(port, "")
