@@ -20,9 +20,9 @@ SHORT_LABS := $(addprefix tests/labs/,test_tools.py test_tls.py test_redis_cli.p
 # The first of them also runs with a false clock, which Debian's Redis with its jemalloc does not survive.
 VERSIONS ?= valkey-8.1,redis-7.0
 # What make test-all adds to what .ci/run runs.
-PARTS := bench long versions clusters model failovers labs mutants pythons bare
+PARTS := bench long versions clusters clients model failovers labs mutants pythons bare
 
-.PHONY: demo test test-all $(PARTS) labs-short check faults fmt clean
+.PHONY: demo test test-all $(PARTS) clients-there labs-short check faults fmt clean
 
 $(VENV)/.ready: pyproject.toml $(SOURCE)
 	@what='-e .$(EXTRAS)'; \
@@ -44,7 +44,7 @@ demo: $(VENV)/.ready
 
 # What the recipes of docs/clients.md need besides, apart because it is large.
 build/clients/.ready: | $(VENV)/.ready
-	@$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check --upgrade --target build/clients scrapy
+	@$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check --upgrade --target build/clients scrapy celery
 	@touch $@
 
 .servers/%/server: tests/support/servers.py
@@ -74,6 +74,13 @@ versions: $(VENV)/.ready
 # Three primaries and three replicas.
 clusters: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	WANPOOL_TEST_SERVERS=cluster-redis-8.2,cluster-valkey-9.1 $(PYTEST) -m "per_server and not one_server" $(BY_CLUSTER)
+
+# gevent, gunicorn, Celery and others, as programs use them.
+clients: $(SERVERS:%=.servers/%/server)
+	@$(MAKE) --no-print-directory VENV=build/venv-clients EXTRAS=[embedded,dev,bench,clients] clients-there
+
+clients-there: $(VENV)/.ready
+	WANPOOL_CLIENTS=1 $(PYTEST) tests/frameworks
 
 model: $(VENV)/.ready
 	$(BIN)/python tests/safety_model.py

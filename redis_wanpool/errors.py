@@ -53,7 +53,7 @@ class PoolExhausted(WanpoolError):
     """No port is available now."""
 
     wan_idx: int | tuple[int, ...]
-    free_in: float | None  #: seconds until a port is free without a release; None if that is unknown
+    free_in: float | None  #: seconds until a port is free, if no lease is released or renewed; None if unknown
     reusable: int = 0  #: how many ports there are for sockets with SO_REUSEADDR, when plain ones found none
 
 
@@ -69,7 +69,7 @@ class PortUnavailable(WanpoolError):
 
     port: int
     state: str  #: leased, cooling, withheld, or lingering: an old connection keeps plain sockets away
-    free_in: float | None  #: seconds until it is free without a release; None if that is unknown
+    free_in: float | None  #: seconds until it is free, if its holder neither releases nor renews it; None if unknown
 
 
 class PortRejected(WanpoolError):

@@ -33,7 +33,10 @@ pytest.register_assert_rewrite("invariant")  # so that it shows what is not equa
 
 from invariant import check_invariant  # noqa: E402
 
-collect_ignore = [] if os.environ.get("WANPOOL_LABS") else ["labs"]  # they need root: see the Makefile
+collect_ignore = [
+    *([] if os.environ.get("WANPOOL_LABS") else ["labs"]),  # they need root: see the Makefile
+    *([] if os.environ.get("WANPOOL_CLIENTS") else ["frameworks"]),  # they need packages, which `make clients` installs
+]
 if os.environ.get("WANPOOL_WHEEL"):
     assert Path(redis_wanpool.__file__).is_relative_to(sys.prefix), "what is tested is not what was installed"
 os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, whatever their user speaks

@@ -38,7 +38,7 @@ ELSEWHERE = {
     r"(?P<far>wanpool (echo|doctor --echo) .+)": "it needs a machine beyond the router, as labs/test_probe.py has",
 }
 """commands that do not run here, and why; `test_what_runs_elsewhere_is_possible` looks at them as far as can be"""
-TOOLS = re.compile(r"redis-cli |curl -|from twisted|import scrapy")
+TOOLS = re.compile(r"redis-cli |curl -|from twisted|import scrapy|from celery")
 """what not every machine has: the blocks with these are run by tests/labs/test_tools.py, and test_redis_cli.py"""
 BEFORE = {
     "$ wanpool init --wan 0=20000-21999     # the ports that": "mkdir -p core/wan_manager; cd core/wan_manager\n"

@@ -9,17 +9,15 @@ from typing import Any, cast
 
 import redis.exceptions
 
-from redis_wanpool.aio.loops import on_loop, settle
+from redis_wanpool.aio.loops import in_thread, on_loop, resolve, running_loop, settle
 from redis_wanpool.engine import lifetime
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.fanout import side_by_side_async
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
-from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Look, Parallel, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
-from redis_wanpool.sockets import dial
-from redis_wanpool.sockets.leased import shut_down_all
+from redis_wanpool.sockets import dial, race
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport import exchange
 
@@ -42,20 +40,21 @@ class AsyncCaller:
 
     async def close(self) -> None:
         """Closes the pool object, and the client of this loop."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        await asyncio.to_thread(self.engine.close)
+        client = self._clients.pop(running_loop(), None)
+        await in_thread(self.engine.close)
         if client is not None and not self.engine.backend.given:
             await client.aclose()
 
     async def run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
         """Leads a conversation, the first one after the preparation; `also_closed` allows it after the pool's end."""
+        running_loop()
         engine = self.engine
         if not also_closed:
             engine.check_open()
         try:
             preparation = engine.preparation()
             if preparation is not None:
-                await asyncio.to_thread(lambda: engine.backend.url if not engine.backend.given else None)
+                await in_thread(lambda: engine.backend.url if not engine.backend.given else None)
                 await self._lead(preparation)
                 engine.prepared()
             return await self._lead(conversation)
@@ -64,10 +63,7 @@ class AsyncCaller:
 
     async def release(self, lease: LeaseState, *, used: bool, closed: str | None) -> bool:
         """Gives a port back; False if the lease had expired or been revoked."""
-        checked_closed(closed)
-        shut_down_all(lease)
-        ending = self.engine.protocol.release_one(lease, used=used, closed=closed)
-        return await self.run(ending, also_closed=True)
+        return await self.run(self.engine.releasing(lease, used, closed), also_closed=True)
 
     async def give_back(self, lease: LeaseState) -> None:
         """The same, with failures only logged."""
@@ -110,7 +106,7 @@ class AsyncCaller:
         if isinstance(step, Parallel):
             return Answer(await side_by_side_async(step.branches, engine.backend.node_of, self._lead), boottime())
         if isinstance(step, Resolve):
-            return Answer(await dial.resolve_async(step.address), boottime())
+            return Answer(await resolve(step.address), boottime())
         if isinstance(step, Try):
             return Answer(dial.try_port(step.lease.port, step.source_address), boottime())
         if isinstance(step, Look):
@@ -120,14 +116,14 @@ class AsyncCaller:
         try:
             return await self._talk(step)
         except BackendUnavailable as error:
-            if engine.closed or not await asyncio.to_thread(engine.backend.should_retry, error):
+            if engine.closed or not await in_thread(partial(engine.backend.should_retry, error)):
                 raise
             engine.performer.before_repeat()
             return replace(await self._talk(step), repeated=True)
 
     async def _connect(self, step: Connect) -> Answer:
         (lease,) = self.engine.leased([step.lease])
-        result = await dial.connect_async(lease.port, step.targets, step.timeout, step.source_address)
+        result = await race.connect_async(lease.port, step.targets, step.timeout, step.source_address)
         let_go = partial(self.engine.heartbeat.let_go, lease)
         return Answer(self.engine.ties.joined(step, result, let_go), boottime())
 

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any, Self
 
 from redis_wanpool.aio.caller import AsyncCaller
-from redis_wanpool.aio.loops import on_loop, settle
+from redis_wanpool.aio.loops import on_loop, resolve, running_loop, settle
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
-from redis_wanpool.sockets import dial
+from redis_wanpool.sockets import race
 from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.system.clock import boottime
 
@@ -23,7 +23,7 @@ class AsyncLease(LeaseState):
     def __init__(self, caller: AsyncCaller, grant: Grant) -> None:
         super().__init__(grant, boottime)
         self._caller = caller
-        self.loop = asyncio.get_running_loop()  #: the loop on which `on_lost` is called
+        self.loop = running_loop()  #: the loop on which `on_lost` is called
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,8 +76,8 @@ class AsyncLease(LeaseState):
         """As `Lease.connect`; the streams of the connection."""
         self.check()
         wanted = Dial.of(address, timeout, 1, source_address, close_on_loss)
-        targets = await dial.resolve_async(wanted.address)
-        result = await dial.connect_async(self.port, targets, timeout, wanted.source_address)
+        targets = await resolve(wanted.address)
+        result = await race.connect_async(self.port, targets, timeout, wanted.source_address)
         return await asyncio.open_connection(sock=self._caller.engine.ties.connected(self, result, close_on_loss))
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self, Unpack, cast
 
 from redis_wanpool.aio.caller import AsyncCaller
 from redis_wanpool.aio.lease import AsyncLease, Leasing, Streams
-from redis_wanpool.aio.loops import on_loop
+from redis_wanpool.aio.loops import in_thread, on_loop
 from redis_wanpool.engine.pool_object import PoolObject
 from redis_wanpool.engine.reaper import HolderSeen
 from redis_wanpool.model.address import Address
@@ -136,11 +136,7 @@ class AsyncWanPortPool(PoolObject):
 
     async def release_port(self, wan_idx: int, port: int) -> bool:
         """The old name of `release`; False if this object does not hold the port: then nothing changes."""
-        lease = self._engine.held(wan_idx, port)
-        if lease is None:
-            self._engine.log_not_held(wan_idx, port, await self._run(self._engine.protocol.holder_of(wan_idx, port)))
-            return False
-        return await self._run(self._engine.protocol.release_one(lease))
+        return await self._run(self._engine.releasing_port(wan_idx, port))
 
     async def get_port_usage_info(self) -> dict[str, Any]:
         """The ports that each process uses, on all machines."""
@@ -148,7 +144,7 @@ class AsyncWanPortPool(PoolObject):
 
     async def reap(self, *, dry_run: bool = False) -> list[HolderSeen]:
         """As `WanPortPool.reap`."""
-        return await asyncio.to_thread(self._engine.reap_now, dry_run)
+        return await in_thread(lambda: self._engine.reap_now(dry_run))
 
     async def _lease(self, request: Request) -> list[AsyncLease]:
         return cast("list[AsyncLease]", self._engine.leased(await self._run(self._engine.protocol.hand_out(request))))

@@ -12,13 +12,15 @@ from redis_wanpool.engine.reaper import HolderSeen, Reaper
 from redis_wanpool.engine.ticker import Ticker
 from redis_wanpool.engine.ties import Ties
 from redis_wanpool.engine.wakeups import Wakeups
-from redis_wanpool.errors import PoolClosed
+from redis_wanpool.errors import PoolClosed, WanpoolError
 from redis_wanpool.model.checks import checked_port, checked_wan
+from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Conversation, Protocol
 from redis_wanpool.settings import Settings
-from redis_wanpool.sockets.leased import shut_down_all
+from redis_wanpool.sockets.leased import drop_copies, shut_down_all
 from redis_wanpool.system.clock import boottime
+from redis_wanpool.system.greenlets import greenlets
 from redis_wanpool.system.identity import this_holder
 from redis_wanpool.system.netsh import kept_ports
 from redis_wanpool.transport.backend import Backend
@@ -58,7 +60,8 @@ class Engine:
     def _begin(self) -> None:
         """Starts without leases: at first, and in a forked child."""
         settings, backend = self.settings, self.backend
-        self._ready = False
+        self._ready = self._started = False
+        self._greenlets = greenlets()
         self.performer = Performer(backend)
         self.performer.tries_again = not self.closed
         self.protocol = Protocol(
@@ -89,14 +92,24 @@ class Engine:
     # -- calls
 
     def check_open(self) -> None:
-        """Raises PoolClosed if the pool object was closed."""
+        """Raises PoolClosed if the pool object was closed; makes sure that it fits the threads that there are now."""
         if self.closed:
             raise PoolClosed(f"this pool (namespace {self.settings.namespace!r}) was closed; make another")
+        if greenlets() != self._greenlets:
+            if self._started:
+                raise WanpoolError(
+                    "gevent has patched this process after the pool was first used, and its threads and greenlets "
+                    "would wait for each other; call gevent.monkey.patch_all() before that, as early as possible"
+                )
+            self._begin()  # with locks and queues that fit
 
     def preparation(self) -> Conversation[None] | None:
         """The conversation that comes before all others, then None; call `prepared` when it has succeeded."""
         if self._ready:
             return None
+        self._started = True
+        for ticker in (self.heartbeat, self.loss_watch, self._reaping):  # what keeps leases is there before the first
+            ticker.start()
         return self.protocol.prepare(
             self.settings.wans, look=not self.backend.is_fake, allow_eviction=self._allow_eviction
         )
@@ -115,23 +128,34 @@ class Engine:
             self.heartbeat.clear_up_soon()
         return list(leases)
 
-    def held(self, wan_idx: int, port: int) -> LeaseState | None:
-        """Our lease of that port."""
+    def releasing(self, lease: LeaseState, used: bool, closed: str | None) -> Conversation[bool]:
+        """Gives a port back, once its connections have ended; False if the lease had expired or been revoked."""
+        checked_closed(closed)
+        shut_down_all(lease)
+        return self.protocol.release_one(lease, used=used, closed=closed)
+
+    def releasing_port(self, wan_idx: int, port: int) -> Conversation[bool]:
+        """Gives back our lease of that port; False, and a line in the log, if we hold none."""
         wanted = checked_wan(wan_idx), checked_port(port)
         leases = list(self.protocol.leases.values())
-        return next((lease for lease in leases if (lease.wan_idx, lease.port) == wanted), None)
-
-    def log_not_held(self, wan_idx: int, port: int, holder: str) -> None:
-        """Logs that a port to release is not ours."""
+        lease = next((lease for lease in leases if (lease.wan_idx, lease.port) == wanted), None)
+        if lease is not None:
+            return (yield from self.protocol.release_one(lease))
+        holder = yield from self.protocol.holder_of(wan_idx, port)
         logger.warning(NOT_HELD, port, wan_idx, self.settings.namespace, self.protocol.holder.id, holder)
+        return False
 
-    def reap_now(self, dry_run: bool) -> list[HolderSeen]:
-        """Reaps at once."""
-        self.check_open()
+    def prepare(self) -> None:
+        """Leads the conversation that comes before all others, in the calling thread."""
         preparation = self.preparation()
         if preparation is not None:
             self.performer.run(preparation)
             self.prepared()
+
+    def reap_now(self, dry_run: bool) -> list[HolderSeen]:
+        """Reaps at once."""
+        self.check_open()
+        self.prepare()
         return self.reaper.now(dry_run=dry_run)
 
     # -- the end
@@ -147,7 +171,7 @@ class Engine:
             self.loss_watch.stop()
             self._reaping.stop()
             self.ties.stop()
-            self.heartbeat.stop()
+            self.heartbeat.stop(self.heartbeat.give_back)
 
     def wait_closed(self, seconds: float) -> None:
         """Waits for that, for at most this many seconds."""
@@ -163,8 +187,14 @@ class Engine:
 
     def begin_again(self) -> None:
         """In a forked child: the parent's leases are not ours, nor are its threads, locks and connections."""
-        for lease in list(self.protocol.leases.values()):
+        leases = list(self.protocol.leases.values())
+        for lease in leases:
             lease.end("forked")
+        drop_copies(leases)
+        if self._greenlets:  # which live on in the child, as threads do not
+            for kept in (self.heartbeat, self.loss_watch, self._reaping, self.ties):
+                kept.stop()
+            self.wakeups.close()
         lifetime.of_the_parent.append(dict(self.__dict__))
         self._begin()
         self.at_fork()

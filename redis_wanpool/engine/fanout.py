@@ -1,7 +1,6 @@
 """Conversations about several WANs, side by side where their keys are on different servers."""
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.protocol import Conversation
 from redis_wanpool.protocol.refusals import is_silence
-from redis_wanpool.system import signals
+from redis_wanpool.system.signals import DeafThread
 
 Branch = tuple[str, Conversation[Any]]  #: a key, and a conversation about it
 NodeOf = Callable[[str], object]  #: returns the node of a key
@@ -30,15 +29,11 @@ def side_by_side(branches: Sequence[Branch], node_of: NodeOf, lead: Callable[[Co
                     return _fill(results, numbers, error)
         return None
 
-    def in_background(numbers: list[int]) -> None:
-        signals.deaf()
-        lead_all(numbers)
-
     first, *others = _grouped(branches, node_of)
-    threads = [threading.Thread(target=in_background, args=(numbers,), daemon=True) for numbers in others]
+    threads = [DeafThread(lead_all, numbers) for numbers in others]
     left = []
     for thread, numbers in zip(threads, others, strict=True):
-        with suppress(RuntimeError), signals.held():  # an interpreter that is ending starts no threads
+        with suppress(RuntimeError):  # an interpreter that is ending starts no threads
             thread.start()
             continue
         left.append(numbers)

@@ -2,9 +2,10 @@
 
 import os
 import socket
+from contextlib import suppress
 
-from redis_wanpool.engine.ticker import Ticker
-from redis_wanpool.sockets.leased import Tie
+from redis_wanpool.engine.ticker import NoThread, Ticker
+from redis_wanpool.sockets.leased import Tie, inode
 from redis_wanpool.system.clock import boottime
 
 SOONEST = 0.1  #: seconds between two looks; more for thousands of connections: `PER_CONNECTION` each
@@ -21,11 +22,11 @@ class Handover:
         self._inode = os.fstat(fd).st_ino
 
     def fileno(self) -> int:
-        """The file descriptor; -1 once it is closed, or belongs to another connection."""
-        try:
-            return self._fd if os.fstat(self._fd).st_ino == self._inode else -1
-        except OSError:
-            return -1
+        return self._fd
+
+    def is_open(self) -> bool:
+        """Whether the file descriptor is still this connection: not closed, and not another one by now."""
+        return inode(self._fd) == self._inode
 
     def shutdown(self, how: int) -> None:
         fd = os.dup(self._fd)
@@ -57,14 +58,15 @@ class Handovers:
             return
         self._open.append(handover)
         tie.begun(handover)
-        self._looking.due(boottime() + SOONEST)
+        with suppress(NoThread):  # then the heartbeat finds its end
+            self._looking.due(boottime() + SOONEST)
 
     def stop(self) -> None:
         self._looking.stop()
 
     def _look(self) -> float | None:
         for handover in list(self._open):
-            if handover.fileno() < 0:
+            if not handover.is_open():
                 self._open.remove(handover)
                 handover.tie.ended(handover, handover.closed)
         return max(SOONEST, PER_CONNECTION * len(self._open)) if self._open else None

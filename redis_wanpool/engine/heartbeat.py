@@ -1,6 +1,5 @@
 """Keeps all leases of a pool object alive, and gives back those that nothing refers to any more."""
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,22 +10,18 @@ from redis_wanpool.model.endings import end_reason
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Protocol
 from redis_wanpool.system.clock import boottime
+from redis_wanpool.system.signals import DeafThread
 
 
-class Heartbeat:
+class Heartbeat(Ticker):
     """Renews, clears up, and at the end gives everything back, in its own thread."""
 
     def __init__(self, protocol: Protocol, performer: Performer, renewed: Callable[[], object]) -> None:
+        super().__init__("wanpool-heartbeat", self.beat)
         self._protocol = protocol
         self._performer = performer
         self._renewed = renewed  #: called after each beat, which may have found that a lease is lost
-        self._ticker = Ticker("wanpool-heartbeat", self.beat)
         self._dropped: deque[tuple[LeaseState, str]] = deque()
-        self._stopped = False
-
-    def due(self, at: float) -> None:
-        """Schedules a beat for that local time or earlier."""
-        self._ticker.due(at)
 
     def let_go(self, lease: LeaseState, closed: str) -> None:
         """Gives a port back soon; may be called anywhere, as by the garbage collector in the middle of other code."""
@@ -53,20 +48,9 @@ class Heartbeat:
         """Clears up soon, after an unanswered call."""
         if self._stopped and self._protocol.has_work():  # the call outlived the heartbeat
             with suppress(RuntimeError):  # an interpreter that is ending starts no threads
-                threading.Thread(target=self.give_back, daemon=True).start()
+                DeafThread(self.give_back).start()
         elif self._protocol.doubts or self._protocol.abandoned or self._protocol.reasserts:
             self.due(boottime())
-        elif self._protocol.registered and not self._ticker.runs:
-            self.due(boottime() + 3600.0)  # so that there is a thread, which gives back at the end
-
-    def stop(self) -> None:
-        """Makes the thread give everything back and end; does not wait for it."""
-        self._stopped = True
-        self._ticker.stop(self.give_back)
-
-    def join(self, seconds: float | None = None) -> bool:
-        """Waits for that, for at most this many seconds; False if there is no thread."""
-        return self._ticker.join(seconds)
 
     def give_back(self) -> None:
         """Gives everything back, however long it takes."""

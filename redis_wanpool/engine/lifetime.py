@@ -11,35 +11,34 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import util
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.system.clock import boottime
+from redis_wanpool.system.greenlets import greenlets
+
+if TYPE_CHECKING:
+    from redis_wanpool.engine.engine import Engine
 
 logger = logging.getLogger("redis_wanpool")
 
 EXIT_WITHIN = 2.0  #: the most seconds that a process takes at its end to give back its leases; the rest expire
 
 
-class Mortal(Protocol):
-    """The engine of a pool object."""
-
-    def begin_to_close(self) -> None: ...
-
-    def wait_closed(self, seconds: float) -> None: ...
-
-    def begin_again(self) -> None: ...
-
-
-_pools: weakref.WeakSet[Mortal] = weakref.WeakSet()
-_told_by_sigterm: weakref.WeakSet[Mortal] = weakref.WeakSet()
+_pools: weakref.WeakSet["Engine"] = weakref.WeakSet()
+_told_by_sigterm: weakref.WeakSet["Engine"] = weakref.WeakSet()
 _handler: Any = None  #: our handler of SIGTERM, the last that was set
 of_the_parent: list[object] = []
 """What a forked child never frees: closing a transport of asyncio's would end the parent's, whose epoll it shares."""
-singleton = threading.Lock()  #: held while the one pool object of this process is made
+_singletons: dict[bool, threading.Lock] = {}
 
 
-def watch_over(pool: Mortal, *, sigterm: bool) -> None:
+def singleton() -> threading.Lock:
+    """The lock to hold while the one pool object of this process is made; greenlets have a separate one."""
+    return _singletons.setdefault(greenlets(), threading.Lock())
+
+
+def watch_over(pool: "Engine", *, sigterm: bool) -> None:
     """Closes a pool object when the process ends."""
     if sigterm:
         _hear_sigterm()
@@ -47,7 +46,7 @@ def watch_over(pool: Mortal, *, sigterm: bool) -> None:
     _pools.add(pool)
 
 
-def close_all(pools: weakref.WeakSet[Mortal] = _pools) -> None:
+def close_all(pools: weakref.WeakSet["Engine"] = _pools) -> None:
     """Makes all of them give everything back, side by side."""
     ending = list(pools)
     until = boottime() + EXIT_WITHIN
@@ -62,7 +61,7 @@ def close_all(pools: weakref.WeakSet[Mortal] = _pools) -> None:
 
 
 @contextmanager
-def _logged(pool: Mortal) -> Iterator[None]:
+def _logged(pool: "Engine") -> Iterator[None]:
     try:
         yield
     except Exception:
@@ -73,6 +72,8 @@ def _hear_sigterm() -> None:
     global _handler
     if threading.current_thread() is not threading.main_thread():
         raise InvalidValue("release_on_sigterm: only the main thread may set signal handlers; make the pool there")
+    if greenlets():
+        raise InvalidValue("release_on_sigterm: gevent waits in no signal handler; use gevent.signal_handler")
     before = signal.getsignal(signal.SIGTERM)
     if before is None:
         raise InvalidValue("release_on_sigterm: there is a handler of SIGTERM that Python did not set, and cannot call")
@@ -92,8 +93,7 @@ def _on_sigterm(before: Any, number: int, frame: FrameType | None) -> None:
 
 
 def _in_forked_child() -> None:
-    global singleton
-    singleton = threading.Lock()  # a thread of the parent may have held it
+    _singletons.clear()  # a thread of the parent may have held it
     for pool in list(_pools):
         pool.begin_again()
 

@@ -12,21 +12,17 @@ from redis_wanpool.system.clock import boottime
 logger = logging.getLogger("redis_wanpool")
 
 
-class LossWatch:
+class LossWatch(Ticker):
     """Ends the connections that end with a lost lease, and announces the loss."""
 
     def __init__(
         self, protocol: Protocol, on_lost: Callable[[LeaseState], object], watched: Callable[[], object]
     ) -> None:
+        super().__init__("wanpool-losswatch", self.watch)
         self._protocol = protocol
         self._on_lost = on_lost
         self._watched = watched  #: called after each look, which may have left a lease to give back
-        self._ticker = Ticker("wanpool-losswatch", self.watch)
         self.listeners: set[Callable[[], object]] = set()  #: called when any lease is lost
-
-    def due(self, at: float) -> None:
-        """Schedules a look for that local time or earlier."""
-        self._ticker.due(at)
 
     def look_soon(self, lease: LeaseState) -> None:
         """Looks soon, after a renewal by the caller, which may have found that the lease is lost."""
@@ -46,11 +42,3 @@ class LossWatch:
         self._watched()
         first = self._protocol.first_deadline()
         return None if first is None else max(0.0, min(first - boottime(), Protocol.LONGEST_PAUSE))
-
-    def stop(self) -> None:
-        """Makes the thread end; does not wait for it."""
-        self._ticker.stop()
-
-    def join(self, seconds: float) -> None:
-        """Waits for the end of the thread, for at most this many seconds."""
-        self._ticker.join(seconds)

@@ -6,7 +6,7 @@ from typing import Any
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.checks import checked_seconds
-from redis_wanpool.model.lease import Grant, LeaseState
+from redis_wanpool.model.lease import Grant, LeaseState, OfThisProcess
 from redis_wanpool.settings import Settings, settings
 from redis_wanpool.transport.backend import Backend, given_client
 
@@ -22,7 +22,7 @@ def backend_of(settled: Settings, url: str | None, client: Any, connect_timeout:
     )
 
 
-class PoolObject:
+class PoolObject(OfThisProcess):
     """A pool object with its engine; each face adds its kind of lease, and a caller that performs steps."""
 
     blocking: bool
@@ -68,9 +68,6 @@ class PoolObject:
         engine = self._engine
         state = "closed" if engine.closed else f"{len(engine.protocol.leases)} leases"
         return f"<{type(self).__name__} namespace {self.namespace!r} at {engine.backend.name}, {state}>"
-
-    def __reduce__(self) -> str:
-        raise TypeError(f"a {type(self).__name__} lives in its process; make one in each process")
 
     @property
     def namespace(self) -> str:

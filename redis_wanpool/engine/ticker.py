@@ -2,16 +2,21 @@
 
 import logging
 import math
+import queue
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 
-from redis_wanpool.system import signals
+from redis_wanpool.errors import WanpoolError
 from redis_wanpool.system.clock import boottime
+from redis_wanpool.system.signals import DeafThread
 
 logger = logging.getLogger("redis_wanpool")
+
+
+class NoThread(WanpoolError):
+    """The system, or an interpreter that is ending, gives no new thread."""
 
 
 class Ticker:
@@ -28,25 +33,19 @@ class Ticker:
     def __init__(self, name: str, tick: Callable[[], float | None]) -> None:
         self._name = name
         self._tick = tick
-        self._asked: SimpleQueue[float] = SimpleQueue()  #: local times for which a tick was requested
+        self._asked: queue.SimpleQueue[float] = queue.SimpleQueue()  #: local times for which a tick was requested
         self._wakes_at = math.inf
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
         self._last: Callable[[], object] | None = None
 
-    @property
-    def runs(self) -> bool:
-        """Whether there is a thread, which will call the `last` of `stop`."""
-        return self._thread is not None
-
     def due(self, at: float) -> None:
         """Makes `tick` run at that local time or earlier."""
         if at >= self._wakes_at or self._stopped:
             return
         self._asked.put(at)
-        if self._thread is None:
-            self._start()
+        self.start()
 
     def stop(self, last: Callable[[], object] | None = None) -> None:
         """Makes the thread end, after it has called `last`; does not wait for it."""
@@ -55,10 +54,10 @@ class Ticker:
         self._asked.put(0.0)
 
     def join(self, seconds: float | None = None) -> bool:
-        """Waits for the end of the thread; False if it never ran."""
+        """Waits for the end of the thread, for at most this many seconds; False if it never ran."""
         thread, patience = self._thread, boottime() + self.AFTER_ERROR
         if thread is None or thread is threading.current_thread():
-            return self.runs
+            return thread is not None
         while True:
             try:
                 thread.join(None if seconds is None else max(0.0, seconds))
@@ -69,21 +68,27 @@ class Ticker:
             else:
                 return True
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Starts the thread unless it runs; raises NoThread if there is none."""
+        if self._thread is not None:
+            return
         with self._starting:
             if self._thread is not None or self._stopped:
                 return
-            self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread = thread = DeafThread(self._run, name=self._name)
             try:
-                with signals.held():
-                    thread.start()
-            except BaseException:
+                thread.start()
+            except BaseException as error:
                 if thread.ident is None:  # else it runs, and only our waiting was interrupted
                     self._thread = None
+                if isinstance(error, RuntimeError):
+                    raise NoThread(
+                        f"no thread for {self._name}: {error}. Without it no lease can be kept, so nothing was leased; "
+                        "see RLIMIT_NPROC (ulimit -u) and the cgroup's pids.max"
+                    ) from error
                 raise
 
     def _run(self) -> None:
-        signals.deaf()
         if self._thread is not threading.current_thread():
             return
         wakes_at = math.inf
@@ -106,7 +111,7 @@ class Ticker:
     def _heard(self, seconds: float | None) -> float:
         """The earliest requested time, after the first request or that many seconds."""
         earliest = math.inf
-        with suppress(Empty):
+        with suppress(queue.Empty):
             earliest = self._asked.get(timeout=seconds)
             while True:
                 earliest = min(earliest, self._asked.get_nowait())

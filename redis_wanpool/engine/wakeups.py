@@ -3,9 +3,10 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from redis_wanpool.system import signals
+from redis_wanpool.system.signals import DeafThread
 from redis_wanpool.transport.backend import Backend
 
 logger = logging.getLogger("redis_wanpool")
@@ -38,10 +39,12 @@ class Wakeups:
             closed = self._closed.is_set()
             early = 0.0 if closed else self._unheard.pop(ticket, None)
             for wan_idx in () if closed else set(wans) - self._listeners:
-                self._listeners.add(wan_idx)
-                name = f"wanpool-wakeups-{wan_idx}"
-                with signals.held():
-                    threading.Thread(target=self._run, args=(wan_idx,), name=name, daemon=True).start()
+                thread = DeafThread(self._run, wan_idx, name=f"wanpool-wakeups-{wan_idx}")
+                with suppress(RuntimeError):  # without a thread waiters ask again, if later
+                    self._listeners.add(wan_idx)
+                    thread.start()
+                    continue
+                self._listeners.discard(wan_idx)
         if early is not None:
             heard(early)
 
@@ -59,7 +62,6 @@ class Wakeups:
             heard(0.0)
 
     def _run(self, wan_idx: int) -> None:
-        signals.deaf()
         client = self._client()
         timeout = Backend.client_timeout(client)
         slice_ = self.SLICE if timeout is None else min(self.SLICE, timeout / 2)

@@ -8,13 +8,16 @@ import aiohttp
 from aiohttp.connector import Connection
 
 from redis_wanpool.aio.pool import AsyncWanPortPool
-from redis_wanpool.http.line import Line, Wans, connect_async
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.http.line import OnLine, Wans, connect_async
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
 
 
-class WanConnector(aiohttp.TCPConnector):
+class WanConnector(OnLine[AsyncWanPortPool], aiohttp.TCPConnector):
     """For `aiohttp.ClientSession(connector=...)`: connections from leased ports of a WAN.
+
+    A proxy, which aiohttp finds in the environment with `trust_env=True`, is an error, as for WanAdapter.
 
     Args:
         wan: a WAN, several, or ANY; `over_wan` chooses for a request.
@@ -23,30 +26,23 @@ class WanConnector(aiohttp.TCPConnector):
         others: as for aiohttp.TCPConnector; its limits apply to each choice of WANs.
     """
 
-    def __init__(
-        self,
-        pool: AsyncWanPortPool,
-        wan: WanChoice = ANY,
-        *,
-        wait: float | None = 0.0,
-        source_address: str | None = None,
-        **others: Any,
-    ) -> None:
-        self._line = Line(pool, wan, wait, source_address)
-        super().__init__(**{**others, "family": socket.AF_INET})
-        self._arguments = others
+    def __init__(self, pool: AsyncWanPortPool, wan: WanChoice = ANY, **others: Any) -> None:
+        super().__init__(pool, wan, **{**others, "family": socket.AF_INET})
+        self._others = others
         self._by_wans: dict[Wans, WanConnector] = {self._line.wans: self}
 
     async def connect(self, req: Any, traces: Any, timeout: aiohttp.ClientTimeout) -> Connection:
+        if req.proxy is not None:
+            raise InvalidValue(
+                "a proxy is set for this request, by the environment (trust_env=True) or by proxy=, and the leased "
+                "port would go to the proxy; make the session without trust_env, and give no proxy"
+            )
         line = self._line.chosen()
         if line.wans == self._line.wans:
             return await super().connect(req, traces, timeout)
         other = self._by_wans.get(line.wans)
         if other is None:
-            other = WanConnector(
-                line.pool, line.wan, wait=line.wait, source_address=line.source_address, **self._arguments
-            )
-            self._by_wans[line.wans] = other
+            other = self._by_wans[line.wans] = WanConnector(**{**self._others, **line.arguments()})
         return await other.connect(req, traces, timeout)
 
     async def close(self, **how: Any) -> None:
@@ -73,9 +69,11 @@ class WanConnector(aiohttp.TCPConnector):
         client_error: type[Exception] = aiohttp.ClientConnectorError,
         **kwargs: Any,
     ) -> tuple[asyncio.Transport, Any]:
+        addresses = [info[4][:2] for info in addr_infos]
+        del addr_infos[1:]  # aiohttp tries one after another; all have the time now
         try:
             async with asyncio.timeout(timeout.sock_connect):
-                sock = await connect_async(self._line, addr_infos[0][4][:2], None)
+                sock = await connect_async(self._line, *addresses)
         except TimeoutError:
             raise
         except OSError as error:

@@ -134,7 +134,7 @@ class AsyncLeasedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         with _raising(httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
-                sock = await connect_async(self._line, (host, port), None)
+                sock = await connect_async(self._line, (host, port))
                 return await _AsyncStream.over(sock)
 
     async def sleep(self, seconds: float) -> None:

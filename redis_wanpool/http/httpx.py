@@ -10,7 +10,8 @@ import httpx
 from redis_wanpool.aio.pool import AsyncWanPortPool
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.http.httpcore import AsyncLeasedBackend, LeasedBackend
-from redis_wanpool.http.line import Line, Wans
+from redis_wanpool.http.line import Line, PoolT, Wans
+from redis_wanpool.model.lease import OfThisProcess
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
 from redis_wanpool.sync.pool import WanPortPool
@@ -19,35 +20,43 @@ LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)  #: the
 TransportT = TypeVar("TransportT", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 
 
-class _Transports(Generic[TransportT]):
-    """One transport for each choice of WANs, all with the same options."""
+class _ByWans(OfThisProcess, Generic[PoolT, TransportT]):
+    """One transport of httpx for each choice of WANs, all with the same options."""
 
-    def __init__(self, line: Line[Any], make: Callable[[Line[Any], dict[str, Any]], TransportT], options: Any) -> None:
-        self._line = line
-        self._make: Callable[[Line[Any], dict[str, Any]], TransportT] = make
-        self._options = options
+    _make: Callable[[Line[PoolT], dict[str, Any]], TransportT]
+
+    def __init__(
+        self,
+        pool: PoolT,
+        wan: WanChoice = ANY,
+        *,
+        wait: float | None = 0.0,
+        source_address: str | None = None,
+        verify: Any = True,
+        cert: Any = None,
+        trust_env: bool = True,
+        http1: bool = True,
+        http2: bool = False,
+        limits: httpx.Limits = LIMITS,
+        retries: int = 0,
+    ) -> None:
+        if http2 and importlib.util.find_spec("h2") is None:
+            raise InvalidValue('http2=True needs the package h2; install it with: pip install "httpx[http2]"')
+        self._line: Line[PoolT] = Line(pool, wan, wait, source_address)
+        self._options = {
+            "ssl_context": httpx.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env),
+            "max_connections": limits.max_connections,
+            "max_keepalive_connections": limits.max_keepalive_connections,
+            "keepalive_expiry": limits.keepalive_expiry,
+            "http1": http1,
+            "http2": http2,
+            "retries": retries,
+        }
         self._by_wans: dict[Wans, TransportT] = {}
 
-    def chosen(self) -> TransportT:
+    def _chosen(self) -> TransportT:
         line = self._line.chosen()
         return self._by_wans.get(line.wans) or self._by_wans.setdefault(line.wans, self._make(line, self._options))
-
-    def all(self) -> list[TransportT]:
-        return list(self._by_wans.values())
-
-
-def _options(verify: Any, cert: Any, http1: bool, http2: bool, limits: httpx.Limits, retries: int) -> dict[str, Any]:
-    if http2 and importlib.util.find_spec("h2") is None:
-        raise InvalidValue('http2=True needs the package h2; install it with: pip install "httpx[http2]"')
-    return {
-        "ssl_context": httpx.create_ssl_context(verify=verify, cert=cert, trust_env=False),
-        "max_connections": limits.max_connections,
-        "max_keepalive_connections": limits.max_keepalive_connections,
-        "keepalive_expiry": limits.keepalive_expiry,
-        "http1": http1,
-        "http2": http2,
-        "retries": retries,
-    }
 
 
 class _Leased(httpx.HTTPTransport):
@@ -60,10 +69,11 @@ class _AsyncLeased(httpx.AsyncHTTPTransport):
         self._pool = httpcore.AsyncConnectionPool(network_backend=AsyncLeasedBackend(line), **options)
 
 
-class WanTransport(httpx.BaseTransport):
+class WanTransport(_ByWans[WanPortPool, httpx.HTTPTransport], httpx.BaseTransport):
     """For `httpx.Client(transport=...)`: connections from leased ports of a WAN.
 
-    httpx ignores the environment's proxies when it is given a transport.
+    httpx ignores the environment's proxies when it is given a transport; requests that `proxy=` or `mounts=` sends
+    elsewhere do not use it.
 
     Args:
         wan: a WAN, several, or ANY; `over_wan` chooses for a request.
@@ -72,54 +82,24 @@ class WanTransport(httpx.BaseTransport):
         others: as for httpx.HTTPTransport; its limits apply to each choice of WANs.
     """
 
-    def __init__(
-        self,
-        pool: WanPortPool,
-        wan: WanChoice = ANY,
-        *,
-        wait: float | None = 0.0,
-        source_address: str | None = None,
-        verify: Any = True,
-        cert: Any = None,
-        http1: bool = True,
-        http2: bool = False,
-        limits: httpx.Limits = LIMITS,
-        retries: int = 0,
-    ) -> None:
-        options = _options(verify, cert, http1, http2, limits, retries)
-        self._transports = _Transports(Line(pool, wan, wait, source_address), _Leased, options)
+    _make = _Leased
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self._transports.chosen().handle_request(request)
+        return self._chosen().handle_request(request)
 
     def close(self) -> None:
-        for transport in self._transports.all():
+        for transport in list(self._by_wans.values()):
             transport.close()
 
 
-class AsyncWanTransport(httpx.AsyncBaseTransport):
+class AsyncWanTransport(_ByWans[AsyncWanPortPool, httpx.AsyncHTTPTransport], httpx.AsyncBaseTransport):
     """For `httpx.AsyncClient(transport=...)`; arguments as for WanTransport. It runs on asyncio, not on trio."""
 
-    def __init__(
-        self,
-        pool: AsyncWanPortPool,
-        wan: WanChoice = ANY,
-        *,
-        wait: float | None = 0.0,
-        source_address: str | None = None,
-        verify: Any = True,
-        cert: Any = None,
-        http1: bool = True,
-        http2: bool = False,
-        limits: httpx.Limits = LIMITS,
-        retries: int = 0,
-    ) -> None:
-        options = _options(verify, cert, http1, http2, limits, retries)
-        self._transports = _Transports(Line(pool, wan, wait, source_address), _AsyncLeased, options)
+    _make = _AsyncLeased
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._transports.chosen().handle_async_request(request)
+        return await self._chosen().handle_async_request(request)
 
     async def aclose(self) -> None:
-        for transport in self._transports.all():
+        for transport in list(self._by_wans.values()):
             await transport.aclose()

@@ -1,40 +1,54 @@
 """Which WANs a client gets its ports from, and how."""
 
-from __future__ import annotations
-
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from redis_wanpool.aio.pool import AsyncWanPortPool, connected_socket
 from redis_wanpool.model.address import Address, checked_source
-from redis_wanpool.model.request import WanChoice
+from redis_wanpool.model.lease import OfThisProcess
+from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.protocol import Dial, Request
 from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.pool import WanPortPool
+
+logger = logging.getLogger("redis_wanpool")
 
 PoolT = TypeVar("PoolT", WanPortPool, AsyncWanPortPool)
 Wans = tuple[int, ...] | None
 
 _chosen: ContextVar[WanChoice | None] = ContextVar("redis_wanpool_wan", default=None)
+_inside: set[tuple[int, int]] = set()
+"""(thread, id of its token) of each `over_wan` block that has not come to its end"""
+_told = False
+_UNCHOSEN = (
+    "a request of thread %s leaves by its session's own WAN while another thread is inside over_wan, which threads do "
+    "not inherit; if it was to go by that WAN, run it with contextvars.copy_context().run. This is said once"
+)
 
 
 @contextmanager
 def over_wan(wan: WanChoice) -> Iterator[None]:
     """Sends the requests of this thread or task by another WAN than their session's, while the block lasts.
 
-    Connections are kept alive separately for each choice of WANs.
+    Connections are kept alive separately for each choice of WANs. Tasks inherit the choice, threads do not: run what
+    they do with `contextvars.copy_context().run`.
 
     Args:
         wan: a WAN, several, or ANY.
     """
     Request.of(wan)
     token = _chosen.set(wan)
+    block = threading.get_ident(), id(token)
+    _inside.add(block)
     try:
         yield
     finally:
+        _inside.discard(block)
         _chosen.reset(token)
 
 
@@ -57,10 +71,36 @@ class Line(Generic[PoolT]):
         wans = Request.of(self.wan).wans
         return None if wans is None else tuple(sorted(wans))
 
-    def chosen(self) -> Line[PoolT]:
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of another client on the same line."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def chosen(self) -> "Line[PoolT]":
         """The line of the request that is being made now."""
+        global _told
         wan = _chosen.get()
-        return self if wan is None else replace(self, wan=wan)
+        if wan is not None:
+            return replace(self, wan=wan)
+        if _inside and not _told and threading.get_ident() not in {thread for thread, _ in _inside.copy()}:
+            _told = True
+            logger.warning(_UNCHOSEN, threading.current_thread().name)
+        return self
+
+
+class OnLine(OfThisProcess, Generic[PoolT]):
+    """A part of a client that has a line; what else its arguments say is for the client's own class."""
+
+    def __init__(
+        self,
+        pool: PoolT,
+        wan: WanChoice = ANY,
+        *,
+        wait: float | None = 0.0,
+        source_address: str | None = None,
+        **others: Any,
+    ) -> None:
+        self._line: Line[PoolT] = Line(pool, wan, wait, source_address)
+        super().__init__(**others)
 
 
 def connect(line: Line[WanPortPool], address: Address, timeout: float | None) -> LeasedSocket:
@@ -72,7 +112,7 @@ def connect(line: Line[WanPortPool], address: Address, timeout: float | None) ->
     return sock
 
 
-async def connect_async(line: Line[AsyncWanPortPool], address: Address, timeout: float | None) -> LeasedSocket:
-    """As `connect`; the socket is connected, and non-blocking."""
+async def connect_async(line: Line[AsyncWanPortPool], address: Address, *others: Address) -> LeasedSocket:
+    """As `connect`, to the one of the addresses that answers first; the socket is non-blocking."""
     request = Request.of(line.wan, wait=line.wait)
-    return await connected_socket(line.pool, request, Dial.of(address, timeout, 3, line.source_address, True))
+    return await connected_socket(line.pool, request, Dial.of(address, None, 3, line.source_address, True, others))

@@ -9,9 +9,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
 
-from redis_wanpool.http.line import Line, connect
-from redis_wanpool.model.request import WanChoice
-from redis_wanpool.protocol import ANY
+from redis_wanpool.errors import InvalidValue
+from redis_wanpool.http.line import Line, OnLine, connect
 from redis_wanpool.sync.pool import WanPortPool
 
 
@@ -23,7 +22,7 @@ class _Leased(HTTPConnection):
             sock = connect(self._line, (self._dns_host, self.port), self.timeout)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
-        except UnicodeError as error:
+        except InvalidValue as error:
             raise LocationParseError(f"{self.host!r}, label empty or too long") from error
         except TimeoutError as error:
             text = f"connecting to {self.host} took more than {self.timeout} s"
@@ -40,7 +39,7 @@ class _LeasedTls(_Leased, HTTPSConnection):
     pass
 
 
-class WanPoolManager(PoolManager):
+class WanPoolManager(OnLine[WanPortPool], PoolManager):
     """A PoolManager whose connections leave from leased ports of a WAN.
 
     A retry or redirect that needs a new connection takes a new lease. A connection that is kept alive keeps its port:
@@ -52,18 +51,6 @@ class WanPoolManager(PoolManager):
         source_address: an IPv4 address of this host.
         others: as for urllib3.PoolManager.
     """
-
-    def __init__(
-        self,
-        pool: WanPortPool,
-        wan: WanChoice = ANY,
-        *,
-        wait: float | None = 0.0,
-        source_address: str | None = None,
-        **others: Any,
-    ) -> None:
-        super().__init__(**others)
-        self._line = Line(pool, wan, wait, source_address)
 
     def clear(self) -> None:
         """Closes all idle connections at once; urllib3 alone leaves that to the garbage collector."""

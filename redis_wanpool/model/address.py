@@ -37,16 +37,24 @@ class Dial:
     attempts: int = 3
     source_address: str = ""
     close_on_loss: bool = False
+    others: tuple[Address, ...] = ()
+    """further addresses of the same host, by number"""
 
     @classmethod
     def of(
-        cls, address: Address, timeout: float | None, attempts: int, source_address: str | None, close_on_loss: bool
+        cls,
+        address: Address,
+        timeout: float | None,
+        attempts: int,
+        source_address: str | None,
+        close_on_loss: bool,
+        others: tuple[Address, ...] = (),
     ) -> Self:
         if timeout is not None:
-            checked_seconds("timeout", timeout)
+            checked_seconds("timeout", timeout, 0.001)
         checked_integer("attempts", attempts, 1, 100)
         source = checked_source(source_address)
-        return cls(checked_address(address), timeout, attempts, source, bool(close_on_loss))
+        return cls(checked_address(address), timeout, attempts, source, bool(close_on_loss), others)
 
 
 def checked_source(source_address: object) -> str:
@@ -69,5 +77,15 @@ def checked_address(address: object) -> Address:
     if isinstance(address, (tuple, list)) and len(address) == 2:
         host, port = address
         if isinstance(host, str) and (isinstance(port, str) or (type(port) is int and 0 < port < 65_536)):
+            _check_host(host)
             return host, port  # type: ignore[return-value]  # the system knows some ports by name
     raise InvalidValue(f"address {address!r}: must be a host and a port, like ('example.com', 443)")
+
+
+def _check_host(host: str) -> None:
+    try:
+        if host.encode("idna") and "\0" not in host:
+            return
+    except UnicodeError as error:
+        raise InvalidValue(f"host {host!r}: cannot be a name in the DNS: {error}") from None
+    raise InvalidValue(f"host {host!r}: must be a name or an IPv4 address, and not empty")

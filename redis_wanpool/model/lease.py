@@ -32,7 +32,14 @@ class Grant:
     deadline: float
 
 
-class LeaseState:
+class OfThisProcess:
+    """Cannot be copied, nor sent to another process: a copy would keep or end what the original holds."""
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"a {type(self).__name__} cannot be copied or pickled; make one in each process that needs one")
+
+
+class LeaseState(OfThisProcess):
     """The right to one port until `expires_at`; `now` is the local clock of its deadline, in seconds."""
 
     def __init__(self, grant: Grant, now: Callable[[], float]) -> None:
@@ -127,7 +134,7 @@ class LeaseState:
 
     def is_connected(self) -> bool:
         """Whether any copy of the connection whose end ends the lease is still open."""
-        return any(connection.fileno() >= 0 for connection in members(self.connections))
+        return any(connection.is_open() for connection in members(self.connections))
 
     def extend(self, expires_at: float, deadline: float) -> None:
         """Notes a renewal."""

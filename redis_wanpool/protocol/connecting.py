@@ -55,7 +55,7 @@ class Connecting(Acquiring, Keeping):
                 if good is not None:
                     end_reason = "released"
                     connected = yield Connect(
-                        good, tuple(resolved.reply), dial.timeout, dial.source_address, dial.close_on_loss
+                        good, (*resolved.reply, *dial.others), dial.timeout, dial.source_address, dial.close_on_loss
                     )
                     if not isinstance(connected.reply, Failure):
                         return cast("LeasedSocket", connected.reply)

@@ -170,7 +170,8 @@ class Refusals:
         known = [seconds for seconds in (*self.free_in.values(), *self.grace.values()) if seconds is not None]
         free_in = min(known, default=None)
         if self.port_is:
-            when = "" if free_in is None else f"; it is free, without a release, in {free_in:.1f} s at the latest"
+            unless = ", unless its holder renews the lease" if self.port_is == "leased" else ""
+            when = "" if free_in is None else f"; it is free in {free_in:.1f} s{unless}"
             return PortUnavailable(
                 f"port {self.request.port} of {at(self.namespace, tried)} is {self.port_is}{when}. "
                 "Wait (wait=seconds), or take any port",
@@ -204,7 +205,7 @@ class Refusals:
             need = f"this network holds as many ports as it may ({max(self.caps.values())}, max_per_network)"
         if self.reusable:
             need += f" for a plain socket ({self.reusable} for one with SO_REUSEADDR: reuse_address=True)"
-        when = "" if free_in is None else f"; the next one is free in {free_in:.1f} s at the latest"
+        when = "" if free_in is None else f"; the next one is free in {free_in:.1f} s, if no lease is renewed"
         return PoolExhausted(
             f"{at(self.namespace, tried)}: {need}{when}. Wait (wait=seconds), release sooner, or give the WAN more "
             "ports",

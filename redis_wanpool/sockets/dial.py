@@ -1,11 +1,8 @@
-"""Binds and connects from a leased port, and tells what the system's refusals mean."""
+"""Binds a leased port, finds where to connect to, and tells what the system's refusals mean."""
 
-import asyncio
 import errno
 import socket
 import sys
-from collections.abc import Sequence
-from typing import Any
 
 from redis_wanpool.model.address import Address, Failure
 from redis_wanpool.sockets import kernel
@@ -24,7 +21,7 @@ def new_socket(port: int, source_address: str = "") -> LeasedSocket:
     Raises:
         OSError: the system refuses the port.
     """
-    sock = LeasedSocket(socket.AF_INET, socket.SOCK_STREAM)
+    sock = LeasedSocket.unbound()
     try:
         option = socket.SO_EXCLUSIVEADDRUSE if _WINDOWS else socket.SO_REUSEADDR  # type: ignore[attr-defined,unused-ignore]
         sock.setsockopt(socket.SOL_SOCKET, option, 1)
@@ -72,8 +69,8 @@ def look(port: int, *, closed: bool = False) -> Failure | None:
     """Whether the system would refuse the port to a plain socket, which binds without SO_REUSEADDR.
 
     Args:
-        closed: whether its connection was just closed. If the other side closed first, what is left of it ends by
-            itself within a round trip, and is no refusal.
+        closed: whether its connection was just closed. If the other side closed first, what is left of it ends
+            automatically within a round trip, and is no refusal.
     """
     if _WINDOWS:
         return try_port(port, "")
@@ -101,71 +98,5 @@ def _strict_bind(port: int) -> OSError | None:
 
 def resolve(address: Address) -> list[Address]:
     """The IPv4 addresses of a (host, port); raises OSError if there is none."""
-    return _targets(socket.getaddrinfo(*address, socket.AF_INET, socket.SOCK_STREAM))
-
-
-async def resolve_async(address: Address) -> list[Address]:
-    """As `resolve`, without blocking the loop."""
-    loop = asyncio.get_running_loop()
-    return _targets(await loop.getaddrinfo(*address, family=socket.AF_INET, type=socket.SOCK_STREAM))
-
-
-def _targets(found: Sequence[Any]) -> list[Address]:
+    found = socket.getaddrinfo(*address, socket.AF_INET, socket.SOCK_STREAM)
     return [(str(entry[4][0]), int(entry[4][1])) for entry in found]
-
-
-def connect(port: int, targets: Sequence[Address], timeout: float | None, source: str = "") -> LeasedSocket | Failure:
-    """Connects from the port to the first target that answers; each has `timeout` seconds."""
-    failure = Failure(OSError("no address"))
-    for target in targets:
-        try:
-            sock = new_socket(port, source)
-        except OSError as error:
-            return _after(failure, bind_failure(error, source))
-        sock.settimeout(timeout)
-        try:
-            sock.connect(target)
-        except OSError as error:
-            sock.close()
-            failure = _after(failure, connect_failure(error))
-            if failure.port_at_fault:
-                break
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    return failure
-
-
-async def connect_async(
-    port: int, targets: Sequence[Address], timeout: float | None, source: str = ""
-) -> LeasedSocket | Failure:
-    """As `connect`, without blocking the loop."""
-    loop = asyncio.get_running_loop()
-    failure = Failure(OSError("no address"))
-    for target in targets:
-        try:
-            sock = new_socket(port, source)
-        except OSError as error:
-            return _after(failure, bind_failure(error, source))
-        sock.setblocking(False)
-        try:
-            async with asyncio.timeout(timeout):  # wait_for of Python 3.11 swallows a cancellation that comes late
-                await loop.sock_connect(sock, target)
-        except OSError as error:  # TimeoutError is one
-            sock.close()
-            failure = _after(failure, connect_failure(error))
-            if failure.port_at_fault:
-                break
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    return failure
-
-
-def _after(earlier: Failure, failure: Failure) -> Failure:
-    """A failure, after an earlier one that the router may remember."""
-    return Failure(failure.error, failure.port_at_fault, earlier.used or failure.used, failure.why)

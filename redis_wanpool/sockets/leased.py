@@ -1,15 +1,24 @@
 """A TCP socket on a leased port: its end gives the port back, and the lease's end may end it."""
 
+import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from redis_wanpool.model.endings import CLEAN
 from redis_wanpool.model.lease import LeaseState, members
+from redis_wanpool.system.greenlets import greenlets
+
+_PLAIN = socket.socket
+if TYPE_CHECKING:
+    _Socket = socket.socket
+else:
+    _Socket = object  # of which kind, is known when one is made
 
 _ABORT = struct.pack("ii", 1, 0)  #: the SO_LINGER with which close() sends RST
 _ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSED, _CLOSE_WAIT, _LAST_ACK, _TIMESTAMPS = 1, 4, 5, 7, 8, 9, 1
@@ -52,22 +61,37 @@ class Tie:
                 self.let_go(self.lease, closed)
 
 
-class LeasedSocket(socket.socket):
+class LeasedSocket(_Socket):
     """A socket from a leased port, `lease`. If a pool made it, its last close gives the port back.
 
-    The heartbeat does what an interrupt leaves undone here: it finds leases that have no connection any more.
+    The heartbeat does what an interrupt leaves undone here: it finds leases that have no connection any more. The file
+    descriptor may be closed by anybody and in any order (uvloop closes it before it detaches the socket): what counts
+    is whether it is still that of the connection.
     """
 
     lease: Any = None
     _tie: Tie | None = None
     at_once = True  #: whether closing it tells Redis at once; else the heartbeat does, a moment later
+    is_one_of_several = False
+    """whether other addresses were tried from its port, too: the router may remember these longer than this one"""
     _said_end = False
+    _inode: int | None = None
+
+    @staticmethod
+    def unbound() -> "LeasedSocket":
+        """A TCP socket of the kind that this process uses: gevent's, if its threads are greenlets."""
+        return _kind(socket.socket if greenlets() else _PLAIN)(socket.AF_INET, socket.SOCK_STREAM)
 
     def tied(self, tie: Tie) -> Self:
         """Ties this socket to its lease; returns it."""
-        self.lease, self._tie = tie.lease, tie
+        self.lease, self._tie, self._inode = tie.lease, tie, inode(self.fileno())
         tie.begun(self)
         return self
+
+    def is_open(self) -> bool:
+        """Whether the file descriptor is still that of this connection."""
+        fd = self.fileno()
+        return fd >= 0 and (self._inode is None or self._inode == inode(fd))
 
     def shutdown(self, how: int) -> None:
         super().shutdown(how)
@@ -75,8 +99,9 @@ class LeasedSocket(socket.socket):
 
     def dup(self) -> Self:
         """The same connection once more; the port is given back when both are closed."""
-        copy = super().dup()
-        copy.lease, copy.at_once, copy._said_end = self.lease, self.at_once, self._said_end
+        copy: Self = super().dup()
+        for name in ("lease", "at_once", "is_one_of_several", "_said_end"):
+            setattr(copy, name, getattr(self, name))
         if self._tie is not None:
             copy.tied(self._tie)
         return copy
@@ -85,9 +110,16 @@ class LeasedSocket(socket.socket):
         """Gives the file descriptor away, as for ssl; closing that gives the port back."""
         tie = self._tie
         if tie is not None and tie.lease.ended is None and self.fileno() >= 0:
-            tie.watch(self.fileno(), tie, how_it_ends(self, self._said_end))
+            if self.is_open():
+                tie.watch(self.fileno(), tie, self._ending())
+            else:
+                tie.ended(self, "fin")
         self._tie = None
         return super().detach()
+
+    def _ending(self) -> str:
+        closed = how_it_ends(self, self._said_end)
+        return "fin" if closed == "reset" and self.is_one_of_several else closed
 
     def _decref_socketios(self) -> None:
         at_once, self.at_once = self.at_once, False  # a finalizer may close a file, in any thread
@@ -96,17 +128,33 @@ class LeasedSocket(socket.socket):
 
     def _real_close(self, *args: Any, **kwargs: Any) -> None:
         tie = self._tie
-        closed = how_it_ends(self, self._said_end) if tie is not None else ""
-        super()._real_close(*args, **kwargs)  # type: ignore[misc]  # as ssl.SSLSocket does; typeshed leaves it out
-        if tie is not None:
-            tie.ended(self, closed, at_once=self.at_once)
-            self._tie = None
+        closed = self._ending() if tie is not None and self.is_open() else "fin"
+        try:
+            super()._real_close(*args, **kwargs)  # type: ignore[misc]  # as ssl.SSLSocket does; typeshed leaves it out
+        finally:
+            if tie is not None:
+                tie.ended(self, closed, at_once=self.at_once)
+                self._tie = None
 
     def __del__(self) -> None:
         tie, self._tie = self._tie, None
-        super().__del__()  # type: ignore[misc]  # closes it, and warns
+        if hasattr(super(), "__del__"):  # gevent's sockets leave it to the socket inside them
+            super().__del__()  # type: ignore[misc]  # closes it, and warns
         if tie is not None:
             tie.ended(self, "fin")
+
+
+@lru_cache
+def _kind(base: type[socket.socket]) -> type[LeasedSocket]:
+    return type("LeasedSocket", (LeasedSocket, base), {})
+
+
+def inode(fd: int) -> int | None:
+    """What tells a file descriptor from a later one of the same number; None if it is closed, and on Windows."""
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return None
 
 
 def how_it_ends(sock: socket.socket, said_end: bool) -> str:
@@ -142,3 +190,17 @@ def shut_down_all(lease: LeaseState) -> None:
     """Does the same to all connections that end with the lease."""
     for connection in members(lease.closed_when_lost):
         shut_down(connection)
+
+
+def drop_copies(leases: Iterable[LeaseState]) -> None:
+    """In a forked child: its copies of the connections that end with these leases find their end; the parent's live on.
+
+    A session that was used before the fork would read the answers of other processes from them.
+    """
+    found = [connection for lease in leases for connection in members(lease.closed_when_lost) if connection.is_open()]
+    if found:
+        ended, other = socket.socketpair()
+        other.close()
+        with ended:
+            for connection in found:
+                os.dup2(ended.fileno(), connection.fileno(), inheritable=False)

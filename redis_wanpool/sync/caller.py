@@ -1,19 +1,17 @@
 """Leads the conversations of a blocking caller: talks to Redis, waits, and opens connections."""
 
 import logging
+import queue
 from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
 
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.performer import lead
 from redis_wanpool.errors import WanpoolError
-from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Connect, Conversation, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
-from redis_wanpool.sockets import dial
-from redis_wanpool.sockets.leased import shut_down_all
+from redis_wanpool.sockets import dial, race
 from redis_wanpool.system.clock import boottime
 
 logger = logging.getLogger("redis_wanpool")
@@ -30,20 +28,14 @@ class Caller:
         if not also_closed:
             self.engine.check_open()
         try:
-            preparation = self.engine.preparation()
-            if preparation is not None:
-                self.engine.performer.run(preparation)
-                self.engine.prepared()
+            self.engine.prepare()
             return lead(conversation, self._perform)
         finally:
             self.engine.heartbeat.clear_up_soon()
 
     def release(self, lease: LeaseState, *, used: bool, closed: str | None) -> bool:
         """Gives a port back; False if the lease had expired or been revoked."""
-        checked_closed(closed)
-        shut_down_all(lease)
-        ending = self.engine.protocol.release_one(lease, used=used, closed=closed)
-        return self.run(ending, also_closed=True)
+        return self.run(self.engine.releasing(lease, used, closed), also_closed=True)
 
     def give_back(self, lease: LeaseState, closed: str | None = None) -> None:
         """The same, with failures only logged."""
@@ -67,15 +59,15 @@ class Caller:
 
     def _connect(self, step: Connect) -> Answer:
         (lease,) = self.engine.leased([step.lease])
-        result = dial.connect(lease.port, step.targets, step.timeout, step.source_address)
+        result = race.connect(lease.port, step.targets, step.timeout, step.source_address)
         return Answer(self.engine.ties.joined(step, result, partial(self.give_back, lease)), boottime())
 
     def _sleep(self, step: Sleep) -> Answer:
-        calls: SimpleQueue[float] = SimpleQueue()
+        calls: queue.SimpleQueue[float] = queue.SimpleQueue()
         called: float | None = None
         self.engine.wakeups.listen(step.ticket, step.wans, calls.put)
         try:
-            with suppress(Empty):
+            with suppress(queue.Empty):
                 called = calls.get(timeout=step.seconds)
         finally:
             self.engine.wakeups.forget(step.ticket)

@@ -1,14 +1,14 @@
 """A lease as a blocking caller holds it."""
 
+import queue
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Self
 
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
-from redis_wanpool.sockets import dial
+from redis_wanpool.sockets import dial, race
 from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.caller import Caller
 from redis_wanpool.system.clock import boottime
@@ -57,14 +57,14 @@ class Lease(LeaseState):
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Waits until the lease is lost, `timeout` seconds at most; returns whether it is."""
         until = None if timeout is None else boottime() + timeout
-        told: SimpleQueue[None] = SimpleQueue()
+        told: queue.SimpleQueue[None] = queue.SimpleQueue()
         listener: Callable[[], object] = lambda: told.put(None)  # noqa: E731  # a bound method equals others
         listeners = self._caller.engine.loss_watch.listeners
         listeners.add(listener)
         try:
             while not self.lost and self.ended is None and (until is None or boottime() < until):
                 left = self.remaining() if until is None else min(self.remaining(), until - boottime())
-                with suppress(Empty):
+                with suppress(queue.Empty):
                     told.get(timeout=max(0.001, left))
         finally:
             listeners.discard(listener)
@@ -91,14 +91,14 @@ class Lease(LeaseState):
         source_address: str | None = None,
         close_on_loss: bool = False,
     ) -> LeasedSocket:
-        """A TCP connection from the port, to the first IPv4 address of the host that answers.
+        """A TCP connection from the port, to the IPv4 address of the host that answers first.
 
         Closing it leaves the lease as it is. One port may have connections to several servers at a time, but only one
         to the same address and port.
 
         Args:
             address: host and port.
-            timeout: seconds to wait for each address, and later the socket's timeout; None: the system's.
+            timeout: seconds to wait for a connection, and later the socket's timeout; None: the system's.
             source_address, close_on_loss: as for `socket`.
 
         Raises:
@@ -106,5 +106,5 @@ class Lease(LeaseState):
         """
         self.check()
         wanted = Dial.of(address, timeout, 1, source_address, close_on_loss)
-        result = dial.connect(self.port, dial.resolve(wanted.address), timeout, wanted.source_address)
+        result = race.connect(self.port, dial.resolve(wanted.address), timeout, wanted.source_address)
         return self._caller.engine.ties.connected(self, result, close_on_loss)

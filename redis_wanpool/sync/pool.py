@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from redis_wanpool.engine import lifetime
 from redis_wanpool.engine.pool_object import PoolObject
@@ -13,7 +13,7 @@ from redis_wanpool.model.checks import checked_wan
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.model.views import WanSnapshot
-from redis_wanpool.model.wan import COOLDOWN, WanDefinition
+from redis_wanpool.model.wan import WanDefinition, WanOptions
 from redis_wanpool.protocol import Conversation, Dial, Request
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets.leased import LeasedSocket
@@ -55,7 +55,7 @@ class WanPortPool(PoolObject):
     @classmethod
     def get_instance(cls) -> WanPortPool:
         """The pool object of this process, with URL and WANs from the configuration."""
-        with lifetime.singleton:
+        with lifetime.singleton():
             if cls._instance is None or cls._instance._engine.closed:
                 cls._instance = cls()
             return cls._instance
@@ -72,41 +72,26 @@ class WanPortPool(PoolObject):
 
     # -- WANs
 
-    def define_wan(
-        self,
-        wan_idx: int,
-        ports: str,
-        *,
-        lease_ttl: float = 60.0,
-        max_ttl: float | None = None,
-        cooldown: float = COOLDOWN,
-        quarantine: float = 65.0,
-        weight: int = 1,
-        name: str = "",
-        max_per_network: int | None = None,
-        on_failover: str | None = None,
-        failover_margin: float = 10.0,
-        recover: bool = False,
-    ) -> bool:
+    def define_wan(self, wan_idx: int, ports: str, *, recover: bool = False, **options: Unpack[WanOptions]) -> bool:
         """Defines a WAN; asking again for the same changes nothing.
 
         Args:
             wan_idx: its number, 0 or more.
             ports: a list like "20000-21999,23000".
-            lease_ttl: seconds a lease lasts without renewal.
+            recover: whether to make the WAN again if its data is lost; it then begins with a grace.
+            lease_ttl: seconds a lease lasts without renewal; default: 60.
             max_ttl: the most seconds that a lease may ask for; default: lease_ttl.
             cooldown: seconds before another network may have a port: the router's memory of TIME_WAIT and a little
-                more. 125 fits Linux (net.netfilter.nf_conntrack_tcp_timeout_time_wait is 120).
-            quarantine: seconds in which nobody gets a port that an operating system refused.
-            weight: its share when any WAN will do.
+                more. The default, 125, fits Linux (net.netfilter.nf_conntrack_tcp_timeout_time_wait is 120).
+            quarantine: seconds in which nobody gets a port that an operating system refused; default: 65.
+            weight: its share when any WAN will do; default: 1.
             name: for people.
-            max_per_network: how many ports one network may hold at a time; None: all.
+            max_per_network: how many ports one network may hold at a time; default: all.
             on_failover: what happens when Redis may have forgotten grants: "grace": for a while holders re-assert their
                 leases and nothing new is granted; "continue": no pause, and ports may be granted twice. Default:
                 "grace", but "continue" on the embedded server, whose holders all die with its host.
             failover_margin: seconds by which a grace is longer than max_ttl: the time that an old primary may outlive
-                the failover. 10 fits min-replicas-max-lag 10, the default of Redis (see docs/safety.md).
-            recover: whether to make the WAN again if its data is lost; it then begins with a grace.
+                the failover. The default, 10, fits min-replicas-max-lag 10, the default of Redis (see docs/safety.md).
 
         Returns:
             True if it was made, False if it was there already.
@@ -114,19 +99,7 @@ class WanPortPool(PoolObject):
         Raises:
             WanMismatch: it is defined differently, or a port belongs to another WAN.
         """
-        definition = WanDefinition.of(
-            wan_idx,
-            ports,
-            lease_ttl=lease_ttl,
-            max_ttl=max_ttl,
-            cooldown=cooldown,
-            quarantine=quarantine,
-            weight=weight,
-            name=name,
-            max_per_network=max_per_network,
-            on_failover=on_failover,
-            failover_margin=failover_margin,
-        )
+        definition = WanDefinition.of(wan_idx, ports, **options)
         return self._run(self._engine.protocol.define_wan(definition, recover=recover))
 
     def drain(self, wan_idx: int) -> None:
@@ -222,7 +195,7 @@ class WanPortPool(PoolObject):
             wan: as for acquire.
             address: host and port.
             wait: seconds to wait for a port.
-            timeout: seconds to wait for each address, and later the socket's timeout; None: the system's.
+            timeout: seconds to wait for a connection, and later the socket's timeout; None: the system's.
             attempts: how often to take ports when the system refuses one: 1 at first, then 4, 16, 64, and so on.
             source_address: the IPv4 address to bind to, if this host has several; default: that of the route.
             close_on_loss: whether the connection ends when the lease does: reads find the end, writes fail.
@@ -240,11 +213,7 @@ class WanPortPool(PoolObject):
 
     def release_port(self, wan_idx: int, port: int) -> bool:
         """The old name of `release`; False if this object does not hold the port: then nothing changes."""
-        lease = self._engine.held(wan_idx, port)
-        if lease is None:
-            self._engine.log_not_held(wan_idx, port, self._run(self._engine.protocol.holder_of(wan_idx, port)))
-            return False
-        return self._run(self._engine.protocol.release_one(lease))
+        return self._run(self._engine.releasing_port(wan_idx, port))
 
     def get_port_usage_info(self) -> dict[str, Any]:
         """The ports that each process uses, on all machines."""

@@ -2,34 +2,40 @@
 
 import signal
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from redis_wanpool.system.greenlets import greenlets
 
 _CRASHES = {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGPROF"}
 """signals about the thread itself, and of profilers"""
 
 
-def deaf() -> None:
-    """Blocks signals in the calling thread until it ends; other threads get them."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, {number for number in signal.valid_signals() if _name(number) not in _CRASHES}
-        )
+def _is_masked() -> bool:
+    """Whether a new thread has its own signals to mask; a greenlet has those of the main thread."""
+    return hasattr(signal, "pthread_sigmask") and not greenlets()
 
 
-@contextmanager
-def held() -> Iterator[None]:
-    """Blocks signals while a thread is started, so that it never gets one; this thread gets them afterwards."""
-    with _restored():
-        deaf()
-        yield
+class DeafThread(threading.Thread):
+    """A daemon thread that never gets a signal; raises RuntimeError at its start if the system gives no thread."""
+
+    def __init__(self, target: Callable[..., object], *args: object, name: str | None = None) -> None:
+        super().__init__(target=target, args=args, name=name, daemon=True)
+
+    def start(self) -> None:
+        with _restored():  # it inherits the blocks; this thread gets the signals afterwards
+            if _is_masked():
+                blocked = {number for number in signal.valid_signals() if _name(number) not in _CRASHES}
+                signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+            super().start()
 
 
 @contextmanager
 def hearing() -> Iterator[None]:
     """Unblocks signals while a program is started, which would inherit the blocks."""
     with _restored():
-        if hasattr(signal, "pthread_sigmask"):
+        if _is_masked():
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
         yield
 
@@ -37,7 +43,7 @@ def hearing() -> Iterator[None]:
 @contextmanager
 def _restored() -> Iterator[None]:
     """Afterwards this thread blocks the signals that it blocks now."""
-    if not hasattr(signal, "pthread_sigmask"):
+    if not _is_masked():
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -18,7 +18,7 @@ from chance import LONG
 from plain_clients import CLIENTS, Client, by_asyncio, by_requests, by_socket
 from web import Web
 
-from redis_wanpool import PoolExhausted, PortUnavailable, WanPortPool
+from redis_wanpool import PoolExhausted, PortRejected, PortUnavailable, WanPortPool
 from redis_wanpool.sockets import kernel
 
 PLENTY = "26000-27999"
@@ -166,7 +166,7 @@ def test_a_port_that_another_program_has_goes_into_quarantine(
             other.listen()
         ports = [lease.port for lease in pool.acquire_many(1, 19)]
         assert few + 7 not in ports
-        with pytest.raises(PoolExhausted):
+        with pytest.raises((PoolExhausted, PortRejected)):  # the latter if the 19 were just the others
             pool.acquire(1)
         assert server.admin.hget(f"wanpool:{{test:1}}:quarantine:{few + 7}", "reason") == "EADDRINUSE at bind"
 

@@ -167,7 +167,7 @@ before = signal.signal(signal.SIGTERM, theirs)
     def test_finds_locks_held_by_the_thread_that_it_interrupts(self, program: Any, own_server: Any) -> None:
         text = """
 pool.acquire(0)
-with pool._engine.wakeups._lock, pool._engine.heartbeat._ticker._starting:
+with pool._engine.wakeups._lock, pool._engine.heartbeat._starting:
     print("ready", flush=True)
     sys.stdin.read()
 """

@@ -1,4 +1,4 @@
-"""The blocks of README.md and docs that need curl, Twisted or scrapy; those with redis-cli are in test_redis_cli.py."""
+"""The blocks of README.md and docs that need other programs or packages; test_redis_cli.py has those with redis-cli."""
 
 from __future__ import annotations
 

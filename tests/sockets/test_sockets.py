@@ -25,7 +25,7 @@ from redis_wanpool import ANY, AsyncWanPortPool, WanPortPool
 from redis_wanpool.engine import handovers
 from redis_wanpool.errors import InvalidValue, LeaseLost, PoolClosed, PoolExhausted, PortRejected
 from redis_wanpool.model.address import Failure
-from redis_wanpool.sockets import dial, leased
+from redis_wanpool.sockets import dial, leased, race
 from redis_wanpool.sockets.dial import bind_failure, connect_failure
 
 RANGE = "24100-24109"
@@ -328,7 +328,7 @@ class TestRefusal:
     def test_after_a_use_cools_as_a_use_does(self, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """A SYN that nobody answered went through the router; then the second address of the host was refused."""
         failure = Failure(OSError(errno.EADDRNOTAVAIL, "no"), port_at_fault=True, used=True, why="no")
-        monkeypatch.setattr(dial, "connect", lambda *_: failure)
+        monkeypatch.setattr(race, "connect", lambda *_: failure)
         with WanPortPool(server.url, namespace="test", rest=0) as pool:
             pool.define_wan(0, RANGE, cooldown=125)
             with pytest.raises(PortRejected) as caught:
@@ -354,7 +354,7 @@ class TestFailure:
 
         with WanPortPool(own_server.url, namespace="test", rest=0, connect_timeout=1.0) as pool:
             pool.define_wan(0, RANGE, cooldown=0)
-            monkeypatch.setattr(dial, "connect", connect)
+            monkeypatch.setattr(race, "connect", connect)
             with pytest.raises(ConnectionRefusedError, match="as it was"):
                 pool.connect(0, nobody, timeout=5)
             own_server.process.send_signal(signal.SIGCONT)
@@ -365,15 +365,17 @@ class TestFailure:
             pool.connect(0, ("no-such-host.invalid", 80), timeout=5)
         assert pool.snapshot(0).free == 10 and not server.admin.exists(PREFIX + "grants")
 
+    @pytest.mark.parametrize(("one_by_one", "error"), [(False, TimeoutError), (True, ConnectionRefusedError)])
     def test_an_attempt_that_nobody_answered_cools_its_port_whatever_comes_after(
-        self, pool: WanPortPool, nobody: Any, monkeypatch: pytest.MonkeyPatch
+        self, pool: WanPortPool, nobody: Any, one_by_one: bool, error: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(race, "ONE_BY_ONE", one_by_one)  # as on Windows, where the next begins when one has ended
         with socket.socket() as full, socket.socket() as filler:
             full.bind(("127.0.0.1", 0))
             full.listen(0)
             filler.connect(full.getsockname())
             monkeypatch.setattr(dial, "resolve", lambda address: [full.getsockname(), nobody])
-            with pytest.raises(ConnectionRefusedError):
+            with pytest.raises(error):
                 pool.connect(0, ("both", 80), timeout=1)
         assert pool.snapshot(0).cooling == 1
 

@@ -14,6 +14,10 @@ CONNECT = {
     "test_doctor_redis": "24500-24580",
     "test_http_edges": "24600-24620",
     "test_docs": "24800-25199",
+    "test_loops": "25520-25529",
+    "test_race": "25530-25540",
+    "test_http_environment": "25550-25569",
+    "test_no_thread": "25570-25609",
     "test_plain_sockets": "10000-19999 and 26000-31999",
 }
 """The files whose tests connect from their leases' ports, or look at this machine's, and their ports: each has its own,

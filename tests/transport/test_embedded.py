@@ -7,7 +7,6 @@ import re
 import signal
 import stat
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from command_line import python, wanpool
 from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, UnsafeRedis, WanPortPool
-from redis_wanpool.system import signals
+from redis_wanpool.system.signals import DeafThread
 from redis_wanpool.transport import embedded as server
 
 USE = """
@@ -88,7 +87,7 @@ def test_one_that_a_thread_of_the_pool_starts_hears_signals_as_any_other(home: P
         process = pid()
         os.kill(process, signal.SIGKILL)
         wait_for(lambda: not server.status().running)
-        starter = threading.Thread(target=lambda: (signals.deaf(), server.ensure()))
+        starter = DeafThread(server.ensure)
         starter.start()
         starter.join(20)
         blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{pid()}/status").read_text())
