@@ -11,9 +11,9 @@ from typing import Any
 from redis_wanpool import Operator
 from redis_wanpool import settings as config
 from redis_wanpool.cli.verb import Verbs, operator_of, print_json
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.echo import PORT, Echo
 from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redis
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding, found
 from redis_wanpool.doctor.probe import Line, look
 from redis_wanpool.doctor.router import judge
 from redis_wanpool.doctor.wans import WanFacts
@@ -52,7 +52,7 @@ def doctor(options: argparse.Namespace) -> int:
     target = None if options.echo is None else _target(options.echo)
     count = COUNT if options.count is None else checked_integer("count", options.count, 1, 1000)
     settings = config.settings(url=options.url, namespace=options.namespace)
-    embedded = said("the embedded server", "内置服务器")
+    embedded = said("the embedded server")
     where = embedded if settings.url is None else public_url(settings.url)
     lines: list[Line] = []
     try:
@@ -69,8 +69,7 @@ def doctor(options: argparse.Namespace) -> int:
                     lines, more = _probe(operator, target, redis.wans or (), options.wan, count)
                     findings += more
                 except WanpoolError as error:
-                    seen = said(f"the router was not asked: {error}", f"未能检查路由器：{error}")
-                    findings.append(Finding(FAIL, "not-probed", (), seen))
+                    findings.append(found(FAIL, "not-probed", error=error))
     if options.json:
         facts: dict[str, Any] = {}
         if options.echo is not None:
@@ -78,9 +77,9 @@ def doctor(options: argparse.Namespace) -> int:
             facts = {"echo": options.echo, "default_line": rows[0] if rows else None, "wans": rows[1:]}
         print_json(namespace=settings.namespace, findings=[asdict(one) for one in findings], **facts)
     else:
-        heading = said(f"namespace {settings.namespace!r} at {where}", f"命名空间 {settings.namespace!r}，位于 {where}")
+        heading = said("namespace {namespace!r} at {where}", namespace=settings.namespace, where=where)
         if options.echo is not None:
-            heading += said(f", seen from {options.echo}", f"，从 {options.echo} 看到")
+            heading += said(", seen from {echo}", echo=options.echo)
         texts = [heading, *(table([*lines[1:], lines[0]]) if lines else [])]
         print("\n".join([*texts, *(text for one in findings for text in told(one)), summary(findings)]))
     if not redis.reached:
@@ -117,7 +116,7 @@ def table(lines: list[Line]) -> list[str]:
     rows = ["WAN      answered  kept       seen as"]
     for line in lines:
         name = "default" if line.wan_idx is None else str(line.wan_idx)
-        answered, kept = f"{len(line.answers)} of {line.tried}", f"{line.kept} of {len(line.answers)}"
+        answered, kept = f"{line.answered} of {line.tried}", f"{line.kept} of {line.answered}"
         rows.append(f"{name:7}  {answered:8}  {kept:9}  {', '.join(line.addresses) or '-'}")
     return rows
 
@@ -125,7 +124,7 @@ def table(lines: list[Line]) -> list[str]:
 def told(finding: Finding) -> list[str]:
     """A finding as text."""
     rows = [f"{finding.severity:4}  {finding.seen}"]
-    for name, text in ((said("means", "含义"), finding.means), (said("cure", "处理"), finding.cure)):
+    for name, text in ((said("means"), finding.means), (said("cure"), finding.cure)):
         label = f"      {name}: "
         rows += [f"{label if i == 0 else ' ' * len(label)}{part}" for i, part in enumerate(text.splitlines())]
     return rows

@@ -50,11 +50,15 @@ class Line:
     """kind and text: exhausted, draining, undefined, rejected; refused, timeout, unreachable; strange"""
 
     def __str__(self) -> str:
-        return said("the default line", "默认线路") if self.wan_idx is None else f"WAN {self.wan_idx}"
+        return said("the default line") if self.wan_idx is None else f"WAN {self.wan_idx}"
 
     @property
     def kept(self) -> int:
         return sum(one.kept for one in self.answers)
+
+    @property
+    def answered(self) -> int:
+        return len(self.answers)
 
     @property
     def addresses(self) -> list[str]:
@@ -64,7 +68,7 @@ class Line:
         """As JSON has it."""
         return {
             "wan_idx": self.wan_idx,
-            **{"tried": self.tried, "answered": len(self.answers), "kept": self.kept, "addresses": self.addresses},
+            **{"tried": self.tried, "answered": self.answered, "kept": self.kept, "addresses": self.addresses},
             "connections": [{"own": list(one.own), "seen": list(one.seen)} for one in self.answers],
             "failures": [{"kind": kind, "text": text} for kind, text in self.failures],
         }

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import socket
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,10 @@ from waiting import wait_for
 
 import redis_wanpool.doctor
 from redis_wanpool import WanPortPool
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding, durability, fitness, linux, permission, process, router, wans
+from redis_wanpool.doctor import durability, fitness, linux, permission, process, router, wans
 from redis_wanpool.doctor import server as looking
 from redis_wanpool.doctor.examine import no_redis
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.probe import NO_PORT
 from redis_wanpool.doctor.server import ServerFacts
 from redis_wanpool.doctor.wans import WanFacts
@@ -535,13 +537,16 @@ def test_every_code_is_documented() -> None:
     text = (Path(__file__).parents[2] / "docs/doctor.md").read_text(encoding="utf-8")
     rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
     documented = {code for row in rows for code in re.findall(r"`([a-z-]+)`", row)}
-    used = {"wan-other-protocol", "wan-unreadable", "not-probed"}  # the last one is of the command line
+    used = {"wan-other-protocol", "wan-unreadable"}
     used |= {*router.FAILURES, *(f"port-{kind}" for kind in NO_PORT.values())}
     for path in folder.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
-                used |= {node.args[1].value} if isinstance(node.args[1], ast.Constant) else set()
-    assert documented == used
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "found":
+                name = node.args[1]
+                either = [name.body, name.orelse] if isinstance(name, ast.IfExp) else [name]
+                used |= {one.value for one in either if isinstance(one, ast.Constant)}
+    names = {*tomllib.loads((folder / "findings.toml").read_text(encoding="utf-8")), *used}
+    assert documented == {name.partition("/")[0] for name in names} - {"no-answer", "port", "wan-foreign"}
 
 
 def test_the_doctor_speaks_chinese(server: Any, chinese: None) -> None:
