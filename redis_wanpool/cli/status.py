@@ -136,12 +136,11 @@ def _lingers(wan: WanStatus) -> bool:
 
 
 def _lingering(wan: WanStatus) -> tuple[str, str]:
-    seen = wan.seen
     text = said(
-        f"WAN {seen.wan_idx}: {seen.rested - seen.plain} of the {seen.rested} ports that have rested for this network "
-        "wait up to 65 s more for plain sockets, which the kernel refuses a port in TIME_WAIT (docs/clients.md)",
-        f"WAN {seen.wan_idx}：本网络已静置的 {seen.rested} 个端口中，{seen.rested - seen.plain} 个最多还要等 65 秒"
-        "才能用于普通套接字，因为内核拒绝其绑定处于 TIME_WAIT 的端口（docs/clients.md）",
+        "WAN {seen.wan_idx}: {late} of the {seen.rested} ports that have rested for this network wait up to 65 s more for "
+        "plain sockets, which the kernel refuses a port in TIME_WAIT (docs/clients.md)",
+        seen=wan.seen,
+        late=wan.seen.rested - wan.seen.plain,
     )
     return text, "dim"
 
