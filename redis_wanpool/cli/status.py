@@ -137,8 +137,8 @@ def _lingers(wan: WanStatus) -> bool:
 
 def _lingering(wan: WanStatus) -> tuple[str, str]:
     text = said(
-        "WAN {seen.wan_idx}: {late} of the {seen.rested} ports that have rested for this network wait up to 65 s more for "
-        "plain sockets, which the kernel refuses a port in TIME_WAIT (docs/clients.md)",
+        "WAN {seen.wan_idx}: {late} of the {seen.rested} ports that have rested for this network wait up to 65 s more "
+        "for plain sockets, which the kernel refuses a port in TIME_WAIT (docs/clients.md)",
         seen=wan.seen,
         late=wan.seen.rested - wan.seen.plain,
     )
