@@ -21,7 +21,7 @@ from redis_wanpool.terminal.screen import Screen, bar
 from redis_wanpool.transport import cluster, embedded, sentinel
 from redis_wanpool.transport.backend import Backend
 
-WANS = {0: "20000-20063", 1: "22000-22063", 2: "24000-24063"}
+WANS = {0: "20700-20763", 1: "22700-22763", 2: "24700-24763"}
 TTL, COOLDOWN, QUARANTINE = 2.0, 1.0, 5.0
 MACHINES, WORKERS = 3, 9
 KILL_EVERY = 1.3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 CONNECT = {
-    "test_cli": "20000-20063, 22000-22063 and 24000-24063, as the demo has them",
+    "test_cli": "20700-20763, 22700-22763 and 24700-24763, as the demo has them",
     "test_interrupts": "23000-23909",
     "test_sockets": "24100-24110 and 25200-25499",
     "test_doctor": "24200-24215",
