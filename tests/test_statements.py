@@ -140,7 +140,8 @@ class TestSourceArchive:
         here, there = built(ROOT, tmp_path / "here", "wheel"), built(unpacked, tmp_path / "there", "wheel")
         assert here.read_bytes() == there.read_bytes()
         names = set(zipfile.ZipFile(here).namelist())
-        assert {f"redis_wanpool/lua/{name}.lua" for name in scripts("**/*.lua")} | {"redis_wanpool/py.typed"} <= names
+        data = {"redis_wanpool/py.typed", "redis_wanpool/terminal/zh.toml"}
+        assert {f"redis_wanpool/lua/{name}.lua" for name in scripts("**/*.lua")} | data <= names
 
 
 def built(source: Path, into: Path, target: str) -> Path:

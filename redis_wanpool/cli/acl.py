@@ -95,32 +95,23 @@ def acl(options: argparse.Namespace) -> int:
         print_json(namespace=namespace, users=[asdict(user) for user in users])
         return 0
     who = {
-        "holder": said("programs that lease ports", "租用端口的程序"),
-        "operator": said("people and scripts that use any verb of wanpool", "使用 wanpool 全部命令的人员和脚本"),
-        "viewer": said(
-            "who only looks: wanpool status, leases, explain; docs/redis-cli.md",
-            "只读：wanpool status、leases、explain；docs/redis-cli.md",
-        ),
+        "holder": said("programs that lease ports"),
+        "operator": said("people and scripts that use any verb of wanpool"),
+        "viewer": said("who only looks: wanpool status, leases, explain; docs/redis-cli.md"),
     }
     tell(
-        f"Namespace {namespace!r}. Replace PASSWORD by one of each user's own (ACL GENPASS makes one), and give\n"
+        "Namespace {namespace!r}. Replace PASSWORD by one of each user's own (ACL GENPASS makes one), and give\n"
         "the programs a URL with it: redis://USER:PASSWORD@HOST:6379/0",
-        f"命名空间 {namespace!r}。请把 PASSWORD 换成每个用户自己的密码（ACL GENPASS 可生成），\n"
-        "并写进程序的 URL：redis://USER:PASSWORD@HOST:6379/0",
+        namespace=namespace,
     )
     for user in users:
         print(f"\n{user.role}: {who[user.role]}")
-        tell(
-            "at the prompt of redis-cli (it replaces what the user had; ACL SAVE or CONFIG REWRITE makes it last):",
-            "在 redis-cli 提示符下（会替换该用户原有的权限；再用 ACL SAVE 或 CONFIG REWRITE 持久保存）：",
-        )
+        tell("at the prompt of redis-cli (it replaces what the user had; ACL SAVE or CONFIG REWRITE makes it last):")
         print(user.setuser)
-        tell("or as a line of an aclfile:", "或者作为 aclfile 中的一行：")
+        tell("or as a line of an aclfile:")
         print(user.aclfile)
     tell(
-        "\nHolders and operators may write every key of the namespace, and no other. Do not take single commands\n"
-        "from them: a script that is refused one halfway stops there, and a port may be lost.",
-        "\nholder 和 operator 可以写本命名空间的所有键，但不能碰别的键。不要单独去掉其中的命令：\n"
-        "脚本执行到一半被拒绝就会停在那里，可能丢失端口。",
+        "\nHolders and operators may write every key of the namespace, and no other. Do not take single "
+        "commands\nfrom them: a script that is refused one halfway stops there, and a port may be lost."
     )
     return 0

@@ -52,7 +52,7 @@ def doctor(options: argparse.Namespace) -> int:
     target = None if options.echo is None else _target(options.echo)
     count = COUNT if options.count is None else checked_integer("count", options.count, 1, 1000)
     settings = config.settings(url=options.url, namespace=options.namespace)
-    embedded = said("the embedded server", "内置服务器")
+    embedded = said("the embedded server")
     where = embedded if settings.url is None else public_url(settings.url)
     lines: list[Line] = []
     try:
@@ -69,7 +69,7 @@ def doctor(options: argparse.Namespace) -> int:
                     lines, more = _probe(operator, target, redis.wans or (), options.wan, count)
                     findings += more
                 except WanpoolError as error:
-                    seen = said(f"the router was not asked: {error}", f"未能检查路由器：{error}")
+                    seen = said("the router was not asked: {error}", error=error)
                     findings.append(Finding(FAIL, "not-probed", (), seen))
     if options.json:
         facts: dict[str, Any] = {}
@@ -78,9 +78,9 @@ def doctor(options: argparse.Namespace) -> int:
             facts = {"echo": options.echo, "default_line": rows[0] if rows else None, "wans": rows[1:]}
         print_json(namespace=settings.namespace, findings=[asdict(one) for one in findings], **facts)
     else:
-        heading = said(f"namespace {settings.namespace!r} at {where}", f"命名空间 {settings.namespace!r}，位于 {where}")
+        heading = said("namespace {namespace!r} at {where}", namespace=settings.namespace, where=where)
         if options.echo is not None:
-            heading += said(f", seen from {options.echo}", f"，从 {options.echo} 看到")
+            heading += said(", seen from {echo}", echo=options.echo)
         texts = [heading, *(table([*lines[1:], lines[0]]) if lines else [])]
         print("\n".join([*texts, *(text for one in findings for text in told(one)), summary(findings)]))
     if not redis.reached:
@@ -125,7 +125,7 @@ def table(lines: list[Line]) -> list[str]:
 def told(finding: Finding) -> list[str]:
     """A finding as text."""
     rows = [f"{finding.severity:4}  {finding.seen}"]
-    for name, text in ((said("means", "含义"), finding.means), (said("cure", "处理"), finding.cure)):
+    for name, text in ((said("means"), finding.means), (said("cure"), finding.cure)):
         label = f"      {name}: "
         rows += [f"{label if i == 0 else ' ' * len(label)}{part}" for i, part in enumerate(text.splitlines())]
     return rows

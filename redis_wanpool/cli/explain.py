@@ -12,29 +12,6 @@ from redis_wanpool.model.views import PortSeen
 from redis_wanpool.terminal.format import moment, one_line, padded, span, until, width
 from redis_wanpool.terminal.language import said, tell
 
-ENDED = {
-    "released": ("given back after its connection was closed", "连接关闭后归还"),
-    "drained": ("given back, read to the end before closing", "读完再关闭后归还"),
-    "time_wait": ("given back, closed by this side without TCP timestamps", "本端先关闭（无 TCP 时间戳）后归还"),
-    "reset": ("given back after it was aborted", "连接被重置后归还"),
-    "unused": ("given back unused", "未使用即归还"),
-    "expired": ("not renewed in time", "未及时续租"),
-    "revoked": ("an operator ended it", "被操作员收回"),
-    "reaped": ("its process had died", "进程已死，被回收"),
-    "rejected": ("its operating system refused the port", "操作系统拒绝该端口"),
-}
-STATES = {
-    "free": ("free", "空闲"),
-    "leased": ("leased", "已租出"),
-    "cooling": ("cooling", "冷却中"),
-    "quarantined": ("in quarantine", "隔离中"),
-    "withheld": ("withheld", "已停用"),
-    "": ("not of this WAN any more", "已不属于此 WAN"),
-}
-TO_COME = {
-    "withheld": ("out of service, when its lease is over", "租约结束后停用"),
-    "removed": ("taken from the WAN, when it has cooled", "冷却后移出此 WAN"),
-}
 
 
 def add_to(verbs: Verbs) -> None:
@@ -88,16 +65,16 @@ def explain(options: argparse.Namespace) -> int:
             return 0
         name = f" {one_line(wan.name)!r}" if wan.name else ""
         head = said(
-            f"port {port} of WAN {seen.wan_idx}{name} (namespace {operator.namespace!r}): ",
-            f"WAN {seen.wan_idx}{name}（命名空间 {operator.namespace!r}）的端口 {port}：",
+            "port {port} of WAN {wan_idx}{name} (namespace {namespace!r}): ",
+            port=port,
+            wan_idx=seen.wan_idx,
+            name=name,
+            namespace=operator.namespace,
         )
-        print(head + said(*STATES[verdict.state]))
+        print(head + _state(verdict.state))
         if wan.grace_ms:
             left = span(wan.grace_ms / 1000)
-            tell(
-                f"  the WAN is in grace for {left}: nothing is granted, for Redis may have forgotten grants",
-                f"  该 WAN 处于宽限期，还有 {left}：暂不分配，因为 Redis 可能丢失了租约记录",
-            )
+            tell("  the WAN is in grace for {left}: nothing is granted, for Redis may have forgotten grants", left=left)
         lines = told(seen, verdict, who, wan.state, absolute=options.absolute)
         columns = max(width(name) for name, _ in lines)
         print("\n".join(f"  {padded(name, columns)}  {text}" for name, text in lines))
@@ -134,6 +111,33 @@ def _how_it_ended(seen: PortSeen) -> str:
     return "expired" if seen.ended == "live" else seen.ended
 
 
+def _state(state: str) -> str:
+    return {
+        "free": said("free"),
+        "leased": said("leased", "of a port"),
+        "cooling": said("cooling", "of a port"),
+        "quarantined": said("in quarantine"),
+        "withheld": said("withheld", "of a port"),
+        "": said("not of this WAN any more"),
+    }[state]
+
+
+def _ended(how: str) -> str:
+    return {
+        "released": said("given back after its connection was closed"),
+        "drained": said("given back, read to the end before closing"),
+        "time_wait": said(
+            "given back; its system keeps the connection in TIME_WAIT, as this side closed first, or nobody could look"
+        ),
+        "reset": said("given back after it was aborted"),
+        "unused": said("given back unused"),
+        "expired": said("not renewed in time"),
+        "revoked": said("an operator ended it"),
+        "reaped": said("its process had died"),
+        "rejected": said("its operating system refused the port"),
+    }.get(how, how)
+
+
 def told(
     seen: PortSeen, verdict: Verdict, who: Holder | None, wan_state: str, *, absolute: bool
 ) -> list[tuple[str, str]]:
@@ -146,38 +150,42 @@ def told(
     live = verdict.state == "leased"
     if seen.holder:
         host, pid = host_and_pid(seen.holder)
-        process = f"{host} " + said("(detached)", "(独立)")
+        process = f"{host} " + said("(detached)")
         if pid:
-            process = said(f"process {pid} on {host}", f"{host} 上的进程 {pid}")
+            process = said("process {pid} on {host}", pid=pid, host=host)
         program = f", {one_line(who.program)}" if who is not None else ""
-        whose = said("holder", "持有者") if live else said("last holder", "上个持有者")
+        whose = said("holder") if live else said("last holder")
         lines.append((whose, one_line(process) + program))
         if live and seen.lease.get("label"):
-            lines.append((said("label", "标签"), one_line(seen.lease["label"])))
-        lines.append((said("network", "网络"), one_line(seen.network)))
+            lines.append((said("label"), one_line(seen.lease["label"])))
+        lines.append((said("network"), one_line(seen.network)))
     if live:
         since = moment(seen.lease.get("acquired_at", ""))
         if since is not None:
-            lines.append((said("since", "开始"), until(since, seen.now_ms + seen.ahead_ms, absolute=absolute)))
-        kept = said("unless it is renewed", "除非续租")
-        lines.append((said("ends", "到期"), f"{when(seen.due_ms)}, {kept}"))
+            lines.append((said("since"), until(since, seen.now_ms + seen.ahead_ms, absolute=absolute)))
+        kept = said("unless it is renewed")
+        lines.append((said("ends"), f"{when(seen.due_ms)}, {kept}"))
     elif seen.ended:
-        how = said(*ENDED.get(_how_it_ended(seen), (seen.ended, seen.ended)))
+        how = _ended(_how_it_ended(seen))
         at = "" if verdict.ended_ms is None else f", {when(verdict.ended_ms)}"
-        lines.append((said("ended", "结束"), how + at))
+        lines.append((said("ended"), how + at))
     if seen.quarantine and verdict.state == "quarantined":
         reason = f"{seen.quarantine.get('reason')}, {seen.quarantine.get('host')}"
-        lines.append((said("refused", "拒绝原因"), one_line(reason)))
+        lines.append((said("refused"), one_line(reason)))
     if verdict.state in ("cooling", "quarantined"):
         if verdict.rested_ms is not None:
-            mine = said("its last network", "原网络")
-            rested = said("now", "现在") if verdict.rested_ms <= seen.now_ms else when(verdict.rested_ms)
-            lines.append((said("free for", "可用于"), f"{mine}: {rested}"))
-        lines.append((said("free", "空闲"), f"{when(verdict.free_ms or 0)}, " + said("for all", "对所有网络")))
+            mine = said("its last network")
+            rested = said("now") if verdict.rested_ms <= seen.now_ms else when(verdict.rested_ms)
+            lines.append((said("free for"), f"{mine}: {rested}"))
+        lines.append((said("free"), f"{when(verdict.free_ms or 0)}, " + said("for all")))
     becomes = to_become(seen, verdict)
     if becomes:
-        lines.append((said("then", "之后"), said(*TO_COME[becomes])))
-    lines.append((said("to do", "建议"), advice(seen, verdict, wan_state)))
+        withheld, removed = (
+            said("out of service, when its lease is over"),
+            said("taken from the WAN, when it has cooled"),
+        )
+        lines.append((said("then"), withheld if becomes == "withheld" else removed))
+    lines.append((said("to do"), advice(seen, verdict, wan_state)))
     return lines
 
 
@@ -185,31 +193,24 @@ def advice(seen: PortSeen, verdict: Verdict, wan_state: str) -> str:
     """What an operator can do about it."""
     port, wan_idx = seen.port, seen.wan_idx
     if verdict.state == "leased":
-        return said(
-            f"nothing; to end it: wanpool revoke {port} (its holder learns it at its next heartbeat)",
-            f"无需处理；要收回：wanpool revoke {port}（持有者在下次心跳时得知）",
-        )
+        return said("nothing; to end it: wanpool revoke {port} (its holder learns it at its next heartbeat)", port=port)
     if verdict.state == "cooling":
         return said(
-            "wait: the router may still know its last connection; less if `cooldown` suits the router's own timeout",
-            "等待：路由器可能还记得上一个连接；若路由器超时更短，可减小 cooldown",
+            "wait: the router may still know its last connection; less if `cooldown` suits the router's own timeout"
         )
     if verdict.state == "quarantined":
         return said(
-            f"on that host see what uses it: ss -tanp 'sport = :{port}'; keep the kernel out of the range "
-            "(wanpool doctor)",
-            f"在该主机上查看占用者：ss -tanp 'sport = :{port}'；并让内核避开此范围（wanpool doctor）",
+            "on that host see what uses it: ss -tanp 'sport = :{port}'; keep the kernel out of the range (wanpool "
+            "doctor)",
+            port=port,
         )
     if verdict.state == "withheld":
-        return said(f"to put it back into service: wanpool restore {port}", f"要恢复使用：wanpool restore {port}")
+        return said("to put it back into service: wanpool restore {port}", port=port)
     if not verdict.state:
         return said(
-            f"wanpool resize {wan_idx} once more gives up the claim to what has left; then any WAN can have it",
-            f"再执行一次 wanpool resize {wan_idx} 即放弃已移出的端口，之后任何 WAN 都可使用",
+            "wanpool resize {wan_idx} once more gives up the claim to what has left; then any WAN can have it",
+            wan_idx=wan_idx,
         )
     if wan_state == "draining":
-        return said(
-            f"the WAN is draining, nothing is granted; to end that: wanpool open {wan_idx}",
-            f"此 WAN 正在排空，不再分配；要恢复：wanpool open {wan_idx}",
-        )
-    return said("nothing: the next acquire may take it", "无需处理：下一次 acquire 即可取得")
+        return said("the WAN is draining, nothing is granted; to end that: wanpool open {wan_idx}", wan_idx=wan_idx)
+    return said("nothing: the next acquire may take it")

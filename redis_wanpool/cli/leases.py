@@ -81,8 +81,8 @@ def row(wan_idx: int, lease: ListedLease) -> dict[str, Any]:
 
 
 def as_text(operator: Operator, found: Iterator[tuple[int, list[ListedLease]]], options: argparse.Namespace) -> None:
-    heads = [said("port", "端口"), "WAN", said("ends", "到期"), said("since", "开始"), said("process", "进程"), "", ""]
-    heads[5:] = [said("label", "标签"), said("network", "网络")]
+    heads = [said("port"), "WAN", said("ends"), said("since"), said("process"), "", ""]
+    heads[5:] = [said("label"), said("network")]
     widths = [6, 4, 24, 24, 28, 20, 0] if options.absolute else [6, 4, 14, 18, 28, 20, 0]
     count = 0
     for wan_idx, page in found:
@@ -90,7 +90,7 @@ def as_text(operator: Operator, found: Iterator[tuple[int, list[ListedLease]]], 
         for lease in page:
             now_ms = lease.seen_at_ms
             since = moment(lease.acquired_at)
-            process = f"{lease.host}:{lease.pid}" if lease.pid else f"{lease.host} " + said("(detached)", "(独立)")
+            process = f"{lease.host}:{lease.pid}" if lease.pid else f"{lease.host} " + said("(detached)")
             begun = "-" if since is None else until(since, now_ms, absolute=options.absolute)
             ends = until(lease.expires_at_ms, now_ms, absolute=options.absolute)
             words = one_line(process), one_line(lease.label) or "-", one_line(lease.network)
@@ -98,8 +98,7 @@ def as_text(operator: Operator, found: Iterator[tuple[int, list[ListedLease]]], 
         count += len(page)
         print("".join(f"{line_of(cells, widths)}\n" for cells in lines), end="", flush=True)
     tell(
-        f"{counted(count, 'lease')} (namespace {operator.namespace!r})",
-        f"共 {count} 个租约（命名空间 {operator.namespace!r}）",
+        "{leases} (namespace {namespace!r})", leases=counted(count, "lease"), namespace=operator.namespace, count=count
     )
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from redis_wanpool import __version__, errors
+from redis_wanpool import __version__
 from redis_wanpool.cli import (
     acl,
     adopt,
@@ -26,7 +26,7 @@ from redis_wanpool.cli import (
 from redis_wanpool.cli.verb import DONE, NO, NOT_ELEVATED, UNREACHABLE, USAGE, Command, Verbs
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanpoolError
 from redis_wanpool.terminal.format import one_line
-from redis_wanpool.terminal.language import chinese, speak_anywhere
+from redis_wanpool.terminal.language import hint, speak_anywhere
 from redis_wanpool.transport.url import has_password
 from redis_wanpool.tuning import NotElevated
 
@@ -61,29 +61,12 @@ def _say_no_more() -> None:
 
 
 def _fail(error: WanpoolError) -> int:
-    hint = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "") if chinese() else ""
-    print(f"wanpool: {hint}{'：' if hint else ''}{one_line(str(error))}", file=sys.stderr)
+    before = hint(error)
+    print(f"wanpool: {before}{'：' if before else ''}{one_line(str(error))}", file=sys.stderr)
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), NO)
 
 
 _CODES = {InvalidValue: USAGE, BackendUnavailable: UNREACHABLE, NotElevated: NOT_ELEVATED}
-_HINTS: dict[type[WanpoolError], str] = {
-    errors.PoolExhausted: "没有空闲端口，可等待（--wait）、尽早归还或增加端口",
-    errors.WanDraining: "该 WAN 正在排空，不再分配，可用 wanpool open 恢复",
-    errors.WanNotDefined: "WAN 未定义，或其数据已丢失",
-    errors.WanMismatch: "与已有的定义不同，或端口与其他 WAN 重叠",
-    errors.WanInUse: "仍有租约，请先排空，或使用 --force",
-    errors.PortNotInRange: "端口不属于任何 WAN",
-    errors.PortUnavailable: "该端口现在不可用",
-    errors.PortRejected: "操作系统拒绝了端口，请检查占用者（ss -tanp）",
-    errors.LeaseLost: "租约已失效，请停止使用该端口",
-    errors.InGrace: "故障切换后的宽限期，请稍后再试",
-    errors.UnsafeRedis: "此 Redis 无法保证安全",
-    errors.BackendUnavailable: "无法使用 Redis，请检查它是否运行以及 URL",
-    NotElevated: "需要管理员权限",
-    errors.InvalidValue: "参数或设置有误",
-}
-"""what an operator who reads Chinese is told before the error itself"""
 
 
 def _refuse_password(url: str | None) -> None:

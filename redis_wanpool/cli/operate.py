@@ -58,12 +58,12 @@ def _at(operator: Operator, wan_idx: int) -> str:
 
 def withhold(options: argparse.Namespace) -> int:
     """Takes ports out of service; a leased one when its lease ends."""
-    return _move(options, "withhold", {"leased": said("when its lease ends", "租约结束后")})
+    return _move(options, "withhold", {"leased": said("when its lease ends")})
 
 
 def restore(options: argparse.Namespace) -> int:
     """Puts withheld ports back into service; they cool first."""
-    return _move(options, "restore", {"withheld": said("it cools first", "先冷却")})
+    return _move(options, "restore", {"withheld": said("it cools first")})
 
 
 def _move(options: argparse.Namespace, verb: str, notes: dict[str, str]) -> int:

@@ -49,15 +49,8 @@ def print_optimization_guide() -> None:
         "A port carries 1 / TIME_WAIT connections a second to one destination: 16384 ports carry 137 a second with "
         "120 s, 546 with 30 s.\n"
         "Other programs may be affected, and some settings want a restart: both are told before anything is done.\n"
-        "`netsh int ip reset` is no way back: it throws away the machine's IP configuration, addresses, gateways "
-        "and DNS servers, and not only what was tuned. Only when nothing else helps.",
-        "以管理员身份执行：wanpool tune apply\n"
-        "撤销：            wanpool tune undo\n"
-        "对同一目的地，每个端口每秒承载 1 / TIME_WAIT 个连接："
-        "16384 个端口在 120 秒时每秒 137 个，30 秒时 546 个。\n"
-        "可能影响其他程序，部分设置需要重启：执行前都会说明。\n"
-        "`netsh int ip reset` 不是撤销：它会清除本机的 IP 配置（地址、网关、DNS），"
-        "而不只是这里的更改。仅在别无他法时使用。",
+        "`netsh int ip reset` is no way back: it throws away the machine's IP configuration, addresses, gateways and "
+        "DNS servers, and not only what was tuned. Only when nothing else helps."
     )
 
 

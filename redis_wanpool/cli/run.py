@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     path = shutil.which(words[0])
     if path is None:
         known = Path(words[0]).exists()
-        why = said("is not executable", "不可执行") if known else said("not found", "未找到")
+        why = said("is not executable") if known else said("not found")
         print(f"wanpool: {one_line(words[0])}: {why}", file=sys.stderr)
         return NOT_EXECUTABLE if known else NOT_FOUND
     command = Command()
@@ -59,14 +59,14 @@ def run(options: argparse.Namespace) -> int:
         except OSError as error:  # no program for this machine, no interpreter, too many arguments
             for lease in leases:
                 lease.release(used=False)
-            why = said("does not start", "无法启动")
+            why = said("does not start")
             print(f"wanpool: {one_line(words[0])}: {why}: {error.strerror}", file=sys.stderr)
             return NOT_EXECUTABLE
         for lease in leases:
             try:
                 lease.check()
             except LeaseLost as error:
-                print(f"wanpool: {error}; " + said("the command was ended", "命令已被终止"), file=sys.stderr)
+                print(f"wanpool: {error}; " + said("the command was ended"), file=sys.stderr)
                 return NO
     return code
 

@@ -85,7 +85,7 @@ def status(options: argparse.Namespace) -> int:
             print("\n".join(coloured(text, colour) for text, colour in overview(operator, seen)), flush=True)
             if any(wan.seen.leased for wan in seen.wans):
                 networks, holders = _who(operator, seen.wans)
-                for title, rows in ((said("networks", "网络"), networks), (said("holders", "持有者"), holders)):
+                for title, rows in ((said("networks"), networks), (said("holders"), holders)):
                     print(f"\n{title}")
                     print("\n".join(_most(rows)), flush=True)
     _tell(seen.troubles)
@@ -110,42 +110,39 @@ def overview(operator: Operator, all_seen: Seen) -> list[tuple[str, str]]:
     """The Redis and the WANs as lines, each with its colour."""
     redis, wans = all_seen.redis, all_seen.wans
     known = ", ".join(f"{name} {value}" for name, value in redis.items() if name != "url")
-    head = said("namespace", "命名空间") + f" {operator.namespace!r}: {redis['url']}" + (f" ({known})" if known else "")
+    head = said("namespace") + f" {operator.namespace!r}: {redis['url']}" + (f" ({known})" if known else "")
     if not wans and all_seen.troubles:
         return [(head, "")]
     if not wans:
-        none = said("no WAN is defined; define one, for example with:", "尚未定义 WAN，例如：")
+        none = said("no WAN is defined; define one, for example with:")
         return [(head, ""), (f"{none} wanpool init --wan 0=20000-21999", "")]
     rows = [_headings(), *map(_row, wans)]
     lines = table(rows, right=(0, *range(3, 14)))
-    note = said(
-        "sustains/s: leases a second if ports stay with their network / if they change networks",
-        "可承载/秒：端口留在同一网络 / 端口在网络间转移",
-    )
+    note = said("sustains/s: leases a second if ports stay with their network / if they change networks")
     shown = len(rows[0])
     while sys.stdout.isatty() and shown > FEWEST and max(map(width, lines)) > size()[0]:
         shown = min(shown - 1, NARROW)
         lines = table([row[:shown] for row in rows], right=(0, *range(3, shown)))
-        note = said("a wider terminal shows more", "更宽的终端可显示更多列")
+        note = said("a wider terminal shows more")
     colours = ["bold", *map(_colour, wans)]
     return [(head, ""), *zip(lines, colours, strict=True), (note, "dim")]
 
 
 def _headings() -> list[str]:
     return [
-        *("WAN", said("name", "名称"), said("state", "状态"), said("total", "总数"), said("free", "空闲")),
-        *(said("leased", "已租"), said("cooling", "冷却"), said("quarantine", "隔离"), said("withheld", "停用")),
-        *(said("grants/s", "分配/秒"), said("sustains/s", "可承载/秒")),
-        *(said("free in 1 min", "1分钟后空闲"), said("30 min", "30分钟"), said("1 h", "1小时")),
+        *("WAN", said("name"), said("state"), said("total"), said("free")),
+        *(said("leased"), said("cooling"), said("quarantine"), said("withheld")),
+        *(said("grants/s"), said("sustains/s")),
+        *(said("free in 1 min"), said("30 min"), said("1 h")),
     ]
 
 
 def _row(wan: WanStatus) -> list[str]:
     seen = wan.seen
     sustains = f"{_rate(wan.for_one_network)} / {_rate(wan.between_networks)}"
-    state = {"open": said("open", "开放"), "draining": said("draining", "排空中")}[seen.state]
+    state = {"open": said("open"), "draining": said("draining")}[seen.state]
     if seen.grace_ms:
-        state = said("grace", "宽限期") + f" {span(seen.grace_ms / 1000)}"
+        state = said("grace") + f" {span(seen.grace_ms / 1000)}"
     counts = [seen.total, seen.free, seen.leased, seen.cooling, wan.quarantined, seen.withheld]
     return [
         *(str(seen.wan_idx), one_line(seen.name) or "-", state, *map(str, counts)),
@@ -194,7 +191,7 @@ def _most(rows: list[dict[str, Any]]) -> list[str]:
     more = len(rows) - MOST_SHOWN
     return [
         *(f"  {line}" for line in table(cells, right=(0,))),
-        *([said(f"  and {more} more: --json", f"  另有 {more} 个：--json")] if more > 0 else []),
+        *([said("  and {more} more: --json", more=more)] if more > 0 else []),
     ]
 
 
@@ -214,9 +211,7 @@ def watch(operator: Operator, every: float, *, as_json: bool) -> int:
                     lines, since, trouble = [*overview(operator, seen), *lost, *_bars(seen.wans)], None, ""
                 except WanpoolError as error:
                     since = boottime() if since is None else since
-                    trouble = said(
-                        f"for {span(boottime() - since)}: {error}", f"已 {span(boottime() - since)}：{error}"
-                    )
+                    trouble = said("for {since}: {error}", since=span(boottime() - since), error=error)
                 screen.show(_under(trouble, lines))
                 screen.sleep(every)
         except KeyboardInterrupt:
@@ -226,7 +221,7 @@ def watch(operator: Operator, every: float, *, as_json: bool) -> int:
 def _under(trouble: str, lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The lines below what is the matter, then as what was seen last."""
     if not trouble:
-        return [(said("Ctrl-C ends", "按 Ctrl-C 退出"), "dim"), *lines]
+        return [(said("Ctrl-C ends"), "dim"), *lines]
     said_lines = wrapped(one_line(trouble), size()[0])
     return [*((text, "red") for text in said_lines), *((text, "dim") for text, _ in lines)]
 
@@ -236,7 +231,7 @@ def _bars(wans: list[WanStatus]) -> list[tuple[str, str]]:
     rows = [
         f"WAN {wan.seen.wan_idx:<4} " + bar({name: getattr(wan.seen, name) for name in names}, columns) for wan in wans
     ]
-    legend = said("█ leased  ▒ cooling  x withheld  · free", "█ 已租  ▒ 冷却  x 停用  · 空闲")
+    legend = said("█ leased  ▒ cooling  x withheld  · free")
     return [("", ""), *((row, "") for row in rows), ("", ""), (legend, "dim")]
 
 

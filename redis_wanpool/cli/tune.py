@@ -98,10 +98,7 @@ def pool_ports(options: argparse.Namespace) -> tuple[set[int], str]:
         with operator_of(options, allow_unsafe=True) as operator:
             seen = [wan.ports for wan in wans.look(operator) if wan.ports]
     except WanpoolError as error:
-        return ports, said(
-            f"the WANs in Redis are not known ({error}); with --ports it goes without",
-            f"无法得知 Redis 中的 WAN（{error}）；可用 --ports 直接给出",
-        )
+        return ports, said("the WANs in Redis are not known ({error}); with --ports it goes without", error=error)
     return ports.union(port for text in seen for port in port_numbers(text)), ""
 
 
@@ -115,7 +112,7 @@ def show(
             if _is_windows(system):  # elsewhere a port rests by other things
                 rest.note(system.folder, measured)
         except OSError as error:
-            trouble = said(f"what was measured is not noted: {error}", f"测量结果未能保存：{error}")
+            trouble = said("what was measured is not noted: {error}", error=error)
     lingers = measure.lingering(ports)
     pending = [str(item) for item in engine.pending(system)]
     if options.json:
@@ -126,18 +123,17 @@ def show(
         return DONE
     print("\n".join([*shown(system, settings), "", _pool(ports)]))
     tell(
-        f"in TIME_WAIT now: {counted(lingers.all, 'connection')}, {lingers.of_the_pool} of them on pool ports",
-        f"当前处于 TIME_WAIT 的连接：{lingers.all}，其中端口池的端口 {lingers.of_the_pool}",
+        "in TIME_WAIT now: {connections}, {ours} of them on pool ports",
+        connections=counted(lingers.all, "connection"),
+        ours=lingers.of_the_pool,
+        count=lingers.all,
     )
     if measured is not None:
-        tell(f"TIME_WAIT lasts here, measured: {measured:.1f} s", f"本机 TIME_WAIT 实测：{measured:.1f} 秒")
-    tell(f"a leased port rests {rest.default_rest():g} s", f"租用的端口静置 {rest.default_rest():g} 秒")
+        tell("TIME_WAIT lasts here, measured: {measured:.1f} s", measured=measured)
+    tell("a leased port rests {rest:g} s", rest=rest.default_rest())
     _print_notes(pending, trouble)
     if count := len(plan(settings)):
-        tell(
-            f"what can be done: wanpool tune plan ({counted(count, 'change')})",
-            f"可执行：wanpool tune plan（{count} 项更改）",
-        )
+        tell("what can be done: wanpool tune plan ({changes})", changes=counted(count, "change"), count=count)
     return DONE
 
 
@@ -147,12 +143,12 @@ def shown(system: System, settings: list[Setting]) -> Iterator[str]:
     widest = max((width(one.name) for one in settings), default=0)
     for one in settings:
         value = one.value if one.value is not None else "?"
-        known = [said(f"default {one.default}", f"默认 {one.default}") if one.default else ""]
-        known.append(said(f"allowed {one.allowed}", f"允许 {one.allowed}") if one.allowed else "")
+        known = [said("default {default}", default=one.default) if one.default else ""]
+        known.append(said("allowed {allowed}", allowed=one.allowed) if one.allowed else "")
         known.append(one.source)
         beside = ", ".join(filter(None, known))
         status = coloured(padded(one.status, 10), COLOURS.get(one.status, ""))
-        text = f"{padded(one.name, widest)}  {value or said('empty', '空')}" + f"  ({beside})" * bool(beside)
+        text = f"{padded(one.name, widest)}  {value or said('empty')}" + f"  ({beside})" * bool(beside)
         first, *more = wrapped(text, WIDTH)
         yield f"{status}  {first}"
         yield from (f"{' ' * 12}{line}" for line in more)
@@ -169,10 +165,7 @@ def plan_or_apply(
         _print_notes([], trouble)
     if options.what == "apply":
         if changes and not options.json:
-            tell(
-                "these settings count for all programs of this machine; wanpool tune undo takes them back",
-                "这些设置影响本机所有程序；可用 wanpool tune undo 撤销",
-            )
+            tell("these settings count for all programs of this machine; wanpool tune undo takes them back")
         applied = engine.apply(system, changes)
     pending = [str(item) for item in engine.pending(system)]
     if options.json:
@@ -181,11 +174,9 @@ def plan_or_apply(
         print_json(**facts, pending_restart=pending, trouble=trouble or None)
         return code
     if applied.done:
-        tell(
-            f"done, and read back: {counted(len(applied.done), 'change')}", f"已完成并核对：{len(applied.done)} 项更改"
-        )
+        tell("done, and read back: {changes}", changes=counted(len(applied.done), "change"), count=len(applied.done))
     for line in applied.besides:
-        tell(f"changed besides, by whomever: {line}", f"同时另有改动：{line}")
+        tell("changed besides, by whomever: {line}", line=line)
     _print_notes(pending, "")
     return code
 
@@ -194,27 +185,27 @@ def planned(settings: list[Setting]) -> Iterator[str]:
     """What would be done, and what would be left to the operator, as lines."""
     changes, remains = plan(settings), left(settings)
     if not changes and not remains:
-        yield said("nothing to do: all is as it should be, or not known", "无需更改：一切正常，或无法得知")
+        yield said("nothing to do: all is as it should be, or not known")
     for one in changes:
         yield from _lines(one)
         if one.item.store == "netsh":
             yield f"  netsh {' '.join(Netsh.command(one.item, one.after))}"
     for setting in remains:
-        text = said(f"left to you: {setting.name}: {setting.why}", f"需自行处理：{setting.name}：{setting.why}")
+        text = said("left to you: {name}: {why}", name=setting.name, why=setting.why)
         yield from wrapped(text, WIDTH)
 
 
 def _lines(one: Change) -> Iterator[str]:
     """A change as lines; of a file, those that go and those that come."""
-    restart = said(" (in effect after a restart)", "（重启后生效）") if one.needs_restart else ""
+    restart = said(" (in effect after a restart)") if one.needs_restart else ""
     if one.item.store != "file":
         yield f"{one.item}: {_text(one.before)} -> {_text(one.after)}{restart}"
         return
     what = ""
     if one.before is None:
-        what = said(" (new)", "（新建）")
+        what = said(" (new)")
     elif one.after is None:
-        what = said(" (removed)", "（删除）")
+        what = said(" (removed)")
     yield f"{one.item}{what}:{restart}"
     before, after = (str(value or "").splitlines() for value in (one.before, one.after))
     for line in difflib.ndiff(before, after):
@@ -233,34 +224,32 @@ def undo(options: argparse.Namespace, system: System) -> int:
         print("\n".join(_lines(one)))
     for one in undone.left:
         tell(
-            f"{one.item} is {_line(one.before)}, which somebody else set since: left alone. To set it back to "
-            f"{_line(one.after)}: wanpool tune undo --force",
-            f"{one.item} 现为 {_line(one.before)}，之后被他人改过，未动。"
-            f"要恢复为 {_line(one.after)}：wanpool tune undo --force",
+            "{item} is {before}, which somebody else set since: left alone. To set it back to {after}: wanpool tune "
+            "undo --force",
+            item=one.item,
+            before=_line(one.before),
+            after=_line(one.after),
         )
     if undone.done:
         count = len(undone.done)
-        tell(f"taken back, and read back: {counted(count, 'change')}", f"已撤销并核对：{count} 项更改")
+        tell("taken back, and read back: {changes}", changes=counted(count, "change"), count=count)
     if not undone.done and not undone.left:
-        tell("nothing to undo", "没有可撤销的更改")
+        tell("nothing to undo")
     _print_notes(pending, "")
     return NO if undone.left else DONE
 
 
 def _pool(ports: Collection[int]) -> str:
     text = port_list(ports)
-    return said(
-        f"the pool's ports: {text or 'not known; give them: --ports'}",
-        f"端口池的端口：{text or '未知；请用 --ports 给出'}",
-    )
+    return said("the pool's ports: {ports}", ports=text or said("not known; give them: --ports"))
 
 
 def _print_notes(pending: list[str], trouble: str) -> None:
     if pending:
         names = ", ".join(pending)
-        tell(f"in effect after a restart: {names}", f"重启后生效：{names}")
+        tell("in effect after a restart: {names}", names=names)
     if trouble:
-        tell(f"note: {trouble}", f"注意：{trouble}")
+        tell("note: {trouble}", trouble=trouble)
 
 
 def _setting(one: Setting) -> dict[str, Any]:
@@ -274,7 +263,7 @@ def _change(one: Change) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    return said("absent", "无") if value is None else str(value) or said("empty", "空")
+    return said("absent") if value is None else str(value) or said("empty")
 
 
 def _line(value: object) -> str:

@@ -30,17 +30,15 @@ def judge_margins(facts: ServerFacts, wans: Sequence[WanSnapshot]) -> Iterator[F
             margins = f"failover_margin {margin:g} s, lease_ttl {1.5 * left:g} s"
             seen = f"WAN {wan.wan_idx}: {margins}, {name} {lag * max(1, step // 1000)} s"
             means = said(
-                "a primary that is cut off may go on for longer than a grace, or two thirds of a lease, allow for",
-                "被隔离的主节点继续工作的时间，可能超过宽限期余量或租约三分之二时长所允许的范围",
+                "a primary that is cut off may go on for longer than a grace, or two thirds of a lease, allow for"
             )
-            cure = said(f"at the prompt of redis-cli: {shorter}", f"在 redis-cli 提示符下执行：{shorter}")
+            cure = said("at the prompt of redis-cli: {shorter}", shorter=shorter)
             yield Finding(WARN, "grace-margin", (wan.wan_idx,), seen, means, cure)
 
 
 def _twice() -> str:
     return said(
-        'on a WAN with on_failover = "continue" their ports may be granted twice; with "grace" holders re-assert them',
-        '在 on_failover = "continue" 的 WAN 上，这些端口可能被重复发放；在 "grace" 下由持有者重新申明',
+        'on a WAN with on_failover = "continue" their ports may be granted twice; with "grace" holders re-assert them'
     )
 
 
@@ -48,45 +46,34 @@ def _persistence(facts: ServerFacts) -> Iterator[Finding]:
     if facts.is_aof is None:
         return
     if facts.writes_fail:
-        seen = said("Redis could not write its data to disk the last time", "Redis 上次未能把数据写入磁盘")
-        means = said(
-            "it refuses writes until it can: no leases, no renewals", "在恢复之前它拒绝写入：无法租用，也无法续期"
-        )
-        cure = said("see its log; most often its disk is full", "请查看其日志；多半是磁盘已满")
+        seen = said("Redis could not write its data to disk the last time")
+        means = said("it refuses writes until it can: no leases, no renewals")
+        cure = said("see its log; most often its disk is full")
         yield Finding(FAIL, "persistence", (), seen, means, cure)
         return
     fsync = facts.settings.get("appendfsync")
     if facts.embedded:
-        seen = said("the embedded server logs every grant to disk", "内置服务器把每次发放都记入磁盘")
+        seen = said("the embedded server logs every grant to disk")
         yield Finding(OK, "persistence", (), seen)
     elif not facts.is_aof:
         snapshots = facts.settings.get("save")
         seen = "appendonly no" + (f', save "{snapshots}"' if snapshots is not None else "")
         lost = {
-            None: said(
-                "a restart forgets the grants since the last snapshot, or everything; ",
-                "重启会忘记上次快照之后的发放，甚至全部；",
-            ),
-            "": said("a restart forgets all WANs and grants; ", "重启会忘记所有 WAN 和发放；"),
-        }.get(
-            snapshots, said("a restart forgets the grants since the last snapshot; ", "重启会忘记上次快照之后的发放；")
-        )
+            None: said("a restart forgets the grants since the last snapshot, or everything; "),
+            "": said("a restart forgets all WANs and grants; "),
+        }.get(snapshots, said("a restart forgets the grants since the last snapshot; "))
         cure = config_set("appendonly yes")
         yield Finding(WARN, "persistence", (), seen, lost + _twice(), cure)
     elif fsync == "no":
         means = said(
-            "a crash of its machine forgets what the system had not written yet, commonly up to 30 s of grants; ",
-            "其主机崩溃会丢失系统尚未写入的内容，通常可达 30 秒的发放；",
+            "a crash of its machine forgets what the system had not written yet, commonly up to 30 s of grants; "
         )
         cure = config_set("appendfsync everysec")
         yield Finding(WARN, "persistence", (), "appendonly yes, appendfsync no", means + _twice(), cure)
     else:
         seen = "appendonly yes" + (f", appendfsync {fsync}" if fsync else "")
         if fsync == "everysec":
-            seen += said(
-                ": a crash of its machine forgets up to 1 s of grants, one of Redis alone none",
-                "：其主机崩溃最多丢失 1 秒的发放，仅 Redis 崩溃则不丢失",
-            )
+            seen += said(": a crash of its machine forgets up to 1 s of grants, one of Redis alone none")
         yield Finding(OK, "persistence", (), seen)
 
 
@@ -94,34 +81,32 @@ def _replicas(facts: ServerFacts) -> Iterator[Finding]:
     wanted, lag = facts.setting("min-replicas-to-write"), facts.setting("min-replicas-max-lag")
     if facts.replicas is None:
         return
-    count = said(f"{facts.replicas} replicas", f"{facts.replicas} 个副本")
+    count = said("{replicas} replicas", replicas=facts.replicas)
     if wanted and facts.enough_replicas is not None and facts.enough_replicas < wanted:
         seen = said(
-            f"{facts.enough_replicas} replicas keep up, and min-replicas-to-write is {wanted}",
-            f"{facts.enough_replicas} 个副本跟得上，而 min-replicas-to-write 为 {wanted}",
+            "{enough_replicas} replicas keep up, and min-replicas-to-write is {wanted}",
+            enough_replicas=facts.enough_replicas,
+            wanted=wanted,
         )
-        means = said("Redis refuses writes: no leases, no renewals", "Redis 拒绝写入：无法租用，也无法续期")
-        cure = said("bring a replica back, or lower min-replicas-to-write", "请恢复副本，或调低 min-replicas-to-write")
+        means = said("Redis refuses writes: no leases, no renewals")
+        cure = said("bring a replica back, or lower min-replicas-to-write")
         yield Finding(FAIL, "replicas", (), seen, means, cure)
     elif facts.replicas == 0:
-        yield Finding(OK, "replicas", (), said("no replicas: no failover", "没有副本：不会故障切换"))
+        yield Finding(OK, "replicas", (), said("no replicas: no failover"))
     elif facts.cluster and not wanted:
-        means = said(
-            f"a failover forgets what no replica has yet (now {facts.lag} s); " + _twice(),
-            f"故障切换会丢失副本尚未收到的内容（当前 {facts.lag} 秒）；" + _twice(),
-        )
+        means = said("a failover forgets what no replica has yet (now {lag} s); ", lag=facts.lag) + _twice()
         yield Finding(OK, "replicas", (), count, means)
     elif wanted or facts.enough_replicas is not None:
-        means = said(
-            f"a failover forgets the grants of the moment, of {lag or 10} s at most; " + _twice(),
-            f"故障切换会丢失最后时刻的发放，最多 {lag or 10} 秒；" + _twice(),
-        )
+        means = said("a failover forgets the grants of the moment, of {lag} s at most; ", lag=lag or 10) + _twice()
         yield Finding(OK, "replicas", (), f"{count}, min-replicas-to-write {wanted or '?'}", means)
     else:
-        means = said(
-            f"a failover forgets what no replica has yet (now {facts.lag} s), and a primary that is cut off goes on "
-            "granting without a limit; " + _twice(),
-            f"故障切换会丢失副本尚未收到的内容（当前 {facts.lag} 秒），被隔离的主节点会无限期继续发放；" + _twice(),
+        means = (
+            said(
+                "a failover forgets what no replica has yet (now {lag} s), and a primary that is cut off goes on "
+                "granting without a limit; ",
+                lag=facts.lag,
+            )
+            + _twice()
         )
         cure = config_set("min-replicas-to-write 1", "min-replicas-max-lag 10")
         seen = count + ("" if wanted is None else ", min-replicas-to-write 0")

@@ -64,20 +64,13 @@ def no_redis(error: WanpoolError, findings: Sequence[Finding] = ()) -> Examined:
     reached = was_refused(error)
     if not reached:
         cure = said(
-            "see that Redis runs, and that WANPOOL_URL, or url in wanpool.toml, leads there with the right password",
-            "检查 Redis 是否在运行，以及 WANPOOL_URL 或 wanpool.toml 中的 url 和密码是否正确",
+            "see that Redis runs, and that WANPOOL_URL, or url in wanpool.toml, leads there with the right password"
         )
     elif is_denial(str(error)):
-        cure = said(
-            "permit this user the commands and keys of the namespace: ACL SETUSER",
-            "用 ACL SETUSER 授予该命名空间所需的命令和键",
-        )
+        cure = said("permit this user the commands and keys of the namespace: ACL SETUSER")
     else:
-        cure = said(
-            "see to what it says; where other programs use the same keys, give the pool a namespace of its own",
-            "请按其提示处理；若其他程序使用相同的键，请为端口池换一个命名空间",
-        )
-    means = said("nothing is leased, renewed or released", "无法租用、续期或释放")
+        cure = said("see to what it says; where other programs use the same keys, give the pool a namespace of its own")
+    means = said("nothing is leased, renewed or released")
     seen = textwrap.shorten(str(error), LONGEST, placeholder=" ...")
     return Examined((*findings, Finding(FAIL, "redis", (), seen, means, cure)), reached)
 
@@ -90,8 +83,8 @@ def examine_machine(operator: Operator | None, settings: Settings, redis: Examin
     ports.update(port for wan in settings.wans if wan.wan_idx not in known for port in port_numbers(wan.ports))
     findings: list[Finding] = []
     if not ports and redis.wans is None:
-        text = said("which ports the WANs have is not known", "不知道各 WAN 有哪些端口")
-        means = said("so whether others on this machine use them is not judged", "因此未判断本机是否有其他程序使用它们")
+        text = said("which ports the WANs have is not known")
+        means = said("so whether others on this machine use them is not judged")
         findings.append(Finding(WARN, "unseen", (), text, means))
     findings += _judge_system(ports)
     if ports:
@@ -109,13 +102,9 @@ def _judge_server(
     operator: Operator, settings: Settings, shards: Sequence[server.ServerFacts] | None, seen: Sequence[wans.WanFacts]
 ) -> Iterator[Finding]:
     if shards is None:
-        text = said("an in-process stand-in for Redis (fake://)", "进程内的 Redis 替身（fake://）")
-        means = said(
-            "nothing is shared with other processes, and nothing is kept", "不与其他进程共享，也不保存任何内容"
-        )
-        yield Finding(
-            WARN, "fake", (), text, means, said("for work, give the URL of a Redis", "正式使用请给出 Redis 的 URL")
-        )
+        text = said("an in-process stand-in for Redis (fake://)")
+        means = said("nothing is shared with other processes, and nothing is kept")
+        yield Finding(WARN, "fake", (), text, means, said("for work, give the URL of a Redis"))
         return
     whole = [wan.snapshot for wan in seen if wan.snapshot is not None]
     shortest = min((int(wan.config["lease_ttl_ms"]) / 1000 for wan in whole), default=DEFAULT_TTL)
@@ -138,15 +127,9 @@ def _judge_server(
 
 
 def _silent(shard: str) -> Finding:
-    seen = said(f"{shard}, the primary of a shard, does not answer", f"分片的主节点 {shard} 没有应答")
-    means = said(
-        "on its WANs nothing is leased or renewed until another takes its place",
-        "在其他节点接替之前，其 WAN 上无法租用或续期",
-    )
-    cure = said(
-        "see that it runs, and that it has a replica: redis-cli --cluster check",
-        "检查它是否在运行、是否有副本：redis-cli --cluster check",
-    )
+    seen = said("{shard}, the primary of a shard, does not answer", shard=shard)
+    means = said("on its WANs nothing is leased or renewed until another takes its place")
+    cure = said("see that it runs, and that it has a replica: redis-cli --cluster check")
     return Finding(FAIL, "shard", (), seen, means, cure)
 
 
@@ -156,9 +139,7 @@ def _judge_system(ports: set[int]) -> Iterator[Finding]:
     elif sys.platform == "win32":
         yield from windows.judge(windows.look(), ports)
     else:
-        text = said(
-            f"the system's own ports ({sys.platform}) are not checked", f"未检查系统自身的端口（{sys.platform}）"
-        )
+        text = said("the system's own ports ({platform}) are not checked", platform=sys.platform)
         yield Finding(WARN, "unseen", (), text)
 
 

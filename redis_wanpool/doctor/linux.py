@@ -66,30 +66,26 @@ def judge(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding]:
     yield from _kernel_ports(facts, ports)
     yield from _privileged(facts, ports)
     if facts.timestamps == 0:
-        means = said(
-            "a port whose connection this side closed first rests 65 s in place of 1",
-            "由本端先关闭连接的端口要静置 65 秒，而不是 1 秒",
-        )
+        means = said("a port whose connection this side closed first rests 65 s in place of 1")
         yield Finding(WARN, "timestamps", (), f"{TIMESTAMPS} = 0", means, _lines(TIMESTAMPS, "1"))
     elif facts.timestamps is not None:
         yield Finding(OK, "timestamps", (), f"{TIMESTAMPS} = {facts.timestamps}")
     if facts.boot_id:
-        seen = said("the kernel tells its boot id", "内核提供 boot id")
-        clock = said(f", and keeps time by {facts.clock}", f"，时钟源为 {facts.clock}") if facts.clock else ""
+        seen = said("the kernel tells its boot id")
+        clock = said(", and keeps time by {clock}", clock=facts.clock) if facts.clock else ""
         yield Finding(OK, "identity", (), seen + clock)
     else:
-        seen = said(f"{BOOT_ID} cannot be read", f"无法读取 {BOOT_ID}")
+        seen = said("{boot_id} cannot be read", boot_id=BOOT_ID)
         means = said(
             "the boot time stands in, which moves with the clock: two processes of this machine may not know each "
-            "other, nor their dead",
-            "只能用启动时间代替，而它会随时钟变动：本机的进程可能互不相识，也无法回收死者的端口",
+            "other, nor their dead"
         )
-        cure = said("let programs read /proc, as a container does by default", "请让程序能读 /proc，如容器默认那样")
+        cure = said("let programs read /proc, as a container does by default")
         yield Finding(WARN, "identity", (), seen, means, cure)
     for name, why in facts.unseen:
         if name != BOOT_ID and "clocksource" not in name:
-            seen = said(f"{name} cannot be read: {why}", f"无法读取 {name}：{why}")
-            yield Finding(WARN, "unseen", (), seen, said("so it is not judged", "因此未判断"))
+            seen = said("{name} cannot be read: {why}", name=name, why=why)
+            yield Finding(WARN, "unseen", (), seen, said("so it is not judged"))
 
 
 def _kernel_ports(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding]:
@@ -99,21 +95,19 @@ def _kernel_ports(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding
     reserved = listed_ports(facts.reserved or "")
     given = sorted(port for port in ports if first <= port <= last and port not in reserved)
     if not given:
-        seen = said("the kernel gives none of the pool's ports to others", "内核不会把端口池的端口分给其他程序")
+        seen = said("the kernel gives none of the pool's ports to others")
         yield Finding(OK, "kernel-ports", (), seen)
         return
     which = port_list(given)
     seen = said(
-        f"the kernel gives ports of the pool to whoever asks for any: {which} ({RANGE} = {first} {last})",
-        f"内核会把端口池的端口随意分给其他程序：{which}（{RANGE} = {first} {last}）",
+        "the kernel gives ports of the pool to whoever asks for any: {which} ({range} = {first} {last})",
+        which=which,
+        range=RANGE,
+        first=first,
+        last=last,
     )
-    means = said(
-        "connections from leased ports fail (EADDRINUSE), and the NAT rewrites others",
-        "从租用端口发起的连接会失败（EADDRINUSE），另一些会被 NAT 改写端口",
-    )
-    cure = said("wanpool tune apply; or ", "wanpool tune apply；或") + _lines(
-        RESERVED, port_list(reserved.union(ports))
-    )
+    means = said("connections from leased ports fail (EADDRINUSE), and the NAT rewrites others")
+    cure = said("wanpool tune apply; or ") + _lines(RESERVED, port_list(reserved.union(ports)))
     yield Finding(FAIL, "kernel-ports", (), seen, means, cure)
 
 
@@ -121,19 +115,20 @@ def _privileged(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding]:
     low = sorted(port for port in ports if facts.unprivileged is not None and port < facts.unprivileged)
     if low:
         seen = said(
-            f"ports of the pool need a privilege: {port_list(low)} ({UNPRIVILEGED} = {facts.unprivileged})",
-            f"端口池的部分端口需要特权：{port_list(low)}（{UNPRIVILEGED} = {facts.unprivileged}）",
+            "ports of the pool need a privilege: {ports} ({setting} = {first})",
+            ports=port_list(low),
+            setting=UNPRIVILEGED,
+            first=facts.unprivileged,
         )
-        means = said(
-            "programs without CAP_NET_BIND_SERVICE are refused them (EACCES)",
-            "没有 CAP_NET_BIND_SERVICE 的程序无法使用它们（EACCES）",
-        )
+        means = said("programs without CAP_NET_BIND_SERVICE are refused them (EACCES)")
         cure = _lines(UNPRIVILEGED, str(low[0]))
         yield Finding(WARN if facts.is_privileged else FAIL, "privileged-ports", (), seen, means, cure)
 
 
 def _lines(setting: str, value: str) -> str:
     return said(
-        f"as root: sysctl -w {setting}={value}\nto last, in {FILE}: {setting} = {value}",
-        f"以 root 执行：sysctl -w {setting}={value}\n持久生效，写入 {FILE}：{setting} = {value}",
+        "as root: sysctl -w {setting}={value}\nto last, in {file}: {setting} = {value}",
+        setting=setting,
+        value=value,
+        file=FILE,
     )

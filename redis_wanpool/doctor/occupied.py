@@ -60,33 +60,29 @@ def judge(
     had no lease in between, has none.
     """
     if before is None or after is None:
-        means = said("so whether others use the pool's ports is not judged", "因此未判断是否有其他程序占用端口池的端口")
-        yield Finding(WARN, "unseen", (), said("the system does not list sockets", "系统不提供套接字列表"), means)
+        means = said("so whether others use the pool's ports is not judged")
+        yield Finding(WARN, "unseen", (), said("the system does not list sockets"), means)
         return
     strangers = sorted(before & after, key=lambda one: (one.port, one.peer))
     listened_on = {one.port for one in strangers if one.listens}
     strangers = [one for one in strangers if one.port not in leased and (one.listens or one.port not in listened_on)]
     if not strangers:
-        seen = said("nobody here uses the pool's ports without a lease", "本机没有程序不经租用而使用端口池的端口")
+        seen = said("nobody here uses the pool's ports without a lease")
         yield Finding(OK, "occupied", (), seen)
         return
     told = ", ".join(_told(one) for one in strangers[:SHOWN])
     if len(strangers) > SHOWN:
-        told += said(f" and {len(strangers) - SHOWN} more", f" 以及另外 {len(strangers) - SHOWN} 个")
-    seen = said(f"sockets on the pool's ports without a lease: {told}", f"未经租用而占用端口池端口的套接字：{told}")
+        told += said(" and {more} more", more=len(strangers) - SHOWN)
+    seen = said("sockets on the pool's ports without a lease: {told}", told=told)
     means = said(
-        "who leases such a port is refused it and takes another; its connections and a holder's collide in the NAT",
-        "租到该端口的程序会被系统拒绝并换用其他端口；其连接会与持有者的连接在 NAT 中冲突",
+        "who leases such a port is refused it and takes another; its connections and a holder's collide in the NAT"
     )
-    cure = said(
-        "move that program, or take its ports out of the WAN: wanpool resize",
-        "请更换该程序的端口，或将这些端口移出 WAN：wanpool resize",
-    )
+    cure = said("move that program, or take its ports out of the WAN: wanpool resize")
     yield Finding(WARN, "occupied", (), seen, means, cure)
 
 
 def _told(one: Taken) -> str:
     who = f"{one.program} (pid {one.pid})"
     if one.pid is None:
-        who = said("a program that this user cannot see", "此用户看不到的程序")
-    return f"{one.port} " + (said("listening", "监听") if one.listens else f"-> {one.peer}") + f", {who}"
+        who = said("a program that this user cannot see")
+    return f"{one.port} " + (said("listening") if one.listens else f"-> {one.peer}") + f", {who}"

@@ -62,14 +62,11 @@ def look(
 def judge(denied: tuple[str, ...], *, is_whole: bool) -> Iterator[Finding]:
     """What it means; `is_whole` if there was a WAN to look at."""
     if is_whole and not denied:
-        seen = said("this user may run all that leasing takes", "此用户有租用所需的全部权限")
+        seen = said("this user may run all that leasing takes")
         yield Finding(OK, "permissions", (), seen)
     if denied:
         names = ", ".join(denied)
-        seen = said(f"this user may not run {names} on the keys of the pool", f"此用户无权对端口池的键执行 {names}")
-        means = said(
-            "programs that use this user cannot lease, or stop halfway; one that only looks needs less",
-            "使用此用户的程序无法租用端口，或中途停下；只做查看的用户不需要这些权限",
-        )
-        cure = said("give the user what `wanpool acl` prints for a holder", "按 wanpool acl 输出中 holder 的内容授权")
+        seen = said("this user may not run {names} on the keys of the pool", names=names)
+        means = said("programs that use this user cannot lease, or stop halfway; one that only looks needs less")
+        cure = said("give the user what `wanpool acl` prints for a holder")
         yield Finding(FAIL, "permissions", (), seen, means, cure)

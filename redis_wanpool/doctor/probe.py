@@ -50,7 +50,7 @@ class Line:
     """kind and text: exhausted, draining, undefined, rejected; refused, timeout, unreachable; strange"""
 
     def __str__(self) -> str:
-        return said("the default line", "默认线路") if self.wan_idx is None else f"WAN {self.wan_idx}"
+        return said("the default line") if self.wan_idx is None else f"WAN {self.wan_idx}"
 
     @property
     def kept(self) -> int:

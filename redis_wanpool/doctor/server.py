@@ -88,11 +88,8 @@ def was_refused(error: Exception) -> bool:
 
 def config_set(*settings: str) -> str:
     """How somebody gives a Redis these settings, to last."""
-    english, chinese = (sign.join(f"CONFIG SET {setting}" for setting in settings) for sign in (", ", "、"))
-    return said(
-        f"at the prompt of redis-cli: {english}, then CONFIG REWRITE",
-        f"在 redis-cli 提示符下执行：{chinese}，然后 CONFIG REWRITE",
-    )
+    commands = said(", ").join(f"CONFIG SET {setting}" for setting in settings)
+    return said("at the prompt of redis-cli: {commands}, then CONFIG REWRITE", commands=commands)
 
 
 def look(operator: Operator, url: str | None) -> list[ServerFacts]:

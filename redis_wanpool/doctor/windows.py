@@ -33,14 +33,9 @@ def look(runner: Runner = run) -> WindowsFacts:
 def judge(facts: WindowsFacts, ports: Collection[int]) -> Iterator[Finding]:
     """What these facts mean for these ports, those of all WANs."""
     if facts.dynamic is None or facts.excluded is None:
-        seen = said("netsh does not tell the dynamic and excluded ports", "netsh 没有给出动态端口和排除端口")
-        means = said(
-            "so whether Windows uses the pool's ports is not judged", "因此未判断 Windows 是否使用端口池的端口"
-        )
-        cure = said(
-            "look: netsh int ipv4 show excludedportrange protocol=tcp",
-            "请自行查看：netsh int ipv4 show excludedportrange protocol=tcp",
-        )
+        seen = said("netsh does not tell the dynamic and excluded ports")
+        means = said("so whether Windows uses the pool's ports is not judged")
+        cure = said("look: netsh int ipv4 show excludedportrange protocol=tcp")
         yield Finding(WARN, "unseen", (), seen, means, cure)
         return
     kept = _within(ports, [one for one in facts.excluded if not one.by_administrator])
@@ -49,28 +44,26 @@ def judge(facts: WindowsFacts, ports: Collection[int]) -> Iterator[Finding]:
     given = sorted({port for port in ports if first <= port <= last} - kept - reserved)
     if kept:
         which = port_list(kept)
-        seen = said(f"Windows keeps ports of the pool: {which}", f"Windows 保留了端口池的端口：{which}")
-        means = said(
-            "programs are refused them (10013); Hyper-V, WSL and Docker have them reserved anew at each start",
-            "程序无法使用它们（10013）；Hyper-V、WSL 和 Docker 每次启动都会重新保留",
-        )
+        seen = said("Windows keeps ports of the pool: {which}", which=which)
+        means = said("programs are refused them (10013); Hyper-V, WSL and Docker have them reserved anew at each start")
         cure = said(
-            "take them out of the WAN (wanpool resize); or move the dynamic ports away from the pool "
-            "(wanpool tune apply), and restart",
-            "将它们移出 WAN（wanpool resize）；或把动态端口移开（wanpool tune apply）并重启",
+            "take them out of the WAN (wanpool resize); or move the dynamic ports away from the pool (wanpool tune "
+            "apply), and restart"
         )
         yield Finding(FAIL, "excluded-ports", (), seen, means, cure)
     if given:
         which = port_list(given)
         seen = said(
-            f"Windows gives ports of the pool to whoever asks for any: {which} (dynamic: {first}-{last})",
-            f"Windows 会把端口池的端口随意分给其他程序：{which}（动态端口 {first}-{last}）",
+            "Windows gives ports of the pool to whoever asks for any: {which} (dynamic: {first}-{last})",
+            which=which,
+            first=first,
+            last=last,
         )
-        means = said("connections from leased ports fail", "从租用端口发起的连接会失败")
+        means = said("connections from leased ports fail")
         cure = _cure(given)
         yield Finding(FAIL, "kernel-ports", (), seen, means, cure)
     if not kept and not given:
-        seen = said("Windows gives none of the pool's ports to others", "Windows 不会把端口池的端口分给其他程序")
+        seen = said("Windows gives none of the pool's ports to others")
         yield Finding(OK, "kernel-ports", (), seen)
 
 
@@ -78,10 +71,7 @@ def _cure(given: Collection[int]) -> str:
     """wanpool tune, or the lines for who wants to do it by hand."""
     items = [Item("netsh", "excludedportrange", f"{first}-{last}") for first, last in port_ranges(given)]
     lines = "\n".join(f"netsh {' '.join(Netsh.command(one, Value('range', one.name)))}" for one in items)
-    return said(
-        f"as administrator: wanpool tune apply (first: wanpool tune plan); or by hand:\n{lines}",
-        f"以管理员身份执行：wanpool tune apply（先看 wanpool tune plan）；或手动执行：\n{lines}",
-    )
+    return said("as administrator: wanpool tune apply (first: wanpool tune plan); or by hand:\n{lines}", lines=lines)
 
 
 def _within(ports: Collection[int], ranges: Collection[Excluded]) -> set[int]:

@@ -91,7 +91,7 @@ def until(ms: int, now_ms: int, *, absolute: bool = False) -> str:
     if absolute:
         return iso(ms)
     text = span(abs(ms - now_ms) / 1000)
-    return said(f"in {text}", f"{text} 后") if ms >= now_ms else said(f"{text} ago", f"{text} 前")
+    return said("in {text}", text=text) if ms >= now_ms else said("{text} ago", text=text)
 
 
 def moment(text: str) -> int | None:

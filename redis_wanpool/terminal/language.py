@@ -1,8 +1,12 @@
-"""English, or Chinese where the system speaks Chinese: for what operators read."""
+"""English, or Chinese where the system speaks Chinese: for what operators read.
+
+The code says English only; `zh.toml` has the Chinese of each text.
+"""
 
 import io
 import os
 import sys
+import tomllib
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,14 +27,32 @@ def chinese() -> bool:
     return False
 
 
-def said(english: str, chinese_text: str) -> str:
-    """The text in the user's language."""
-    return chinese_text if chinese() else english
+@lru_cache(maxsize=1)
+def _catalogue() -> dict[str, dict[str, str]]:
+    return tomllib.loads(Path(__file__).with_name("zh.toml").read_text(encoding="utf-8"))
 
 
-def tell(english: str, chinese_text: str) -> None:
+def said(english: str, context: str = "texts", /, **fields: object) -> str:
+    """The text in the user's language; English where its Chinese is missing.
+
+    Args:
+        english: the text, with fields as in `str.format`.
+        context: the table of `zh.toml` for a text that has another Chinese elsewhere.
+        fields: what stands in the fields.
+    """
+    text = _catalogue()[context].get(english, english) if chinese() else english
+    return text.format(**fields)
+
+
+def tell(english: str, /, **fields: object) -> None:
     """Prints it in the user's language."""
-    print(said(english, chinese_text))
+    print(said(english, **fields))
+
+
+def hint(error: Exception) -> str:
+    """What an operator who reads Chinese is told before an error itself, which is in English; "" for others."""
+    known = _catalogue()["errors"] if chinese() else {}
+    return next((known[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in known), "")
 
 
 def speak_anywhere() -> None:

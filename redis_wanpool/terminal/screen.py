@@ -63,7 +63,7 @@ class FullScreen:
         most = max(1, rows - 1)
         if len(lines) > most > 1:
             left = len(lines) - most + 1
-            more = said(f"{left} more lines: a higher terminal shows them", f"另有 {left} 行：更高的终端可显示")
+            more = said("{left} more lines: a higher terminal shows them", left=left)
             lines = [*lines[: most - 1], (more, "dim")]
         painted = (coloured(clipped(text, columns), colour) + "\x1b[K" for text, colour in lines[:most])
         _write("\x1b[H" + "\n".join(painted) + "\x1b[J")

@@ -136,10 +136,7 @@ class System:
 
 def ports_unknown() -> str:
     """Why a setting that should keep off the pool's ports is not judged."""
-    return said(
-        "which ports the pool has is not known here: give them (--ports), to protect them",
-        "不知道端口池有哪些端口：请用 --ports 给出以便保护",
-    )
+    return said("which ports the pool has is not known here: give them (--ports), to protect them")
 
 
 def plan(settings: Collection[Setting]) -> list[Change]:

@@ -16,7 +16,7 @@ def this_machine() -> System:
         return linux.this_machine()
     raise TuningError(
         said(
-            f"the TCP settings of this system ({sys.platform}) are not known here; nothing was looked at or changed",
-            f"不了解此系统（{sys.platform}）的 TCP 设置；未查看也未更改任何内容",
+            "the TCP settings of this system ({platform}) are not known here; nothing was looked at or changed",
+            platform=sys.platform,
         )
     )

@@ -34,16 +34,6 @@ TIMESTAMPS = "net.ipv4.tcp_timestamps"
 UNPRIVILEGED = "net.ipv4.ip_unprivileged_port_start"
 FILE = "/etc/sysctl.d/90-wanpool.conf"
 FEWEST = 1_000  #: how many ports the kernel must keep for who does not choose
-WITHOUT_EFFECT = {
-    "net.ipv4.tcp_tw_reuse": (
-        "for ports that the kernel chooses; a leased one is used again at once where timestamps are on",
-        "只影响内核自选的端口；启用时间戳时，租用的端口可立即再用",
-    ),
-    "net.ipv4.tcp_fin_timeout": (
-        "it ends FIN_WAIT_2; TIME_WAIT lasts 60 s whatever it says",
-        "只影响 FIN_WAIT_2；TIME_WAIT 始终为 60 秒",
-    ),
-}
 FORWARD = "net.ipv4.ip_forward"
 TRACKED, MOST_TRACKED = "net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max"
 NEARLY = 0.8  #: of nf_conntrack_max: beyond it the table of connections counts as nearly full
@@ -95,8 +85,10 @@ class Look:
         yield from (reserved, timestamps, self._file(*self._lasting(reserved, timestamps)))
         yield from self._kernel_range()
         yield from self._privileged()
-        for name, texts in WITHOUT_EFFECT.items():
-            yield from self._reported(name, DEAD, said(*texts))
+        why = said("for ports that the kernel chooses; a leased one is used again at once where timestamps are on")
+        yield from self._reported("net.ipv4.tcp_tw_reuse", DEAD, why)
+        why = said("it ends FIN_WAIT_2; TIME_WAIT lasts 60 s whatever it says")
+        yield from self._reported("net.ipv4.tcp_fin_timeout", DEAD, why)
         yield from self._tracked()
 
     def _reserved(self) -> Setting:
@@ -104,7 +96,7 @@ class Look:
         if trouble:
             return Setting(RESERVED, UNKNOWN, None, "kernel", trouble, "")
         if now is None:
-            why = said("this kernel has no such setting", "此内核没有该设置")
+            why = said("this kernel has no such setting")
             return Setting(RESERVED, UNKNOWN, None, "kernel", why)
         stands = listed_ports(str(now))
         missing = set(self.ports) - stands
@@ -112,17 +104,17 @@ class Look:
             return Setting(RESERVED, UNKNOWN, str(now), "kernel", ports_unknown(), "")
         if missing and not self._leaves_room(stands):
             why = said(
-                f"the pool would leave the kernel fewer than {FEWEST} ports for other programs: move {RANGE} away",
-                f"端口池会使内核留给其他程序的端口少于 {FEWEST} 个：请先移开 {RANGE}",
+                "the pool would leave the kernel fewer than {fewest} ports for other programs: move {range} away",
+                fewest=FEWEST,
+                range=RANGE,
             )
             return Setting(RESERVED, SUGGESTION, str(now), "kernel", why, "")
         if not missing:
-            why = said("the kernel keeps off the pool's ports", "内核不会分配端口池的端口")
+            why = said("the kernel keeps off the pool's ports")
             return Setting(RESERVED, OK, str(now), "kernel", why, "")
         why = said(
             "the kernel gives reserved ports only to who asks for them by number: so no other program comes to one of "
-            "the pool's by chance",
-            "内核不会把保留端口随意分给其他程序，而程序仍可绑定：其他程序不会偶然占用端口池的端口",
+            "the pool's by chance"
         )
         return self._to_change(RESERVED, now, port_list(stands | set(self.ports)), why, "")
 
@@ -138,15 +130,12 @@ class Look:
     def _timestamps(self) -> Setting:
         now, trouble = self.system.told(_sysctl(TIMESTAMPS))
         if now is None:
-            why = trouble or said("no such setting", "没有该设置")
+            why = trouble or said("no such setting")
             return Setting(TIMESTAMPS, UNKNOWN, None, "kernel", why, "1")
         if now.data != "0":
-            why = said("a leased port may be used again after 1 s", "租用的端口 1 秒后即可再用")
+            why = said("a leased port may be used again after 1 s")
             return Setting(TIMESTAMPS, OK, str(now), "kernel", why, "1", "0-2")
-        why = said(
-            "without them a port whose connection this machine closed first rests 65 s in place of 1",
-            "不启用时，由本机先关闭的连接，其端口要静置 65 秒，而不是 1 秒",
-        )
+        why = said("without them a port whose connection this machine closed first rests 65 s in place of 1")
         return self._to_change(TIMESTAMPS, now, "1", why, "1", "0-2")
 
     def _to_change(
@@ -154,7 +143,7 @@ class Look:
     ) -> Setting:
         """A setting that is to become something else, where it can be written."""
         if Kernel(self.root).is_sealed(name):
-            why += said(". It is read-only here: ", "。此处只读：") + container_hint(name, wanted)
+            why += said(". It is read-only here: ") + container_hint(name, wanted)
             return Setting(name, SUGGESTION, str(now), "kernel", why, default, allowed)
         change = Change(_sysctl(name), now, Value("sysctl", wanted))
         return Setting(name, SUGGESTION, str(now), "kernel", why, default, allowed, (change,))
@@ -166,21 +155,21 @@ class Look:
         if trouble:
             return Setting(FILE, UNKNOWN, None, "file", trouble)
         lines = parsed("" if now is None else str(now))
-        value = said("absent", "无") if now is None else ", ".join(f"{key} = {text}" for key, text in lines.items())
+        value = said("absent") if now is None else ", ".join(f"{key} = {text}" for key, text in lines.items())
         if wanted:
-            why = said("without it the kernel forgets the settings at the next start", "没有它，重启后设置会丢失")
+            why = said("without it the kernel forgets the settings at the next start")
             change = Change(item, now, Value("file", merged("" if now is None else str(now), wanted)))
             return Setting(FILE, SUGGESTION, value, "file", why, changes=(change,))
         if others:
             why = said(
-                f"{' and '.join(others)}: read after it, so this counts, and the pool is not protected from the next "
-                "start on; change it there",
-                f"{'、'.join(others)}：在其后读取并覆盖，下次启动后端口池不受保护；请在该处修改",
+                "{files}: read after it, so this counts, and the pool is not protected from the next start on; change "
+                "it there",
+                files=said(" and ", "of files").join(others),
             )
             return Setting(FILE, SUGGESTION, value, "file", why)
-        why = said("what is set above lasts", "以上设置会一直保持")
+        why = said("what is set above lasts")
         if now is None:
-            why = said("where settings would be kept; none needs it", "用于保存设置；目前无需保存")
+            why = said("where settings would be kept; none needs it")
         return Setting(FILE, OK, value, "file", why)
 
     def _lasting(self, reserved: Setting, timestamps: Setting) -> tuple[dict[str, str], list[str]]:
@@ -200,19 +189,19 @@ class Look:
     def _kernel_range(self) -> Iterator[Setting]:
         found = self._range()
         if found is None:
-            yield Setting(RANGE, UNKNOWN, None, "kernel", said("it cannot be read", "无法读取"), "32768 60999")
+            yield Setting(RANGE, UNKNOWN, None, "kernel", said("it cannot be read"), "32768 60999")
             return
         inside = sum(found[0] <= port <= found[1] for port in self.ports)
         why = said(
-            f"what the kernel gives to who does not choose, reserved ports excepted; {inside} of the pool are in it",
-            f"内核分给未指定端口的程序，保留的端口除外；其中有 {inside} 个端口池的端口",
+            "what the kernel gives to who does not choose, reserved ports excepted; {inside} of the pool are in it",
+            inside=inside,
         )
         if not self.ports:
-            why = said("what the kernel gives to who does not choose", "内核分给未指定端口的程序")
+            why = said("what the kernel gives to who does not choose")
         elif not inside:
-            why = said("it keeps off the pool's ports", "与端口池不重叠")
+            why = said("it keeps off the pool's ports")
         if (found[1] - found[0]) % 2 == 0:
-            why += said("; one of its ends should be even and the other odd", "；两端应一奇一偶")
+            why += said("; one of its ends should be even and the other odd")
         yield Setting(RANGE, OK, f"{found[0]} {found[1]}", "kernel", why, "32768 60999")
 
     def _privileged(self) -> Iterator[Setting]:
@@ -220,8 +209,7 @@ class Look:
             low = [port for port in self.ports if str(found.value).isdecimal() and port < int(found.value or 0)]
             if low:
                 why = said(
-                    f"of the pool {len(low)} below it: only programs with CAP_NET_BIND_SERVICE may use them",
-                    f"端口池有 {len(low)} 个端口低于它：只有特权程序能使用",
+                    "of the pool {count} below it: only programs with CAP_NET_BIND_SERVICE may use them", count=len(low)
                 )
                 yield Setting(UNPRIVILEGED, SUGGESTION, found.value, "kernel", why, "1024")
 
@@ -231,31 +219,30 @@ class Look:
         count, most = self._number(TRACKED), self._number(MOST_TRACKED)
         is_nearly_full = count is not None and bool(most) and count >= NEARLY * (most or 0)
         if is_router or is_nearly_full:
-            why = said(
-                "connections that this host's NAT or firewall remembers at most", "本机 NAT 或防火墙最多记住的连接数"
-            )
+            why = said("connections that this host's NAT or firewall remembers at most")
             yield from self._reported(MOST_TRACKED, OK, why)
-            why = said("and how many these are now", "当前的连接数")
+            why = said("and how many these are now")
             if is_nearly_full:
                 why = said(
-                    f"nearly as many as there may be ({count} of {most}): beyond, new connections are dropped; raise "
-                    f"{MOST_TRACKED}",
-                    f"已接近上限（{count} / {most}）：达到后新连接会被丢弃；请调高 {MOST_TRACKED}",
+                    "nearly as many as there may be ({count} of {most}): beyond, new connections are dropped; raise "
+                    "{most_tracked}",
+                    count=count,
+                    most=most,
+                    most_tracked=MOST_TRACKED,
                 )
             yield from self._reported(TRACKED, SUGGESTION if is_nearly_full else OK, why)
         if not is_router:
             return
         why = said(
             "seconds for which this host's NAT remembers a silent connection: who holds one longer has to send "
-            "something (keepalive)",
-            "本机 NAT 记住无数据连接的秒数：更久的连接须发送数据（keepalive）",
+            "something (keepalive)"
         )
         yield from self._reported(SILENT, OK, why, "432000")
         seconds = self._number(ENDED) or 0
         why = said(
             "seconds for which this host's NAT remembers an ended connection: a WAN's cool-down must be longer "
-            f"({COOLDOWN:g} s by default)",
-            f"本机 NAT 记住已结束连接的秒数：WAN 的冷却时间必须更长，默认 {COOLDOWN:g} 秒",
+            "({cooldown:g} s by default)",
+            cooldown=COOLDOWN,
         )
         yield from self._reported(ENDED, OK if seconds < COOLDOWN else SUGGESTION, why, "120")
 

@@ -66,10 +66,7 @@ class Kernel:
 
 def container_hint(name: str, value: str = "…") -> str:
     """How a setting is made where it cannot be written from inside."""
-    return said(
-        f"a container gets it from outside, like: docker run --sysctl {name}={value}",
-        f"容器须从外部设置，例如：docker run --sysctl {name}={value}",
-    )
+    return said("a container gets it from outside, like: docker run --sysctl {name}={value}", name=name, value=value)
 
 
 def at_once(path: Path) -> str:

@@ -123,42 +123,40 @@ class Look:
 
     def _dynamic(self, family: str) -> Setting:
         item, default = DYNAMIC[family], self.kind.dynamic
-        name, allowed = f"dynamicport {family} tcp", said("255 ports or more, from 1025", "1025 起，至少 255 个端口")
+        name, allowed = f"dynamicport {family} tcp", said("255 ports or more, from 1025")
         now, trouble = self.system.told(item)
         if trouble:
             return Setting(name, UNKNOWN, None, "netsh", trouble, _text(default), allowed)
         first, last = map(int, str(now).split("-"))
-        why = said("it keeps off the pool's ports", "与端口池不重叠") if self.ports else ports_unknown()
+        why = said("it keeps off the pool's ports") if self.ports else ports_unknown()
         wanted: tuple[int, int] | None = (first, last)
         overlap = [port for port in self.ports if first <= port <= last]
         if self.wishes.dynamic:
-            wanted, why = self._wished(), said("as asked for", "按要求设置")
+            wanted, why = self._wished(), said("as asked for")
         elif overlap:
             wanted = self._room()
             why = said(
-                f"Windows gives {len(overlap)} ports of the pool to whoever asks for any: connections from them fail",
-                f"Windows 会把端口池的 {len(overlap)} 个端口随意分给其他程序：从它们发起的连接会失败",
+                "Windows gives {count} ports of the pool to whoever asks for any: connections from them fail",
+                count=len(overlap),
             )
         elif first < LOWEST:
             wanted = self._room() if self.ports else None  # it may be where the pool is
             why = said(
-                f"below {LOWEST} it meets servers, and WinNAT reserves blocks of it that nobody may use (10013)",
-                f"低于 {LOWEST} 时会与服务端口冲突，且 WinNAT 会从中保留端口块，程序无法使用（10013）",
+                "below {lowest} it meets servers, and WinNAT reserves blocks of it that nobody may use (10013)",
+                lowest=LOWEST,
             )
         source = "default" if (first, last) == default else "netsh"
         if wanted is None:
-            full = said(
-                "the pool leaves no room for it: take ports out of the pool", "端口池没有留出空间：请缩小端口池"
-            )
-            why += said("; ", "；") + (full if self.ports else ports_unknown())
+            full = said("the pool leaves no room for it: take ports out of the pool")
+            why += said("; ") + (full if self.ports else ports_unknown())
             return Setting(name, SUGGESTION, str(now), source, why, _text(default), allowed)
         if wanted == (first, last):
             status = OK if self.ports or self.wishes.dynamic else UNKNOWN
             return Setting(name, status, str(now), source, why, _text(default), allowed)
         if first < LEAST_DYNAMIC:
             why += said(
-                f"; netsh is documented to set no start below {LEAST_DYNAMIC}: undo may have to leave it at that",
-                f"；按文档 netsh 不接受低于 {LEAST_DYNAMIC} 的起始端口：撤销时可能无法恢复",
+                "; netsh is documented to set no start below {least_dynamic}: undo may have to leave it at that",
+                least_dynamic=LEAST_DYNAMIC,
             )
         change = Change(item, now, Value("range", _text(wanted)))
         return Setting(name, SUGGESTION, str(now), source, why, _text(default), allowed, (change,))
@@ -202,24 +200,18 @@ class Look:
             yield Setting(name, UNKNOWN, value, "netsh", ports_unknown(), "")
             return
         if not has_room:
-            why = said(
-                "the pool has nearly all ports: excluded, it would leave none to other programs",
-                "端口池几乎占用全部端口：若全部排除，其他程序将无端口可用",
-            )
+            why = said("the pool has nearly all ports: excluded, it would leave none to other programs")
         elif missing:
             why = said(
-                "an administrator's exclusion keeps Windows off the pool's ports, and lets programs bind to them",
-                "由管理员排除后，Windows 不会分配端口池的端口，而程序仍可绑定",
+                "an administrator's exclusion keeps Windows off the pool's ports, and lets programs bind to them"
             )
         else:
-            why = said("the pool's ports are excluded", "端口池的端口已排除")
+            why = said("the pool's ports are excluded")
         yield Setting(name, SUGGESTION if missing else OK, value, "netsh", why, "", changes=changes)
         if lost := sorted(kept.intersection(self.ports)):
             why = said(
                 "Hyper-V, WSL and Docker (WinNAT) keep them, anew at each start: programs are refused them (10013), "
-                "and this host leases others; to have them back, exclude the pool, and restart",
-                "Hyper-V、WSL、Docker（WinNAT）每次启动都会保留它们：程序无法使用（10013），本机会租用其他端口；"
-                "要收回，请排除端口池的端口并重启",
+                "and this host leases others; to have them back, exclude the pool, and restart"
             )
             text = port_list(lost)
             yield Setting("excludedportrange tcp, kept", MANAGED, text, "netsh", why)
@@ -242,32 +234,27 @@ class Look:
         assert isinstance(seconds, int)
         if value_at_start(self.system, TIME_WAIT) != now:
             written = default if now is None else str(now)
-            wait = said(f"{written} is written, and in effect after a restart", f"已写入 {written}，重启后生效")
+            wait = said("{written} is written, and in effect after a restart", written=written)
             effective = f"{effective} ({wait})"
         if self.kind.least <= seconds <= wish:
-            why = said("a leased port may be used again soon", "租用的端口很快可以再用")
+            why = said("a leased port may be used again soon")
             return Setting(TIME_WAIT.name, OK, effective, source, why, default, allowed)
         why = said(
-            f"a port whose connection this machine closed first rests so long: {wish} s let it serve more often. It "
+            "a port whose connection this machine closed first rests so long: {wish} s let it serve more often. It "
             "counts for all programs: stray segments of their old connections are guarded against for less time",
-            f"由本机先关闭的连接，其端口要静置这么久；设为 {wish} 秒可更快再用。此项影响整机："
-            "对其他程序旧连接的残留报文，防护时间也会缩短",
+            wish=wish,
         )
         change = Change(TIME_WAIT, now, Value("REG_DWORD", wish), needs_restart=True)
         return Setting(TIME_WAIT.name, SUGGESTION, effective, source, why, default, allowed, (change,))
 
     def _max_user_port(self) -> Setting:
         why = said(
-            "the knob of Windows XP and Server 2003: never written here. The dynamic port range above is what it was",
-            "这是 Windows XP 和 Server 2003 的设置，本工具从不写入；现在由上面的动态端口范围代替",
+            "the knob of Windows XP and Server 2003: never written here. The dynamic port range above is what it was"
         )
         return self._reported(MAX_USER_PORT, LEGACY, why)
 
     def _fin_wait_2(self) -> Setting:
-        why = said(
-            "Microsoft documents no effect since Windows Vista: written on request only (--fin-wait-2)",
-            "自 Windows Vista 起没有文档说明其作用，仅在要求时写入（--fin-wait-2）",
-        )
+        why = said("Microsoft documents no effect since Windows Vista: written on request only (--fin-wait-2)")
         found, wish = self._reported(FIN_WAIT_2, DEAD, why), self.wishes.fin_wait_2
         if wish is None or found.status == UNKNOWN:
             return found
@@ -280,9 +267,7 @@ class Look:
         return Setting(FIN_WAIT_2.name, SUGGESTION, found.value, found.source, why, changes=(change,))
 
     def _ignored(self) -> Iterator[Setting]:
-        why = said(
-            "no documented effect on this Windows; never written here", "在此 Windows 上没有文档说明其作用，从不写入"
-        )
+        why = said("no documented effect on this Windows; never written here")
         for name in IGNORED:
             found = self._reported(Item("registry", KEY, name), DEAD, why)
             if found.source == "registry":
@@ -293,7 +278,7 @@ class Look:
         if trouble:
             return Setting(item.name, UNKNOWN, None, "registry", trouble)
         if now is None:
-            return Setting(item.name, status, said("absent", "无"), "default", why)
+            return Setting(item.name, status, said("absent"), "default", why)
         return Setting(item.name, status, str(now), "registry", why)
 
     def _autotuning(self) -> Setting:
@@ -303,26 +288,24 @@ class Look:
         if unread:
             now, trouble = None, unread
         if policy is not None:
-            why = said(
-                f'a group policy sets it ("{policy}"): ask who manages this machine',
-                f"由组策略设置（“{policy}”）：请联系管理员",
-            )
+            why = said('a group policy sets it ("{policy}"): ask who manages this machine', policy=policy)
             return Setting(name, MANAGED, None if now is None else str(now), "policy", why, "normal", allowed)
         if now is None:
             return Setting(name, UNKNOWN, None, "netsh", trouble, "normal", allowed)
         if now.data == "normal":
-            why = said("the receive window grows as it should", "接收窗口可正常增长")
+            why = said("the receive window grows as it should")
             return Setting(name, OK, "normal", "netsh", why, "normal", allowed)
-        why = said("it keeps the receive window, and so the speed, small", "它限制接收窗口，因而限制速度")
+        why = said("it keeps the receive window, and so the speed, small")
         change = Change(AUTOTUNING, now, Value("level", "normal"))
         return Setting(name, SUGGESTION, str(now), "netsh", why, "normal", allowed, (change,))
 
 
 def _mistyped(now: Value) -> str:
     return said(
-        f"the value is a {now.kind} ({now}), not a REG_DWORD: what Windows makes of it is not known. Let who wrote it "
-        "take it away",
-        f"该值的类型是 {now.kind}（{now}），不是 REG_DWORD，无法判断 Windows 如何处理；请由写入者删除",
+        "the value is a {kind} ({now}), not a REG_DWORD: what Windows makes of it is not known. Let who wrote it take "
+        "it away",
+        kind=now.kind,
+        now=now,
     )
 
 
