@@ -8,14 +8,11 @@ from urllib.parse import urlsplit
 import redis
 import redis.asyncio
 import redis.asyncio.sentinel
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.retry import Retry
 
 from redis_wanpool.errors import BackendUnavailable, InvalidValue
 from redis_wanpool.transport import cluster, sentinel
-from redis_wanpool.transport.strict import strict
+from redis_wanpool.transport.strict import client_of, no_retry, strict
 from redis_wanpool.transport.translate import translated
 from redis_wanpool.transport.url import public_url
 
@@ -113,35 +110,36 @@ class Backend:
         """A blocking client; for a given asyncio client, its blocking twin."""
         if self._given is not None:
             return self._given if isinstance(self._given, redis.Redis) else _blocking_twin(self._given)
-        if self.is_fake:
-            import fakeredis
-
-            return fakeredis.FakeRedis(server=_fake_server(self.url), decode_responses=True)
-        if self.is_watched:
-            watched = sentinel.Watched.parse(self.url)
-            return redis.Redis(connection_pool=watched.pool(self._options(None)))
-        if self.is_cluster:
-            return cluster.Client(cluster.Cluster.parse(self.url), self._slots, self._options(None))
-        pool: Any = redis.ConnectionPool.from_url(self.url, **self._options(Retry(NoBackoff(), 0)))
-        pool.connection_class = strict(pool.connection_class, blocking=True)
-        return redis.Redis(connection_pool=pool)
+        return self._client(blocking=True)
 
     def async_client(self) -> Any:
         """An asyncio client; it belongs to the loop in which it is used first."""
-        if self._given is not None:
-            return self._given
+        return self._client(blocking=False) if self._given is None else self._given
+
+    def _client(self, *, blocking: bool) -> Any:
         if self.is_fake:
             import fakeredis
 
-            return fakeredis.FakeAsyncRedis(server=_fake_server(self.url), decode_responses=True)
-        if self.is_watched:
-            watched = sentinel.Watched.parse(self.url)
-            return redis.asyncio.Redis.from_pool(watched.async_pool(self._options(None)))
+            fake = fakeredis.FakeRedis if blocking else fakeredis.FakeAsyncRedis
+            return fake(server=_fake_server(self.url), decode_responses=True)
+        options = {
+            "decode_responses": True,
+            "socket_connect_timeout": self.timeout,
+            "socket_timeout": self.timeout,
+            "retry": no_retry(blocking=blocking),
+            "max_connections": 10_000,
+            "protocol": 2,  # with 3, redis-py 8 asks for more at each connect, for which users would need rights
+        }
         if self.is_cluster:
-            return cluster.AsyncClient(cluster.Cluster.parse(self.url), self._slots, self._options(None))
-        pool: Any = redis.asyncio.ConnectionPool.from_url(self.url, **self._options(AsyncRetry(NoBackoff(), 0)))
-        pool.connection_class = strict(pool.connection_class, blocking=False)
-        return redis.asyncio.Redis.from_pool(pool)
+            kind = cluster.Client if blocking else cluster.AsyncClient
+            return kind(cluster.Cluster.parse(self.url), self._slots, options)
+        if self.is_watched:
+            pool = sentinel.Watched.parse(self.url).pool(options, blocking=blocking)
+        else:
+            module: Any = redis if blocking else redis.asyncio
+            pool = module.ConnectionPool.from_url(self.url, **options)
+            pool.connection_class = strict(pool.connection_class, blocking=blocking)
+        return client_of(pool, blocking=blocking)
 
     @staticmethod
     def servers(client: Any) -> list[Any]:
@@ -161,16 +159,6 @@ class Backend:
             return client.timeout
         seconds: float | None = client.connection_pool.connection_kwargs.get("socket_timeout")
         return seconds
-
-    def _options(self, retry: Any) -> dict[str, Any]:
-        return {
-            "decode_responses": True,
-            "socket_connect_timeout": self.timeout,
-            "socket_timeout": self.timeout,
-            "retry": retry,
-            "max_connections": 10_000,
-            "protocol": 2,  # with 3, redis-py 8 asks for more at each connect, for which users would need rights
-        }
 
     def should_retry(self, error: BackendUnavailable) -> bool:
         """Whether a step that failed like this is performed once more; only this decides what is sent again.

@@ -7,24 +7,21 @@ replicas (WAIT) needs the connection that wrote, and the faces decide what is se
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import redis
 import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.retry import Retry
 
 from redis_wanpool.model.address import Address
 from redis_wanpool.system.clock import boottime
-from redis_wanpool.transport.strict import strict
+from redis_wanpool.transport.both import Steps, T, blocking
+from redis_wanpool.transport.strict import client_of, strict
 from redis_wanpool.transport.url import Several
 
-T = TypeVar("T")
 SCHEMES = ("redis+cluster", "rediss+cluster")
 PORT = 6379
 LIKE = "redis+cluster://user:password@10.0.0.2:6379,10.0.0.3:6379"
@@ -97,25 +94,25 @@ class Slots:
         self._silent, self.is_stale = node, True
 
 
-Steps = Generator[tuple[Any, tuple[str, ...]], Any, T]
-"""Yields a client and the command for it, or () for the caller's request; no client means a pause."""
+class Nodes:
+    """What both clients share: which node to ask, and what to do about the answer; `transport.both` leads its steps."""
 
+    is_blocking: bool
 
-class _Nodes:
-    """What both clients share: which node to ask, and what to do about the answer."""
-
-    def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any], make: Callable[..., Any]) -> None:
+    def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any]) -> None:
         self.cluster = cluster
         self.slots = slots
         self.timeout: float = options["socket_timeout"]
         self._options = {**cluster.options, **options}
-        self._make = make
         self._clients: dict[Address, Any] = {}
 
     def at(self, node: Address) -> Any:
         """The client of a node."""
         if node not in self._clients:
-            made = self._make(self.cluster.is_tls, {**self._options, "host": node[0], "port": node[1]})
+            module: Any = redis if self.is_blocking else redis.asyncio
+            kind = strict(_kind(module, self.cluster.is_tls), blocking=self.is_blocking)
+            pool = module.ConnectionPool(connection_class=kind, host=node[0], port=node[1], **self._options)
+            made = client_of(pool, blocking=self.is_blocking)
             return self._clients.setdefault(node, made)  # another thread may have been quicker
         return self._clients[node]
 
@@ -124,17 +121,17 @@ class _Nodes:
         host, _, port = name.rpartition(":")
         return self.at((host, int(port)))
 
-    def _following(self, keys: Sequence[str]) -> Steps[Any]:
-        """A request to the node that has these keys, and after a redirection to the next."""
+    def follow(self, keys: Sequence[str], request: Callable[[Any], Steps[T]]) -> Steps[T]:
+        """The result of a request at the node that has these keys, and after a redirection at the next."""
         until = boottime() + self.timeout
         node: Address | None = None
         while True:
             try:
                 if node is None and self.slots.is_stale:
-                    yield from self._looking()
+                    yield from self.looking()
                 node = node or self._place(keys)
                 try:
-                    return (yield self.at(node), ())
+                    return (yield from request(self.at(node)))
                 except redis.exceptions.MovedError as error:
                     node = self.slots.moved(error, node)  # others may not have heard of it: they are not asked again
                     if boottime() > until:
@@ -146,7 +143,7 @@ class _Nodes:
                 if boottime() > until:
                     raise
                 node, self.slots.is_stale = None, True
-                yield None, ()
+                yield (time if self.is_blocking else asyncio).sleep(PAUSE)
 
     def _place(self, keys: Sequence[str]) -> Address:
         """The node that has these keys; any node if there are none."""
@@ -155,13 +152,13 @@ class _Nodes:
             raise redis.exceptions.ClusterDownError("CLUSTERDOWN Hash slot not served")
         return owner
 
-    def _on_all_primaries(self) -> Steps[list[list[Any]]]:
-        """A request to each primary: pairs of its name and its reply, None if it does not answer."""
-        yield from self._looking()
+    def on_all_primaries(self, words: Sequence[str]) -> Steps[list[list[Any]]]:
+        """The results of a command at each primary: pairs of its name and its reply, None if it does not answer."""
+        yield from self.looking()
         found, why = [], None
         for node in self.slots.primaries:
             try:
-                reply = yield self.at(node), ()
+                reply = yield self.at(node).execute_command(*words)
             except _SILENCE as error:
                 self.slots.failed(node)
                 reply, why = None, error
@@ -170,12 +167,12 @@ class _Nodes:
             raise why
         return found
 
-    def _looking(self) -> Steps[None]:
+    def looking(self) -> Steps[None]:
         """Asks which node has which slot."""
         why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node knows of a slot")
         for node in self.slots.to_ask():
             try:
-                reply = yield self.at(node), ("CLUSTER", "SLOTS")
+                reply = yield self.at(node).execute_command("CLUSTER", "SLOTS")
             except (redis.RedisError, OSError) as error:
                 why = error
                 continue
@@ -184,47 +181,23 @@ class _Nodes:
         raise why
 
 
-class Client(_Nodes):
+class Client(Nodes):
     """A blocking client.
 
     All its methods raise redis.RedisError or OSError.
     """
 
-    def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any]) -> None:
-        super().__init__(cluster, slots, {**options, "retry": Retry(NoBackoff(), 0)}, _blocking)
-
-    def follow(self, keys: Sequence[str], request: Callable[[Any], T]) -> T:
-        """The result of a request at the node that has these keys."""
-        result: T = self._lead(self._following(keys), request)
-        return result
-
-    def on_all_primaries(self, request: Callable[[Any], Any]) -> list[list[Any]]:
-        """The results of a request at each primary: pairs of its name and its reply, None if it does not answer."""
-        return self._lead(self._on_all_primaries(), request)
-
-    @staticmethod
-    def _lead(steps: Steps[T], request: Callable[[Any], Any]) -> T:
-        try:
-            client, words = next(steps)
-            while True:
-                try:
-                    if client is None:
-                        time.sleep(PAUSE)
-                    answer = client and (client.execute_command(*words) if words else request(client))
-                except (redis.RedisError, OSError) as error:
-                    client, words = steps.throw(error)
-                else:
-                    client, words = steps.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+    is_blocking = True
 
     def blpop(self, keys: Sequence[str], timeout: float) -> Any:
-        return self.follow(keys, lambda node: node.blpop(keys, timeout=timeout))
+        def request(node: Any) -> Steps[Any]:
+            return (yield node.blpop(keys, timeout=timeout))
+
+        return blocking(self.follow(keys, request))
 
     def primaries(self) -> list[Any]:
         """A client of each primary."""
-        self._lead(self._looking(), lambda _: None)
+        blocking(self.looking())
         return [self.at(node) for node in self.slots.primaries]
 
     def disconnect(self, inuse_connections: bool = True) -> None:
@@ -232,35 +205,10 @@ class Client(_Nodes):
             client.connection_pool.disconnect(inuse_connections)
 
 
-class AsyncClient(_Nodes):
+class AsyncClient(Nodes):
     """The same for asyncio."""
 
-    def __init__(self, cluster: Cluster, slots: Slots, options: dict[str, Any]) -> None:
-        super().__init__(cluster, slots, {**options, "retry": AsyncRetry(NoBackoff(), 0)}, _awaited)
-
-    async def follow(self, keys: Sequence[str], request: Callable[[Any], Awaitable[T]]) -> T:
-        result: T = await self._lead(self._following(keys), request)
-        return result
-
-    async def on_all_primaries(self, request: Callable[[Any], Awaitable[Any]]) -> list[list[Any]]:
-        return await self._lead(self._on_all_primaries(), request)
-
-    @staticmethod
-    async def _lead(steps: Steps[T], request: Callable[[Any], Awaitable[Any]]) -> T:
-        try:
-            client, words = next(steps)
-            while True:
-                try:
-                    if client is None:
-                        await asyncio.sleep(PAUSE)
-                    answer = client and await (client.execute_command(*words) if words else request(client))
-                except (redis.RedisError, OSError) as error:
-                    client, words = steps.throw(error)
-                else:
-                    client, words = steps.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+    is_blocking = False
 
     async def disconnect(self) -> None:
         for client in list(self._clients.values()):
@@ -270,16 +218,6 @@ class AsyncClient(_Nodes):
         for client in list(self._clients.values()):
             with suppress(redis.RedisError, OSError):
                 await client.aclose()
-
-
-def _blocking(is_tls: bool, options: dict[str, Any]) -> Any:
-    kind = strict(_kind(redis, is_tls), blocking=True)
-    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **options))
-
-
-def _awaited(is_tls: bool, options: dict[str, Any]) -> Any:
-    kind: Any = strict(_kind(redis.asyncio, is_tls), blocking=False)
-    return redis.asyncio.Redis.from_pool(redis.asyncio.ConnectionPool(connection_class=kind, **options))
 
 
 def _kind(module: Any, is_tls: bool) -> Any:

@@ -10,6 +10,7 @@ from redis_wanpool.protocol import Answer, Ask, Call
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport import cluster
 from redis_wanpool.transport.backend import plain
+from redis_wanpool.transport.both import Steps, awaited, blocking
 
 STEPPED = ("STEPPED", b"STEPPED")
 GRANTED = ("GRANTED", b"GRANTED")
@@ -38,56 +39,35 @@ def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     asked again, in case the request only took long. `clock` names the caller's boot clock; None is for the in-process
     stand-in, which has no connections, and has this process's clock.
     """
-    if isinstance(client, cluster.Client):
-        if isinstance(step, Ask) and step.on_all_primaries:
-            sent = boottime()
-            return Answer(plain(client.on_all_primaries(lambda node: node.execute_command(*step.words))), sent)
-        if isinstance(step, Ask) and step.at:
-            return run(client.named(step.at), step, clock)
-        return client.follow(step.keys, lambda node: run(node, step, clock))
-    sent = boottime()
-    if isinstance(step, Ask):
-        reply = client.execute_command(*step.words)
-        return Answer(plain([["", reply]] if step.on_all_primaries else reply), sent)
-    if clock is None:
-        run_fake = client.register_script(step.script.source)
-        return Answer(plain(run_fake(keys=step.keys, args=step.timed_args("", sent))), sent)
-    verb, body = "EVALSHA", step.script.sha
-    while True:
-        sent = boottime()
-        try:
-            request = _packed(verb, body, step.keys, step.timed_args(clock, sent))
-            reply, confirmed = _exchange(client, request, step.durability)
-        except redis.exceptions.NoScriptError:
-            verb, body = "EVAL", step.script.source
-            continue
-        if reply[0] not in STEPPED:
-            return Answer(plain(reply), sent, confirmed=confirmed)
-        clock += "!"
+    return blocking(_run(client, step, clock))
 
 
 async def run_async(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     """The same on an asyncio client."""
-    if isinstance(client, cluster.AsyncClient):
+    return await awaited(_run(client, step, clock))
+
+
+def _run(client: Any, step: Call | Ask, clock: str | None) -> Steps[Answer]:
+    if isinstance(client, cluster.Nodes):
         if isinstance(step, Ask) and step.on_all_primaries:
             sent = boottime()
-            return Answer(plain(await client.on_all_primaries(lambda node: node.execute_command(*step.words))), sent)
+            return Answer(plain((yield from client.on_all_primaries(step.words))), sent)
         if isinstance(step, Ask) and step.at:
-            return await run_async(client.named(step.at), step, clock)
-        return await client.follow(step.keys, lambda node: run_async(node, step, clock))
+            return (yield from _run(client.named(step.at), step, clock))
+        return (yield from client.follow(step.keys, lambda node: _run(node, step, clock)))
     sent = boottime()
     if isinstance(step, Ask):
-        reply = await client.execute_command(*step.words)
+        reply = yield client.execute_command(*step.words)
         return Answer(plain([["", reply]] if step.on_all_primaries else reply), sent)
     if clock is None:
         run_fake = client.register_script(step.script.source)
-        return Answer(plain(await run_fake(keys=step.keys, args=step.timed_args("", sent))), sent)
+        return Answer(plain((yield run_fake(keys=step.keys, args=step.timed_args("", sent)))), sent)
     verb, body = "EVALSHA", step.script.sha
     while True:
         sent = boottime()
         try:
             request = _packed(verb, body, step.keys, step.timed_args(clock, sent))
-            reply, confirmed = await _exchange_async(client, request, step.durability)
+            reply, confirmed = yield from _exchange(client, request, step.durability)
         except redis.exceptions.NoScriptError:
             verb, body = "EVAL", step.script.source
             continue
@@ -100,40 +80,21 @@ def _command(words: tuple[str | int, ...]) -> bytes:
     return b"*%d\r\n%b" % (len(words), b"".join(map(_word, words)))
 
 
-def _exchange(client: Any, request: bytes, durability: Durability | None) -> tuple[Any, int | None]:
+def _exchange(client: Any, request: bytes, durability: Durability | None) -> Steps[tuple[Any, int | None]]:
     """The reply; and for a grant, how many of the servers that must confirm it did."""
     pool = client.connection_pool
-    connection = pool.get_connection()
+    connection = yield pool.get_connection()
     try:
-        connection.send_packed_command([request])
-        reply, confirmed = connection.read_response(), None
+        yield connection.send_packed_command([request])
+        reply, confirmed = (yield connection.read_response()), None
         if durability is not None and reply[0] in GRANTED:
-            connection.send_packed_command([_command(durability.command(connection.socket_timeout))])
-            confirmed = durability.confirmed(connection.read_response())
+            yield connection.send_packed_command([_command(durability.command(connection.socket_timeout))])
+            confirmed = durability.confirmed((yield connection.read_response()))
         return reply, confirmed
     except redis.ResponseError:
         raise
     except BaseException:  # its reply may still come, and would be taken for the next one's
-        connection.disconnect()
+        yield connection.disconnect(True)  # at once, in asyncio
         raise
     finally:
-        pool.release(connection)
-
-
-async def _exchange_async(client: Any, request: bytes, durability: Durability | None) -> tuple[Any, int | None]:
-    pool = client.connection_pool
-    connection = await pool.get_connection()
-    try:
-        await connection.send_packed_command([request])
-        reply, confirmed = await connection.read_response(), None
-        if durability is not None and reply[0] in GRANTED:
-            await connection.send_packed_command([_command(durability.command(connection.socket_timeout))])
-            confirmed = durability.confirmed(await connection.read_response())
-        return reply, confirmed
-    except redis.ResponseError:
-        raise
-    except BaseException:
-        await connection.disconnect(nowait=True)
-        raise
-    finally:
-        await pool.release(connection)
+        yield pool.release(connection)

@@ -7,12 +7,9 @@ import redis
 import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from redis_wanpool.model.address import Address
-from redis_wanpool.transport.strict import strict
+from redis_wanpool.transport.strict import no_retry, strict
 from redis_wanpool.transport.url import Several
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
@@ -49,16 +46,10 @@ class Watched:
         _kind(redis.sentinel, named.is_tls)(connection_pool=None, **named.options)  # as the client will
         return cls(service, named.addresses, named.is_tls, named.options, {**login, **tls})
 
-    def pool(self, options: dict[str, Any]) -> Any:
-        """A blocking pool of connections to the primary."""
-        return self._pool(redis.sentinel, options, blocking=True)
-
-    def async_pool(self, options: dict[str, Any]) -> Any:
-        """The same for asyncio."""
-        return self._pool(redis.asyncio.sentinel, options, blocking=False)
-
-    def _pool(self, module: Any, options: dict[str, Any], *, blocking: bool) -> Any:
-        retry: Any = (Retry if blocking else AsyncRetry)(NoBackoff(), 0)
+    def pool(self, options: dict[str, Any], *, blocking: bool) -> Any:
+        """A pool of connections to the primary."""
+        module: Any = redis.sentinel if blocking else redis.asyncio.sentinel
+        retry = no_retry(blocking=blocking)
         timeouts: dict[str, Any] = {
             name: options[name] for name in ("socket_timeout", "socket_connect_timeout") if name in options
         }
@@ -103,7 +94,7 @@ def blocking_twin(pool: Any, options: dict[str, Any]) -> Any:
     names = [name for name in nodes[0] if name in ("username", "password") or name.startswith("ssl_")]
     login = {name: nodes[0][name] for name in names}
     addresses = tuple((node["host"], node["port"]) for node in nodes)
-    return Watched(pool.service_name, addresses, is_tls, {}, login).pool(options)
+    return Watched(pool.service_name, addresses, is_tls, {}, login).pool(options, blocking=True)
 
 
 def _kind(module: Any, is_tls: bool) -> Any:

@@ -8,6 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 
 class NotPrimary(redis.ConnectionError):
@@ -84,3 +88,13 @@ class _AsyncStrict(_Quiet):
 def strict(kind: type, *, blocking: bool) -> type:
     """That class of connections, made strict."""
     return type(kind.__name__, (_Strict if blocking else _AsyncStrict, kind), {})
+
+
+def no_retry(*, blocking: bool) -> Any:
+    """For connections: the faces decide what is sent again."""
+    return (Retry if blocking else AsyncRetry)(NoBackoff(), 0)
+
+
+def client_of(pool: Any, *, blocking: bool) -> Any:
+    """A client on a pool of connections."""
+    return redis.Redis(connection_pool=pool) if blocking else redis.asyncio.Redis.from_pool(pool)
