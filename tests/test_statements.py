@@ -140,7 +140,7 @@ class TestSourceArchive:
         here, there = built(ROOT, tmp_path / "here", "wheel"), built(unpacked, tmp_path / "there", "wheel")
         assert here.read_bytes() == there.read_bytes()
         names = set(zipfile.ZipFile(here).namelist())
-        data = {"redis_wanpool/py.typed", "redis_wanpool/terminal/zh.toml"}
+        data = {f"redis_wanpool/{name}" for name in ("py.typed", "terminal/zh.toml", "doctor/findings.toml")}
         assert {f"redis_wanpool/lua/{name}.lua" for name in scripts("**/*.lua")} | data <= names
 
 

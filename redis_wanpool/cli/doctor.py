@@ -11,7 +11,7 @@ from typing import Any
 from redis_wanpool import Operator
 from redis_wanpool import settings as config
 from redis_wanpool.cli.verb import Verbs, operator_of, print_json
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding
+from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
 from redis_wanpool.doctor.echo import PORT, Echo
 from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redis
 from redis_wanpool.doctor.probe import Line, look
@@ -69,8 +69,7 @@ def doctor(options: argparse.Namespace) -> int:
                     lines, more = _probe(operator, target, redis.wans or (), options.wan, count)
                     findings += more
                 except WanpoolError as error:
-                    seen = said("the router was not asked: {error}", error=error)
-                    findings.append(Finding(FAIL, "not-probed", (), seen))
+                    findings.append(found(FAIL, "not-probed", error=error))
     if options.json:
         facts: dict[str, Any] = {}
         if options.echo is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding
+from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
 from redis_wanpool.doctor.server import ServerFacts, config_set
 from redis_wanpool.model.views import WanSnapshot
 from redis_wanpool.protocol.requirements import is_replica
@@ -29,11 +29,7 @@ def judge_margins(facts: ServerFacts, wans: Sequence[WanSnapshot]) -> Iterator[F
         if wan.config["on_failover"] == "grace" and min(margin, left - 2) < lag:
             margins = f"failover_margin {margin:g} s, lease_ttl {1.5 * left:g} s"
             seen = f"WAN {wan.wan_idx}: {margins}, {name} {lag * max(1, step // 1000)} s"
-            means = said(
-                "a primary that is cut off may go on for longer than a grace, or two thirds of a lease, allow for"
-            )
-            cure = said("at the prompt of redis-cli: {shorter}", shorter=shorter)
-            yield Finding(WARN, "grace-margin", (wan.wan_idx,), seen, means, cure)
+            yield found(WARN, "grace-margin", (wan.wan_idx,), seen=seen, shorter=shorter)
 
 
 def _twice() -> str:
@@ -46,15 +42,11 @@ def _persistence(facts: ServerFacts) -> Iterator[Finding]:
     if facts.is_aof is None:
         return
     if facts.writes_fail:
-        seen = said("Redis could not write its data to disk the last time")
-        means = said("it refuses writes until it can: no leases, no renewals")
-        cure = said("see its log; most often its disk is full")
-        yield Finding(FAIL, "persistence", (), seen, means, cure)
+        yield found(FAIL, "persistence/unwritable")
         return
     fsync = facts.settings.get("appendfsync")
     if facts.embedded:
-        seen = said("the embedded server logs every grant to disk")
-        yield Finding(OK, "persistence", (), seen)
+        yield found(OK, "persistence/embedded")
     elif not facts.is_aof:
         snapshots = facts.settings.get("save")
         seen = "appendonly no" + (f', save "{snapshots}"' if snapshots is not None else "")
@@ -63,18 +55,15 @@ def _persistence(facts: ServerFacts) -> Iterator[Finding]:
             "": said("a restart forgets all WANs and grants; "),
         }.get(snapshots, said("a restart forgets the grants since the last snapshot; "))
         cure = config_set("appendonly yes")
-        yield Finding(WARN, "persistence", (), seen, lost + _twice(), cure)
+        yield found(WARN, "persistence", seen=seen, means=lost + _twice(), cure=cure)
     elif fsync == "no":
-        means = said(
-            "a crash of its machine forgets what the system had not written yet, commonly up to 30 s of grants; "
-        )
-        cure = config_set("appendfsync everysec")
-        yield Finding(WARN, "persistence", (), "appendonly yes, appendfsync no", means + _twice(), cure)
+        seen, cure = "appendonly yes, appendfsync no", config_set("appendfsync everysec")
+        yield found(WARN, "persistence/not-synced", seen=seen, cure=cure, twice=_twice())
     else:
         seen = "appendonly yes" + (f", appendfsync {fsync}" if fsync else "")
         if fsync == "everysec":
             seen += said(": a crash of its machine forgets up to 1 s of grants, one of Redis alone none")
-        yield Finding(OK, "persistence", (), seen)
+        yield found(OK, "persistence", seen=seen)
 
 
 def _replicas(facts: ServerFacts) -> Iterator[Finding]:
@@ -83,31 +72,15 @@ def _replicas(facts: ServerFacts) -> Iterator[Finding]:
         return
     count = said("{replicas} replicas", replicas=facts.replicas)
     if wanted and facts.enough_replicas is not None and facts.enough_replicas < wanted:
-        seen = said(
-            "{enough_replicas} replicas keep up, and min-replicas-to-write is {wanted}",
-            enough_replicas=facts.enough_replicas,
-            wanted=wanted,
-        )
-        means = said("Redis refuses writes: no leases, no renewals")
-        cure = said("bring a replica back, or lower min-replicas-to-write")
-        yield Finding(FAIL, "replicas", (), seen, means, cure)
+        yield found(FAIL, "replicas/too-few", enough_replicas=facts.enough_replicas, wanted=wanted)
     elif facts.replicas == 0:
-        yield Finding(OK, "replicas", (), said("no replicas: no failover"))
+        yield found(OK, "replicas/none")
     elif facts.cluster and not wanted:
-        means = said("a failover forgets what no replica has yet (now {lag} s); ", lag=facts.lag) + _twice()
-        yield Finding(OK, "replicas", (), count, means)
+        yield found(OK, "replicas/of-a-cluster", seen=count, lag=facts.lag, twice=_twice())
     elif wanted or facts.enough_replicas is not None:
-        means = said("a failover forgets the grants of the moment, of {lag} s at most; ", lag=lag or 10) + _twice()
-        yield Finding(OK, "replicas", (), f"{count}, min-replicas-to-write {wanted or '?'}", means)
+        seen = f"{count}, min-replicas-to-write {wanted or '?'}"
+        yield found(OK, "replicas/with-a-limit", seen=seen, lag=lag or 10, twice=_twice())
     else:
-        means = (
-            said(
-                "a failover forgets what no replica has yet (now {lag} s), and a primary that is cut off goes on "
-                "granting without a limit; ",
-                lag=facts.lag,
-            )
-            + _twice()
-        )
         cure = config_set("min-replicas-to-write 1", "min-replicas-max-lag 10")
         seen = count + ("" if wanted is None else ", min-replicas-to-write 0")
-        yield Finding(WARN, "replicas", (), seen, means, cure)
+        yield found(WARN, "replicas/without-a-limit", seen=seen, cure=cure, lag=facts.lag, twice=_twice())

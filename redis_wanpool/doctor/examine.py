@@ -13,6 +13,7 @@ from redis_wanpool.doctor import (
     Finding,
     durability,
     fitness,
+    found,
     linux,
     occupied,
     permission,
@@ -27,7 +28,6 @@ from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.settings import Settings
 from redis_wanpool.sync.operator import Operator
 from redis_wanpool.system.identity import this_holder
-from redis_wanpool.terminal.language import said
 from redis_wanpool.transport.translate import is_denial
 
 DEFAULT_TTL = 60.0
@@ -62,17 +62,11 @@ def examine_redis(operator: Operator, settings: Settings) -> Examined:
 def no_redis(error: WanpoolError, findings: Sequence[Finding] = ()) -> Examined:
     """A Redis that does not answer, or not what was asked."""
     reached = was_refused(error)
-    if not reached:
-        cure = said(
-            "see that Redis runs, and that WANPOOL_URL, or url in wanpool.toml, leads there with the right password"
-        )
-    elif is_denial(str(error)):
-        cure = said("permit this user the commands and keys of the namespace: ACL SETUSER")
-    else:
-        cure = said("see to what it says; where other programs use the same keys, give the pool a namespace of its own")
-    means = said("nothing is leased, renewed or released")
+    name = "redis/unreached"
+    if reached:
+        name = "redis/denied" if is_denial(str(error)) else "redis/refused"
     seen = textwrap.shorten(str(error), LONGEST, placeholder=" ...")
-    return Examined((*findings, Finding(FAIL, "redis", (), seen, means, cure)), reached)
+    return Examined((*findings, found(FAIL, name, seen=seen)), reached)
 
 
 def examine_machine(operator: Operator | None, settings: Settings, redis: Examined) -> list[Finding]:
@@ -83,9 +77,7 @@ def examine_machine(operator: Operator | None, settings: Settings, redis: Examin
     ports.update(port for wan in settings.wans if wan.wan_idx not in known for port in port_numbers(wan.ports))
     findings: list[Finding] = []
     if not ports and redis.wans is None:
-        text = said("which ports the WANs have is not known")
-        means = said("so whether others on this machine use them is not judged")
-        findings.append(Finding(WARN, "unseen", (), text, means))
+        findings.append(found(WARN, "unseen/ports"))
     findings += _judge_system(ports)
     if ports:
         before = occupied.look(ports)
@@ -102,21 +94,19 @@ def _judge_server(
     operator: Operator, settings: Settings, shards: Sequence[server.ServerFacts] | None, seen: Sequence[wans.WanFacts]
 ) -> Iterator[Finding]:
     if shards is None:
-        text = said("an in-process stand-in for Redis (fake://)")
-        means = said("nothing is shared with other processes, and nothing is kept")
-        yield Finding(WARN, "fake", (), text, means, said("for work, give the URL of a Redis"))
+        yield found(WARN, "fake")
         return
     whole = [wan.snapshot for wan in seen if wan.snapshot is not None]
     shortest = min((int(wan.config["lease_ttl_ms"]) / 1000 for wan in whole), default=DEFAULT_TTL)
-    found: dict[Finding, list[str]] = {}
+    shards_of: dict[Finding, list[str]] = {}
     for facts in shards:
         if not facts.answers:
-            yield _silent(facts.shard)
+            yield found(FAIL, "shard", shard=facts.shard)
             continue
         for judged in (fitness.judge(facts, shortest), durability.judge(facts), durability.judge_margins(facts, whole)):
             for finding in judged:
-                found.setdefault(finding, []).append(facts.shard)
-    for finding, where in found.items():
+                shards_of.setdefault(finding, []).append(facts.shard)
+    for finding, where in shards_of.items():
         if len(where) == sum(facts.answers for facts in shards):
             yield finding
         else:
@@ -126,21 +116,13 @@ def _judge_server(
     yield from permission.judge(denied, is_whole=bool(whole))
 
 
-def _silent(shard: str) -> Finding:
-    seen = said("{shard}, the primary of a shard, does not answer", shard=shard)
-    means = said("on its WANs nothing is leased or renewed until another takes its place")
-    cure = said("see that it runs, and that it has a replica: redis-cli --cluster check")
-    return Finding(FAIL, "shard", (), seen, means, cure)
-
-
 def _judge_system(ports: set[int]) -> Iterator[Finding]:
     if sys.platform.startswith("linux"):
         yield from linux.judge(linux.look(), ports)
     elif sys.platform == "win32":
         yield from windows.judge(windows.look(), ports)
     else:
-        text = said("the system's own ports ({platform}) are not checked", platform=sys.platform)
-        yield Finding(WARN, "unseen", (), text)
+        yield found(WARN, "unseen/system", platform=sys.platform)
 
 
 def _leased_here(operator: Operator, seen: Sequence[wans.WanFacts], used: set[int]) -> set[int] | None:

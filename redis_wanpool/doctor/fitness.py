@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from statistics import median
 
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding
+from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
 from redis_wanpool.doctor.server import ServerFacts, config_set
 from redis_wanpool.model.lease import margin
 from redis_wanpool.protocol.requirements import evicts_any_key, is_replica, is_too_old
@@ -44,27 +44,17 @@ def _version(facts: ServerFacts) -> Iterator[Finding]:
     name = f"{'Valkey' if facts.is_valkey else 'Redis'} {'.'.join(map(str, facts.version))}"
     fixed = FIXED[facts.is_valkey].get((facts.version[0], facts.version[1]), (0, 0, 0))
     if is_too_old(facts.version):
-        means = said("the scripts need 6.2 or newer: programs are refused (UnsafeRedis)")
-        cure = said("upgrade it; any Valkey will do")
-        yield Finding(FAIL, "version", (), name, means, cure)
+        yield found(FAIL, "version/too-old", seen=name)
     elif facts.version < fixed:
-        means = said(
-            "who may run scripts, as every user of a pool may, can run anything on its machine (CVE-2025-49844), "
-            "unless a distribution has patched it"
-        )
         wanted = ".".join(map(str, fixed))
-        cure = said("upgrade it to {wanted} or newer", wanted=wanted)
-        yield Finding(WARN, "version", (), name, means, cure)
+        yield found(WARN, "version/unpatched", seen=name, wanted=wanted)
     else:
-        yield Finding(OK, "version", (), name)
+        yield found(OK, "version", seen=name)
 
 
 def _role(facts: ServerFacts) -> Iterator[Finding]:
     if is_replica(facts.role):
-        seen = said("this Redis is a replica")
-        means = said("it takes no writes, and what it tells may be old: programs are refused (UnsafeRedis)")
-        cure = said("give the URL of the primary")
-        yield Finding(FAIL, "replica", (), seen, means, cure)
+        yield found(FAIL, "replica")
 
 
 def _eviction(facts: ServerFacts) -> Iterator[Finding]:
@@ -73,16 +63,11 @@ def _eviction(facts: ServerFacts) -> Iterator[Finding]:
         return
     seen = f"maxmemory-policy {policy}"
     if evicts_any_key(policy):
-        means = said(
-            "it may evict any key, and so forget who holds a port and grant it twice: programs are refused "
-            "(UnsafeRedis) unless they insist"
-        )
-        yield Finding(FAIL, "eviction", (), seen, means, config_set("maxmemory-policy noeviction"))
+        yield found(FAIL, "eviction/any-key", seen=seen, cure=config_set("maxmemory-policy noeviction"))
     elif policy.startswith("volatile-"):
-        means = said("keys with a ttl may go: what people look at (lease:PORT) and hints, never what decides")
-        yield Finding(OK, "eviction", (), seen, means)
+        yield found(OK, "eviction/volatile", seen=seen)
     else:
-        yield Finding(OK, "eviction", (), seen)
+        yield found(OK, "eviction", seen=seen)
 
 
 def _memory(facts: ServerFacts) -> Iterator[Finding]:
@@ -93,19 +78,11 @@ def _memory(facts: ServerFacts) -> Iterator[Finding]:
     seen = said("{used:.0f} of {most:.0f} MB (maxmemory) are used", used=used, most=most)
     evicts = facts.eviction is not None and facts.eviction != "noeviction"
     if share < NEARLY_FULL:
-        yield Finding(OK, "memory", (), seen)
+        yield found(OK, "memory", seen=seen)
     elif share < 1 or evicts:
-        means = said(
-            "when it is full, new leases are refused, or keys evicted; leases that run are renewed and released"
-        )
-        yield Finding(WARN, "memory", (), seen, means, _more_memory())
+        yield found(WARN, "memory/nearly-full", seen=seen)
     else:
-        means = said("it is full: new leases are refused; leases that run are renewed and released")
-        yield Finding(FAIL, "memory", (), seen, means, _more_memory())
-
-
-def _more_memory() -> str:
-    return said("free memory there, or raise maxmemory")
+        yield found(FAIL, "memory/full", seen=seen)
 
 
 def _cluster(facts: ServerFacts) -> Iterator[Finding]:
@@ -114,19 +91,16 @@ def _cluster(facts: ServerFacts) -> Iterator[Finding]:
     count = "?" if facts.shards is None else str(facts.shards)
     seen = said("a cluster of {count} shards", count=count)
     if facts.whole_cluster or (facts.shards is not None and facts.shards <= 1):
-        yield Finding(OK, "cluster", (), seen)
+        yield found(OK, "cluster", seen=seen)
         yield from _coverage(facts)
         return
-    means = said("the pool talks to one node: WANs that live on another shard are refused (MOVED)")
-    cure = said("give the URL of the whole cluster: redis+cluster://")
-    yield Finding(FAIL, "cluster", (), seen, means, cure)
+    yield found(FAIL, "cluster/one-node", seen=seen)
 
 
 def _coverage(facts: ServerFacts) -> Iterator[Finding]:
     name = "cluster-require-full-coverage"
     if facts.settings.get(name) == "yes":
-        means = said("while one shard has no primary, all WANs on all shards are refused")
-        yield Finding(WARN, "cluster-coverage", (), f"{name} yes", means, config_set(f"{name} no"))
+        yield found(WARN, "cluster-coverage", seen=f"{name} yes", cure=config_set(f"{name} no"))
 
 
 def _latency(facts: ServerFacts, shortest_ttl: float) -> Iterator[Finding]:
@@ -141,24 +115,10 @@ def _latency(facts: ServerFacts, shortest_ttl: float) -> Iterator[Finding]:
     )
     limit = min(SLOW, margin(shortest_ttl)) * 1000
     if worst <= limit:
-        yield Finding(OK, "latency", (), seen)
+        yield found(OK, "latency", seen=seen)
         return
-    if limit < SLOW * 1000:
-        means = said(
-            "more than {limit:.0f} ms, the margin of a lease of {shortest_ttl:g} s: a lease counts from before its "
-            "request, so that its holder loses more of it by waiting than by the margin",
-            limit=limit,
-            shortest_ttl=shortest_ttl,
-        )
-    else:
-        means = said(
-            "more than {limit:.0f} ms, a tenth of the {timeout:g} s after which a call is given up; every lease costs "
-            "a round trip or more",
-            limit=limit,
-            timeout=TIMEOUT,
-        )
-    cure = said("see what else that Redis does (SLOWLOG GET, LATENCY DOCTOR), and the way there; or give longer ttls")
-    yield Finding(WARN, "latency", (), seen, means, cure)
+    name = "latency/more-than-the-margin" if limit < SLOW * 1000 else "latency/slow"
+    yield found(WARN, name, seen=seen, limit=limit, shortest_ttl=shortest_ttl, timeout=TIMEOUT)
 
 
 def _clock(facts: ServerFacts) -> Iterator[Finding]:
@@ -169,15 +129,12 @@ def _clock(facts: ServerFacts) -> Iterator[Finding]:
     if facts.ahead < 0:
         seen = said("the clock of Redis is {by} s behind this machine's", by=by)
     means = said("leases do not depend on that; the ISO times that people read are of its clock")
-    yield Finding(OK, "clock", (), seen, means if abs(facts.ahead) >= 1 else "")
+    yield found(OK, "clock", seen=seen, means=means if abs(facts.ahead) >= 1 else "")
 
 
 def _exposure(facts: ServerFacts) -> Iterator[Finding]:
     if not facts.is_here and not facts.is_encrypted:
-        seen = said("Redis is on another machine, and spoken to in the clear")
-        means = said("who listens on the way reads the password and lease ids, and can end leases with them")
-        cure = said("use TLS (rediss://), or a network that nobody else listens on")
-        yield Finding(WARN, "unencrypted", (), seen, means, cure)
+        yield found(WARN, "unencrypted")
     if facts.embedded or facts.has_password:
         return
     bind = facts.settings.get("bind")
@@ -185,9 +142,7 @@ def _exposure(facts: ServerFacts) -> Iterator[Finding]:
     if not facts.is_here or (listens and facts.settings.get("protected-mode") == "no"):
         seen = said("Redis wants no password, and listens beyond loopback")
         seen += said(" (bind {bind})", bind=bind) if bind else ""
-        means = said("who reaches it can end leases, and erase the books")
-        cure = said("set a password (requirepass, or users of its ACL), and put it into WANPOOL_URL or a private file")
-        yield Finding(WARN, "no-password", (), seen, means, cure)
+        yield found(WARN, "no-password", seen=seen)
 
 
 def _is_loopback(address: str) -> bool:
@@ -202,7 +157,4 @@ def _unseen(facts: ServerFacts) -> Iterator[Finding]:
         "EVAL": said("latency, clock"),
     }
     for name, why in facts.unseen:
-        seen = said("{name} is not told to this user: {why}", name=name, why=why)
-        means = said("so these are not judged: {what}", what=judged[name])
-        cure = said("run the doctor as a user who may {name}", name=name)
-        yield Finding(WARN, "unseen", (), seen, means, cure)
+        yield found(WARN, "unseen/server", name=name, why=why, what=judged[name])

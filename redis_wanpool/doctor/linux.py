@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding
+from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
 from redis_wanpool.model.ports import port_list
 from redis_wanpool.terminal.language import said
 from redis_wanpool.tuning.linux.settings import FILE, RANGE, RESERVED, TIMESTAMPS, UNPRIVILEGED
@@ -66,26 +66,18 @@ def judge(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding]:
     yield from _kernel_ports(facts, ports)
     yield from _privileged(facts, ports)
     if facts.timestamps == 0:
-        means = said("a port whose connection this side closed first rests 65 s in place of 1")
-        yield Finding(WARN, "timestamps", (), f"{TIMESTAMPS} = 0", means, _lines(TIMESTAMPS, "1"))
+        yield found(WARN, "timestamps/off", seen=f"{TIMESTAMPS} = 0", cure=_lines(TIMESTAMPS, "1"))
     elif facts.timestamps is not None:
-        yield Finding(OK, "timestamps", (), f"{TIMESTAMPS} = {facts.timestamps}")
+        yield found(OK, "timestamps", seen=f"{TIMESTAMPS} = {facts.timestamps}")
     if facts.boot_id:
         seen = said("the kernel tells its boot id")
         clock = said(", and keeps time by {clock}", clock=facts.clock) if facts.clock else ""
-        yield Finding(OK, "identity", (), seen + clock)
+        yield found(OK, "identity", seen=seen + clock)
     else:
-        seen = said("{boot_id} cannot be read", boot_id=BOOT_ID)
-        means = said(
-            "the boot time stands in, which moves with the clock: two processes of this machine may not know each "
-            "other, nor their dead"
-        )
-        cure = said("let programs read /proc, as a container does by default")
-        yield Finding(WARN, "identity", (), seen, means, cure)
+        yield found(WARN, "identity/no-boot-id", boot_id=BOOT_ID)
     for name, why in facts.unseen:
         if name != BOOT_ID and "clocksource" not in name:
-            seen = said("{name} cannot be read: {why}", name=name, why=why)
-            yield Finding(WARN, "unseen", (), seen, said("so it is not judged"))
+            yield found(WARN, "unseen/file", name=name, why=why)
 
 
 def _kernel_ports(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding]:
@@ -95,34 +87,25 @@ def _kernel_ports(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding
     reserved = listed_ports(facts.reserved or "")
     given = sorted(port for port in ports if first <= port <= last and port not in reserved)
     if not given:
-        seen = said("the kernel gives none of the pool's ports to others")
-        yield Finding(OK, "kernel-ports", (), seen)
+        yield found(OK, "kernel-ports/linux-keeps-off")
         return
     which = port_list(given)
-    seen = said(
-        "the kernel gives ports of the pool to whoever asks for any: {which} ({range} = {first} {last})",
-        which=which,
-        range=RANGE,
-        first=first,
-        last=last,
-    )
-    means = said("connections from leased ports fail (EADDRINUSE), and the NAT rewrites others")
     cure = said("wanpool tune apply; or ") + _lines(RESERVED, port_list(reserved.union(ports)))
-    yield Finding(FAIL, "kernel-ports", (), seen, means, cure)
+    yield found(FAIL, "kernel-ports/linux", cure=cure, which=which, range=RANGE, first=first, last=last)
 
 
 def _privileged(facts: LinuxFacts, ports: Collection[int]) -> Iterator[Finding]:
     low = sorted(port for port in ports if facts.unprivileged is not None and port < facts.unprivileged)
     if low:
-        seen = said(
-            "ports of the pool need a privilege: {ports} ({setting} = {first})",
+        cure = _lines(UNPRIVILEGED, str(low[0]))
+        yield found(
+            WARN if facts.is_privileged else FAIL,
+            "privileged-ports",
+            cure=cure,
             ports=port_list(low),
             setting=UNPRIVILEGED,
             first=facts.unprivileged,
         )
-        means = said("programs without CAP_NET_BIND_SERVICE are refused them (EACCES)")
-        cure = _lines(UNPRIVILEGED, str(low[0]))
-        yield Finding(WARN if facts.is_privileged else FAIL, "privileged-ports", (), seen, means, cure)
 
 
 def _lines(setting: str, value: str) -> str:

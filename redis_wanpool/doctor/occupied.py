@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from redis_wanpool.doctor import OK, WARN, Finding
+from redis_wanpool.doctor import OK, WARN, Finding, found
 from redis_wanpool.terminal.language import said
 
 _ALIVE = {psutil.CONN_LISTEN, psutil.CONN_ESTABLISHED, psutil.CONN_SYN_SENT, psutil.CONN_CLOSE_WAIT}
@@ -60,25 +60,18 @@ def judge(
     had no lease in between, has none.
     """
     if before is None or after is None:
-        means = said("so whether others use the pool's ports is not judged")
-        yield Finding(WARN, "unseen", (), said("the system does not list sockets"), means)
+        yield found(WARN, "unseen/sockets")
         return
     strangers = sorted(before & after, key=lambda one: (one.port, one.peer))
     listened_on = {one.port for one in strangers if one.listens}
     strangers = [one for one in strangers if one.port not in leased and (one.listens or one.port not in listened_on)]
     if not strangers:
-        seen = said("nobody here uses the pool's ports without a lease")
-        yield Finding(OK, "occupied", (), seen)
+        yield found(OK, "occupied/nobody")
         return
     told = ", ".join(_told(one) for one in strangers[:SHOWN])
     if len(strangers) > SHOWN:
         told += said(" and {more} more", more=len(strangers) - SHOWN)
-    seen = said("sockets on the pool's ports without a lease: {told}", told=told)
-    means = said(
-        "who leases such a port is refused it and takes another; its connections and a holder's collide in the NAT"
-    )
-    cure = said("move that program, or take its ports out of the WAN: wanpool resize")
-    yield Finding(WARN, "occupied", (), seen, means, cure)
+    yield found(WARN, "occupied/strangers", told=told)
 
 
 def _told(one: Taken) -> str:

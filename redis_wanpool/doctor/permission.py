@@ -3,12 +3,11 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from redis_wanpool.doctor import FAIL, OK, Finding
+from redis_wanpool.doctor import FAIL, OK, Finding, found
 from redis_wanpool.doctor.server import Asking
 from redis_wanpool.model.durability import Durability
 from redis_wanpool.protocol.keys import WanKeys
 from redis_wanpool.sync.operator import Operator
-from redis_wanpool.terminal.language import said
 from redis_wanpool.transport.translate import is_denial
 
 WORDS = {
@@ -62,11 +61,7 @@ def look(
 def judge(denied: tuple[str, ...], *, is_whole: bool) -> Iterator[Finding]:
     """What it means; `is_whole` if there was a WAN to look at."""
     if is_whole and not denied:
-        seen = said("this user may run all that leasing takes")
-        yield Finding(OK, "permissions", (), seen)
+        yield found(OK, "permissions/all")
     if denied:
         names = ", ".join(denied)
-        seen = said("this user may not run {names} on the keys of the pool", names=names)
-        means = said("programs that use this user cannot lease, or stop halfway; one that only looks needs less")
-        cure = said("give the user what `wanpool acl` prints for a holder")
-        yield Finding(FAIL, "permissions", (), seen, means, cure)
+        yield found(FAIL, "permissions/denied", names=names)

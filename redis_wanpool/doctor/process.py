@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis_wanpool.doctor import OK, WARN, Finding
+from redis_wanpool.doctor import OK, WARN, Finding, found
 from redis_wanpool.system.identity import this_network
 from redis_wanpool.terminal.language import said
 
@@ -47,17 +47,9 @@ def _leaves_by_veth(root: Path) -> bool:
 def judge(facts: ProcessFacts, ports: int) -> Iterator[Finding]:
     """What these facts mean, where all WANs have so many ports."""
     if facts.files is not None and facts.files < ports:
-        seen = said(
-            "a process may have {files} files open (ulimit -n), and the pool has {ports} ports",
-            files=facts.files,
-            ports=ports,
-        )
-        means = said("one process alone cannot use them all")
-        cure = said("ulimit -n {enough} before it starts; of a service: LimitNOFILE={enough}", enough=ports + 1000)
-        yield Finding(WARN, "files", (), seen, means, cure)
+        yield found(WARN, "files/too-few", files=facts.files, ports=ports, enough=ports + 1000)
     elif facts.files is not None:
-        seen = said("a process may have {files} files open (ulimit -n)", files=facts.files)
-        yield Finding(OK, "files", (), seen)
+        yield found(OK, "files/enough", files=facts.files)
     yield _network(facts)
 
 
@@ -65,22 +57,7 @@ def _network(facts: ProcessFacts) -> Finding:
     seen = said("leases as network {network}", network=facts.network)
     if facts.network != facts.default_network:
         seen += said(" (WANPOOL_NETWORK or wanpool.toml)")
-        means = said(
-            "who says the same may have a port again after its rest: right where the router sees one address, and "
-            "only there"
-        )
-        if not facts.is_inside:
-            return Finding(OK, "network", (), seen, means)
-        means = said(
-            "its way out leads through this machine, as a container's does: containers that say the same meet in the "
-            "NAT there, and leave by the wrong WAN"
-        )
-        cure = said("unset it, unless these share one address")
-        return Finding(WARN, "network", (), seen, means, cure)
-    if facts.is_inside:
-        means = said(
-            "its way out leads through this machine, as a container's does: a NAT here must keep ports, too; wanpool "
-            "doctor --echo tells"
-        )
-        return Finding(OK, "network", (), seen, means)
-    return Finding(OK, "network", (), seen)
+        if facts.is_inside:
+            return found(WARN, "network/named-inside", seen=seen)
+        return found(OK, "network/named", seen=seen)
+    return found(OK, "network/inside" if facts.is_inside else "network", seen=seen)

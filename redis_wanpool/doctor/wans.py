@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding
+from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.model.ports import port_list, port_numbers, ports_text
 from redis_wanpool.model.views import WanSnapshot
@@ -64,10 +64,7 @@ def judge(namespace: str, wans: Sequence[WanFacts], configured: Sequence[WanDefi
     """What stands in Redis, beside what this machine's wanpool.toml wants; `rest` is this network's, in seconds."""
     findings = [*_troubles(wans), *_differences(wans, configured)]
     if not wans and not configured:
-        seen = said("namespace {namespace!r} has no WAN", namespace=namespace)
-        means = said("nothing can be leased, or the namespace is another")
-        cure = said("define one: wanpool init --wan 0=20000-21999; or give --namespace")
-        findings.append(Finding(FAIL, "no-wans", (), seen, means, cure))
+        findings.append(found(FAIL, "no-wans", namespace=namespace))
     for wan in wans:
         if wan.snapshot is not None:
             findings += _judge_state(wan.snapshot, rest)
@@ -78,22 +75,12 @@ def _troubles(wans: Sequence[WanFacts]) -> Iterator[Finding]:
     for wan in wans:
         wan_idxs = (wan.wan_idx,) if wan.wan_idx >= 0 else ()
         if wan.trouble == "unfinished":
-            seen = said("the definition of WAN {wan_idx} was begun and not finished", wan_idx=wan.wan_idx)
-            cure = said("have it defined once more, the same: wanpool init")
-            yield Finding(FAIL, "wan-unfinished", wan_idxs, seen, said("it grants nothing"), cure)
+            yield found(FAIL, "wan-unfinished", wan_idxs, wan_idx=wan.wan_idx)
         elif wan.trouble == "lost":
-            seen = said("the data of WAN {wan_idx} is gone", wan_idx=wan.wan_idx)
-            means = said("it grants nothing: granting its ports anew could give them out twice")
             recover = f"wanpool init --recover --wan {wan.wan_idx}=PORTS"
-            cure = said(
-                "restore the data; or define it anew, with a grace in which holders re-assert their leases: {recover}",
-                recover=recover,
-            )
-            yield Finding(FAIL, "wan-lost", wan_idxs, seen, means, cure)
+            yield found(FAIL, "wan-lost", wan_idxs, wan_idx=wan.wan_idx, recover=recover)
         elif wan.trouble:
-            means = said("another version wrote it, or it is not ours: programs are refused")
-            cure = said("use the same version on all machines, or a namespace of your own")
-            yield Finding(FAIL, f"wan-{wan.trouble}", wan_idxs, wan.why, means, cure)
+            yield found(FAIL, "wan-foreign", wan_idxs, code=f"wan-{wan.trouble}", seen=wan.why)
 
 
 def _differences(wans: Sequence[WanFacts], configured: Sequence[WanDefinition]) -> Iterator[Finding]:
@@ -117,16 +104,12 @@ def _differences(wans: Sequence[WanFacts], configured: Sequence[WanDefinition]) 
                 if (shared := common(wanted.ports, port_numbers(wan.claimed) if wan.claimed else []))
             ]
             if not told:
-                seen = said("WAN {wan_idx} stands in wanpool.toml only", wan_idx=wanted.wan_idx)
-                means = said("the first program that uses it defines it")
-                yield Finding(OK, "wan-new", (wanted.wan_idx,), seen, means)
+                yield found(OK, "wan-new", (wanted.wan_idx,), wan_idx=wanted.wan_idx)
         else:
             continue
         if told:
-            means = said("programs that read this file are refused (WanMismatch)")
-            cure = said("have the file say what stands in Redis; other ports: wanpool resize")
             seen = f"WAN {wanted.wan_idx}: {'; '.join(told)}"
-            yield Finding(FAIL, "wan-differs", (wanted.wan_idx,), seen, means, cure)
+            yield found(FAIL, "wan-differs", (wanted.wan_idx,), seen=seen)
 
 
 def _different(wanted: WanDefinition, snapshot: WanSnapshot) -> Iterator[tuple[str, str, str]]:
@@ -157,34 +140,23 @@ def _judge_state(wan: WanSnapshot, rest: float) -> Iterator[Finding]:
     )
     refused_ms = int(wan.config.get("rejects_until") or 0) - wan.now_ms
     if wan.state == "draining":
-        means = said("it grants nothing new; an operator said so")
-        cure = said("when it is to grant again: wanpool open {wan_idx}", wan_idx=wan.wan_idx)
-        seen = said("{name} is draining; {counts}", name=name, counts=counts)
-        yield Finding(WARN, "wan-draining", (wan.wan_idx,), seen, means, cure)
+        yield found(WARN, "wan-draining", (wan.wan_idx,), name=name, counts=counts, wan_idx=wan.wan_idx)
     elif wan.grace_ms:
         left = f"{wan.grace_ms / 1000:.0f} s"
-        means = said("it grants nothing so long; holders re-assert their leases")
-        cure = said("wait; see in Redis's log why it restarted or failed over")
-        seen = said("{name} is in grace for {left}; {counts}", name=name, left=left, counts=counts)
-        yield Finding(WARN, "wan-grace", (wan.wan_idx,), seen, means, cure)
+        yield found(WARN, "wan-grace", (wan.wan_idx,), name=name, left=left, counts=counts)
     elif wan.free == wan.rested == 0:
         cooldown = max(int(wan.config["cooldown_ms"]) / 1000, rest)
-        means = said(
-            "no port for this network now; ports that stay with a network make {total} / (hold + {rest:g} s) leases a "
-            "second, ports that change networks {total} / (hold + {cooldown:g} s)",
+        yield found(
+            WARN,
+            "wan-exhausted",
+            (wan.wan_idx,),
+            seen=f"{name}: {counts}",
             total=wan.total,
             rest=rest,
             cooldown=cooldown,
-        )
-        cure = said(
-            "more ports: wanpool resize {wan_idx}; or hold them for less long, or lease from fewer networks",
             wan_idx=wan.wan_idx,
         )
-        yield Finding(WARN, "wan-exhausted", (wan.wan_idx,), f"{name}: {counts}", means, cure)
     else:
-        yield Finding(OK, "wan", (wan.wan_idx,), f"{name}: {counts}")
+        yield found(OK, "wan", (wan.wan_idx,), seen=f"{name}: {counts}")
     if refused_ms > 0:
-        seen = said("{name}: a network gets no free ports for {seconds:.0f} s", name=name, seconds=refused_ms / 1000)
-        means = said("its systems refused too many ports within a minute")
-        cure = said("run the doctor on its machines: something there has these ports, or the kernel keeps them")
-        yield Finding(WARN, "wan-refusing", (wan.wan_idx,), seen, means, cure)
+        yield found(WARN, "wan-refusing", (wan.wan_idx,), name=name, seconds=refused_ms / 1000)

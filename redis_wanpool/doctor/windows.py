@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding
+from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
 from redis_wanpool.model.ports import port_list, port_ranges
 from redis_wanpool.system.netsh import Excluded, run
 from redis_wanpool.terminal.language import said
@@ -33,10 +33,7 @@ def look(runner: Runner = run) -> WindowsFacts:
 def judge(facts: WindowsFacts, ports: Collection[int]) -> Iterator[Finding]:
     """What these facts mean for these ports, those of all WANs."""
     if facts.dynamic is None or facts.excluded is None:
-        seen = said("netsh does not tell the dynamic and excluded ports")
-        means = said("so whether Windows uses the pool's ports is not judged")
-        cure = said("look: netsh int ipv4 show excludedportrange protocol=tcp")
-        yield Finding(WARN, "unseen", (), seen, means, cure)
+        yield found(WARN, "unseen/netsh")
         return
     kept = _within(ports, [one for one in facts.excluded if not one.by_administrator])
     reserved = _within(ports, [one for one in facts.excluded if one.by_administrator])
@@ -44,27 +41,13 @@ def judge(facts: WindowsFacts, ports: Collection[int]) -> Iterator[Finding]:
     given = sorted({port for port in ports if first <= port <= last} - kept - reserved)
     if kept:
         which = port_list(kept)
-        seen = said("Windows keeps ports of the pool: {which}", which=which)
-        means = said("programs are refused them (10013); Hyper-V, WSL and Docker have them reserved anew at each start")
-        cure = said(
-            "take them out of the WAN (wanpool resize); or move the dynamic ports away from the pool (wanpool tune "
-            "apply), and restart"
-        )
-        yield Finding(FAIL, "excluded-ports", (), seen, means, cure)
+        yield found(FAIL, "excluded-ports", which=which)
     if given:
         which = port_list(given)
-        seen = said(
-            "Windows gives ports of the pool to whoever asks for any: {which} (dynamic: {first}-{last})",
-            which=which,
-            first=first,
-            last=last,
-        )
-        means = said("connections from leased ports fail")
         cure = _cure(given)
-        yield Finding(FAIL, "kernel-ports", (), seen, means, cure)
+        yield found(FAIL, "kernel-ports/windows", cure=cure, which=which, first=first, last=last)
     if not kept and not given:
-        seen = said("Windows gives none of the pool's ports to others")
-        yield Finding(OK, "kernel-ports", (), seen)
+        yield found(OK, "kernel-ports/windows-keeps-off")
 
 
 def _cure(given: Collection[int]) -> str:

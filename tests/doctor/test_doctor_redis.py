@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import socket
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -535,13 +536,14 @@ def test_every_code_is_documented() -> None:
     text = (Path(__file__).parents[2] / "docs/doctor.md").read_text(encoding="utf-8")
     rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
     documented = {code for row in rows for code in re.findall(r"`([a-z-]+)`", row)}
-    used = {"wan-other-protocol", "wan-unreadable", "not-probed"}  # the last one is of the command line
+    used = {"wan-other-protocol", "wan-unreadable"}
     used |= {*router.FAILURES, *(f"port-{kind}" for kind in NO_PORT.values())}
     for path in folder.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
-                used |= {node.args[1].value} if isinstance(node.args[1], ast.Constant) else set()
-    assert documented == used
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "found":
+                used |= {one.value for one in ast.walk(node.args[1]) if isinstance(one, ast.Constant)}
+    names = {*tomllib.loads((folder / "findings.toml").read_text(encoding="utf-8")), *used}
+    assert documented == {name.partition("/")[0] for name in names} - {"no-answer", "port", "wan-foreign"}
 
 
 def test_the_doctor_speaks_chinese(server: Any, chinese: None) -> None:

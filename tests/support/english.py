@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-LOOKED_AT = ("redis_wanpool/**/*.py", "lua/**/*", "docs/*.md", "tests/**/*.py", "bench/**/*.py", "*.md")
+LOOKED_AT = (
+    "redis_wanpool/**/*.py",
+    "redis_wanpool/doctor/*.toml",
+    "lua/**/*",
+    "docs/*.md",
+    "tests/**/*.py",
+    "bench/**/*.py",
+    "*.md",
+)
 LATER = {
     "redis_wanpool/cli": "what operators read is edited as a whole, in both languages",
     "redis_wanpool/doctor": "the same",
@@ -119,6 +127,13 @@ def of_markdown(source: str) -> Iterator[Passage]:
     yield from paragraphs(re.sub(r"`[^`\n]*`", "`x`", text), 1)
 
 
+def of_toml(source: str) -> Iterator[Passage]:
+    """The texts of a table."""
+    for number, line in enumerate(source.splitlines(), start=1):
+        if match := re.fullmatch(r"\w+ = [\"'](.*)[\"']", line):
+            yield Passage([(number, match[1])])
+
+
 def together(lines: list[tuple[int, str]]) -> Iterator[Passage]:
     """Lines that follow each other are one passage."""
     block: list[tuple[int, str]] = []
@@ -144,7 +159,7 @@ def paragraphs(text: str, first: int) -> Iterator[Passage]:
         yield Passage(block)
 
 
-READERS = {".py": of_python, ".lua": of_lua, ".md": of_markdown}
+READERS = {".py": of_python, ".toml": of_toml, ".lua": of_lua, ".md": of_markdown}
 
 
 def in_text(source: str, suffix: str, file: str = "") -> Iterator[Finding]:
