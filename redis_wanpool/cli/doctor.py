@@ -11,9 +11,9 @@ from typing import Any
 from redis_wanpool import Operator
 from redis_wanpool import settings as config
 from redis_wanpool.cli.verb import Verbs, operator_of, print_json
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
 from redis_wanpool.doctor.echo import PORT, Echo
 from redis_wanpool.doctor.examine import examine_machine, examine_redis, no_redis
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding, found
 from redis_wanpool.doctor.probe import Line, look
 from redis_wanpool.doctor.router import judge
 from redis_wanpool.doctor.wans import WanFacts

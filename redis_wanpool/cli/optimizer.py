@@ -7,7 +7,7 @@ from redis_wanpool.cli import main as wanpool
 from redis_wanpool.cli.tune import planned, pool_ports, shown
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.terminal.language import speak_anywhere, tell
-from redis_wanpool.tuning import SUGGESTION, TuningError
+from redis_wanpool.tuning import Status, TuningError
 from redis_wanpool.tuning.machine import this_machine
 
 
@@ -28,7 +28,7 @@ def generate_optimization_suggestions() -> list[dict[str, str]]:
             "reason": one.why,
         }
         for one in settings
-        if one.status == SUGGESTION
+        if one.status == Status.SUGGESTION
     ]
 
 

@@ -15,23 +15,12 @@ from redis_wanpool.terminal.format import counted, padded, width, wrapped
 from redis_wanpool.terminal.language import said, tell
 from redis_wanpool.terminal.screen import coloured
 from redis_wanpool.transport import embedded
-from redis_wanpool.tuning import (
-    SUGGESTION,
-    UNKNOWN,
-    Change,
-    Setting,
-    System,
-    Wishes,
-    checked_dynamic,
-    engine,
-    left,
-    measure,
-    plan,
-)
+from redis_wanpool.tuning import Change, Setting, Status, System, Wishes, engine, left, measure, plan
 from redis_wanpool.tuning.machine import this_machine
 from redis_wanpool.tuning.windows.netsh_store import Netsh
+from redis_wanpool.tuning.windows.settings import checked_dynamic
 
-COLOURS = {SUGGESTION: "yellow", UNKNOWN: "red"}
+COLOURS = {Status.SUGGESTION: "yellow", Status.UNKNOWN: "red"}
 WIDTH = 108
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding, found
 from redis_wanpool.doctor.server import ServerFacts, config_set
 from redis_wanpool.model.views import WanSnapshot
 from redis_wanpool.protocol.requirements import is_replica

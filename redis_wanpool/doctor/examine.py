@@ -7,21 +7,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from redis_wanpool.doctor import (
-    FAIL,
-    WARN,
-    Finding,
-    durability,
-    fitness,
-    found,
-    linux,
-    occupied,
-    permission,
-    process,
-    server,
-    wans,
-    windows,
-)
+from redis_wanpool.doctor import durability, fitness, linux, occupied, permission, process, server, wans, windows
+from redis_wanpool.doctor.finding import FAIL, WARN, Finding, found
 from redis_wanpool.doctor.server import was_refused
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
 from redis_wanpool.model.ports import port_numbers

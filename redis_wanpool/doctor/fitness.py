@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from statistics import median
 
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding, found
 from redis_wanpool.doctor.server import ServerFacts, config_set
 from redis_wanpool.model.lease import margin
 from redis_wanpool.protocol.requirements import evicts_any_key, is_replica, is_too_old

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding, found
 from redis_wanpool.model.ports import port_list
 from redis_wanpool.terminal.language import said
 from redis_wanpool.tuning.linux.settings import FILE, RANGE, RESERVED, TIMESTAMPS, UNPRIVILEGED

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from redis_wanpool.doctor import OK, WARN, Finding, found
+from redis_wanpool.doctor.finding import OK, WARN, Finding, found
 from redis_wanpool.terminal.language import said
 
 _ALIVE = {psutil.CONN_LISTEN, psutil.CONN_ESTABLISHED, psutil.CONN_SYN_SENT, psutil.CONN_CLOSE_WAIT}

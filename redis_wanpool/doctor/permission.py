@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from redis_wanpool.doctor import FAIL, OK, Finding, found
+from redis_wanpool.doctor.finding import FAIL, OK, Finding, found
 from redis_wanpool.doctor.server import Asking
 from redis_wanpool.model.durability import Durability
 from redis_wanpool.protocol.keys import WanKeys

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis_wanpool.doctor import OK, WARN, Finding, found
+from redis_wanpool.doctor.finding import OK, WARN, Finding, found
 from redis_wanpool.system.identity import this_network
 from redis_wanpool.terminal.language import said
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding, found
 from redis_wanpool.doctor.probe import NO_PORT, Line
 from redis_wanpool.terminal.language import said
 

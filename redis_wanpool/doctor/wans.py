@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding, found
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.model.ports import port_list, port_numbers, ports_text
 from redis_wanpool.model.views import WanSnapshot

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding, found
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding, found
 from redis_wanpool.model.ports import port_list, port_ranges
 from redis_wanpool.system.netsh import Excluded, run
 from redis_wanpool.terminal.language import said

@@ -38,7 +38,7 @@ def said(english: str, context: str = "texts", /, **fields: object) -> str:
     Args:
         english: the text, with fields as in `str.format`.
         context: the table of `zh.toml` for a text that has another Chinese elsewhere.
-        fields: what stands in the fields.
+        fields: the values of the fields.
     """
     text = _catalogue()[context].get(english, english) if chinese() else english
     return text.format(**fields)

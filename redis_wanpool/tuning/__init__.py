@@ -2,23 +2,27 @@
 undone."""
 
 import os
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from redis_wanpool.errors import InvalidValue, WanpoolError
+from redis_wanpool.errors import WanpoolError
 from redis_wanpool.terminal.language import said
 
-OK, SUGGESTION, LEGACY, DEAD, MANAGED, UNKNOWN = "ok", "suggestion", "legacy", "dead", "managed", "unknown"
-STATUSES = (OK, SUGGESTION, LEGACY, DEAD, MANAGED, UNKNOWN)
-"""as it should be; better otherwise; of older systems; without effect on leased ports; set by a policy; not told"""
-
-
-LEAST_DYNAMIC = 1025
-"""where the dynamic ports of Windows may begin, by its documentation; systems were seen on which it is 1024"""
 WHO = "an administrator" if os.name == "nt" else "root"  #: may change settings
+
+
+class Status(StrEnum):
+    """What an operator should make of a setting."""
+
+    OK = "ok"  #: as it should be
+    SUGGESTION = "suggestion"  #: better otherwise
+    LEGACY = "legacy"  #: of older systems
+    DEAD = "dead"  #: without effect on leased ports
+    MANAGED = "managed"  #: set by a policy
+    UNKNOWN = "unknown"  #: not told
 
 
 class TuningError(WanpoolError):
@@ -73,7 +77,7 @@ class Setting:
     """What an operator is told of a setting."""
 
     name: str
-    status: str
+    status: Status
     value: str | None  #: what is in effect; None if the system does not tell
     source: str  #: where that comes from: "registry", "netsh", "policy", "kernel", "file", "default" or ""
     why: str
@@ -146,39 +150,4 @@ def plan(settings: Collection[Setting]) -> list[Change]:
 
 def left(settings: Collection[Setting]) -> list[Setting]:
     """What would be better otherwise, and is not for this tool to change, or not possible here."""
-    return [setting for setting in settings if setting.status == SUGGESTION and not setting.changes]
-
-
-def checked_dynamic(text: object) -> tuple[int, int]:
-    """First and last port of a dynamic range as Windows accepts it: from 1025 on, 255 ports at least.
-
-    The limits: https://learn.microsoft.com/troubleshoot/windows-server/networking/default-dynamic-port-range-tcpip-chang
-
-    Raises:
-        InvalidValue
-    """
-    match = re.fullmatch(r"([0-9]+)-([0-9]+)", str(text), re.ASCII)
-    if match and LEAST_DYNAMIC <= int(match[1]) <= int(match[2]) - 254 <= 65_535 - 254:
-        return int(match[1]), int(match[2])
-    raise InvalidValue(
-        f"dynamic ports {text!r}: write a range of at least 255 ports from {LEAST_DYNAMIC} to 65535, like 49152-65535"
-    )
-
-
-def encoded(value: Value | None) -> Any:
-    """A value as JSON."""
-    if value is None:
-        return None
-    data = {"hex": value.data.hex()} if isinstance(value.data, bytes) else {"data": value.data}
-    return {"kind": value.kind, **data}
-
-
-def decoded(found: Any) -> Value | None:
-    """A value from JSON. Raises KeyError, TypeError, ValueError: it is none."""
-    if found is None:
-        return None
-    data = bytes.fromhex(found["hex"]) if "hex" in found else found["data"]
-    data = tuple(data) if isinstance(data, list) else data
-    if not isinstance(found["kind"], str) or not isinstance(data, (int, str, bytes, tuple)):
-        raise ValueError(f"not a value: {found!r}")
-    return Value(found["kind"], data)
+    return [setting for setting in settings if setting.status == Status.SUGGESTION and not setting.changes]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from redis_wanpool.tuning import WHO, Change, Item, NotElevated, TuningError, decoded, encoded
+from redis_wanpool.tuning import WHO, Change, Item, NotElevated, TuningError, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,25 @@ def _encoded(change: Change) -> dict[str, Any]:
 def _decoded(found: Any) -> Change:
     item = Item(found["store"], found["where"], found["name"])
     return Change(item, decoded(found["before"]), decoded(found["after"]), bool(found["needs_restart"]))
+
+
+def encoded(value: Value | None) -> Any:
+    """A value as JSON."""
+    if value is None:
+        return None
+    data = {"hex": value.data.hex()} if isinstance(value.data, bytes) else {"data": value.data}
+    return {"kind": value.kind, **data}
+
+
+def decoded(found: Any) -> Value | None:
+    """A value from JSON. Raises KeyError, TypeError, ValueError: it is none."""
+    if found is None:
+        return None
+    data = bytes.fromhex(found["hex"]) if "hex" in found else found["data"]
+    data = tuple(data) if isinstance(data, list) else data
+    if not isinstance(found["kind"], str) or not isinstance(data, (int, str, bytes, tuple)):
+        raise ValueError(f"not a value: {found!r}")
+    return Value(found["kind"], data)
 
 
 def _sync(folder: Path) -> None:

@@ -19,8 +19,9 @@ from listening import squatting
 from waiting import wait_for
 
 from redis_wanpool import WanPortPool
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding, probe
+from redis_wanpool.doctor import probe
 from redis_wanpool.doctor.echo import MOST
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.probe import Line, Seen
 from redis_wanpool.doctor.router import judge
 

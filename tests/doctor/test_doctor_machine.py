@@ -16,8 +16,9 @@ from private_server import Server
 from tuned import FakeNetsh
 
 from redis_wanpool import Operator
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding, linux, occupied, process, windows
+from redis_wanpool.doctor import linux, occupied, process, windows
 from redis_wanpool.doctor.examine import examine_machine, examine_redis
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.linux import LinuxFacts
 from redis_wanpool.doctor.occupied import Taken
 from redis_wanpool.doctor.process import ProcessFacts

@@ -20,9 +20,10 @@ from waiting import wait_for
 
 import redis_wanpool.doctor
 from redis_wanpool import WanPortPool
-from redis_wanpool.doctor import FAIL, OK, WARN, Finding, durability, fitness, linux, permission, process, router, wans
+from redis_wanpool.doctor import durability, fitness, linux, permission, process, router, wans
 from redis_wanpool.doctor import server as looking
 from redis_wanpool.doctor.examine import no_redis
+from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding
 from redis_wanpool.doctor.probe import NO_PORT
 from redis_wanpool.doctor.server import ServerFacts
 from redis_wanpool.doctor.wans import WanFacts

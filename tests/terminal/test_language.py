@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import redis_wanpool
-from redis_wanpool import doctor, errors
+from redis_wanpool import errors
+from redis_wanpool.doctor import finding
 from redis_wanpool.terminal import language
 from redis_wanpool.tuning import NotElevated
 
@@ -55,7 +56,7 @@ def test_a_console_without_the_characters_shows_question_marks(monkeypatch: pyte
 
 def calls(*names: str) -> Iterator[tuple[str, ast.Call]]:
     """Each place where the package calls a function of that name."""
-    for path in sorted(set(PACKAGE.rglob("*.py")) - {Path(language.__file__), Path(doctor.__file__)}):
+    for path in sorted(set(PACKAGE.rglob("*.py")) - {Path(language.__file__), Path(finding.__file__)}):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
                 yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node
@@ -122,7 +123,7 @@ def names_of(node: ast.expr, function: ast.AST) -> set[str]:
 
 def test_each_finding_has_its_texts_and_gets_their_fields() -> None:
     used, wrong = set(), []
-    for path in [*sorted(Path(doctor.__file__).parent.glob("*.py")), PACKAGE / "cli/doctor.py"]:
+    for path in [*sorted(Path(finding.__file__).parent.glob("*.py")), PACKAGE / "cli/doctor.py"]:
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             for call in ast.walk(function) if isinstance(function, ast.FunctionDef) else ():
                 if isinstance(call, ast.Call) and ast.unparse(call.func) == "found":

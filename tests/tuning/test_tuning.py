@@ -400,7 +400,7 @@ def test_a_journal_that_others_could_have_written_is_refused(make: Any) -> None:
 
 @given(VALUES)
 def test_values_survive_a_journal(value: Value) -> None:
-    from redis_wanpool.tuning import decoded, encoded
+    from redis_wanpool.tuning.journal import decoded, encoded
 
     assert decoded(json.loads(json.dumps(encoded(value)))) == value
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tuned import linux_machine
 
-from redis_wanpool.tuning import OK, SUGGESTION, UNKNOWN, Item, Setting, System, Value, engine, left, plan
+from redis_wanpool.tuning import Item, Setting, Status, System, Value, engine, left, plan
 from redis_wanpool.tuning.linux.settings import FILE, RANGE, RESERVED, TIMESTAMPS
 from redis_wanpool.tuning.linux.sysctl import HEAD, Kernel, listed_ports
 
@@ -44,7 +44,7 @@ def test_no_list_that_the_kernel_has_is_lost(tmp_path: Path, theirs: str) -> Non
     engine.apply(system, plan(system.settings(POOL)))
     now = listed_ports(str(system.read(Item("sysctl", "", RESERVED))))
     assert now == listed_ports(theirs) | set(POOL)
-    assert judged(system, RESERVED).status == OK  # type: ignore[union-attr]
+    assert judged(system, RESERVED).status == Status.OK  # type: ignore[union-attr]
 
 
 def test_a_list_is_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_a_pool_that_would_leave_the_kernel_no_ports_is_left_to_the_operator(tmp
 @pytest.mark.parametrize("text", ["32768 60999", "32768\t60999"])
 def test_the_kernels_own_range_is_shown(tmp_path: Path, text: str) -> None:
     found = judged(linux_machine(tmp_path, ip_local_port_range=text), RANGE)
-    assert found and (found.status, found.value) == (OK, "32768 60999") and "keeps off" in found.why
+    assert found and (found.status, found.value) == (Status.OK, "32768 60999") and "keeps off" in found.why
 
 
 def test_a_range_with_ends_of_the_same_parity_is_told(tmp_path: Path) -> None:
@@ -90,15 +90,15 @@ def test_what_is_not_told_is_unknown_and_not_its_default(tmp_path: Path, name: s
     system = linux_machine(tmp_path)
     (tmp_path / "proc/sys/net/ipv4" / name).write_bytes(b"\xff")
     found = judged(system, f"net.ipv4.{name}")
-    assert found and (found.status, found.value, found.changes) == (UNKNOWN, None, ())
+    assert found and (found.status, found.value, found.changes) == (Status.UNKNOWN, None, ())
     (tmp_path / "proc/sys/net/ipv4" / name).unlink()
     found = judged(system, f"net.ipv4.{name}")
-    assert found and (found.status, found.changes) == (UNKNOWN, ())
+    assert found and (found.status, found.changes) == (Status.UNKNOWN, ())
 
 
 def test_ports_below_the_unprivileged_ones_are_told(tmp_path: Path) -> None:
     found = judged(linux_machine(tmp_path, ip_unprivileged_port_start="20010"), "net.ipv4.ip_unprivileged_port_start")
-    assert found and found.status == SUGGESTION and "of the pool 10 below it" in found.why
+    assert found and found.status == Status.SUGGESTION and "of the pool 10 below it" in found.why
 
 
 # -- what lasts
@@ -199,10 +199,10 @@ def tracking(tmp_path: Path) -> Any:
 def test_a_router_shows_what_its_nat_remembers(tracking: Any) -> None:
     found = tracking()
     assert {name: (one.value, one.status) for name, one in found.items()} == {
-        "max": ("1000", OK),
-        "count": ("10", OK),
-        "tcp_timeout_established": ("432000", OK),
-        "tcp_timeout_time_wait": ("120", OK),
+        "max": ("1000", Status.OK),
+        "count": ("10", Status.OK),
+        "tcp_timeout_established": ("432000", Status.OK),
+        "tcp_timeout_time_wait": ("120", Status.OK),
     }
 
 
@@ -213,16 +213,16 @@ def test_who_is_no_router_is_told_of_no_nat(tracking: Any) -> None:
 @pytest.mark.parametrize("forward", ["0", "1"])
 def test_a_table_of_connections_that_is_nearly_full_is_told(tracking: Any, forward: str) -> None:
     found = tracking(forward=forward, count=800)
-    assert found["count"].status == SUGGESTION and "800 of 1000" in found["count"].why
+    assert found["count"].status == Status.SUGGESTION and "800 of 1000" in found["count"].why
 
 
 def test_a_table_without_a_limit_is_never_full(tracking: Any) -> None:
-    assert tracking(count=800, most=0)["count"].status == OK
+    assert tracking(count=800, most=0)["count"].status == Status.OK
 
 
 def test_a_nat_that_remembers_longer_than_ports_cool_is_told(tracking: Any) -> None:
     found = tracking(ended=125)["tcp_timeout_time_wait"]
-    assert found.status == SUGGESTION and "cool-down must be longer" in found.why
+    assert found.status == Status.SUGGESTION and "cool-down must be longer" in found.why
 
 
 def test_a_kernel_without_connection_tracking_says_nothing_of_it(tmp_path: Path) -> None:

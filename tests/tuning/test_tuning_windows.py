@@ -10,22 +10,7 @@ import pytest
 from tuned import WIN10, WIN81, FakeNetsh, MemoryRegistry, windows_machine
 
 from redis_wanpool import InvalidValue
-from redis_wanpool.tuning import (
-    DEAD,
-    LEGACY,
-    MANAGED,
-    OK,
-    SUGGESTION,
-    UNKNOWN,
-    Item,
-    NotElevated,
-    Setting,
-    Unreadable,
-    Value,
-    Wishes,
-    engine,
-    plan,
-)
+from redis_wanpool.tuning import Item, NotElevated, Setting, Status, Unreadable, Value, Wishes, engine, plan
 from redis_wanpool.tuning.windows.settings import IGNORED, MAX_USER_PORT, POLICY, TIME_WAIT
 
 POOL = range(20000, 20010)
@@ -77,10 +62,10 @@ def test_two_seconds_are_refused_where_windows_would_not_take_them(look: Look) -
 @pytest.mark.parametrize(
     ("value", "status", "planned"),
     [
-        *((None, SUGGESTION, dword(30)), (dword(240), SUGGESTION, dword(30))),
-        *((dword(60), SUGGESTION, dword(30)), (dword(30), OK, None)),
-        *((dword(10), OK, None), (dword(1), SUGGESTION, dword(30))),
-        *((dword(0), SUGGESTION, dword(30)), (Value("REG_SZ", "30"), UNKNOWN, None)),
+        *((None, Status.SUGGESTION, dword(30)), (dword(240), Status.SUGGESTION, dword(30))),
+        *((dword(60), Status.SUGGESTION, dword(30)), (dword(30), Status.OK, None)),
+        *((dword(10), Status.OK, None), (dword(1), Status.SUGGESTION, dword(30))),
+        *((dword(0), Status.SUGGESTION, dword(30)), (Value("REG_SZ", "30"), Status.UNKNOWN, None)),
     ],
 )
 def test_a_time_wait_is_shortened_never_prolonged_and_no_type_is_guessed(
@@ -95,15 +80,15 @@ def test_a_time_wait_is_shortened_never_prolonged_and_no_type_is_guessed(
 def test_a_value_of_another_type_is_told_and_not_written_over(look: Look, value: Value) -> None:
     """One that the registry store cannot write could not come back, either."""
     seen = look(values={"TcpFinWait2Delay": value}, wishes=Wishes(fin_wait_2=30))["TcpFinWait2Delay"]
-    assert (seen.status, seen.changes) == (UNKNOWN, ()) and f"a {value.kind}" in seen.why
-    assert look(values={"TcpFinWait2Delay": value})["TcpFinWait2Delay"].status == DEAD, "unless it is asked for"
+    assert (seen.status, seen.changes) == (Status.UNKNOWN, ()) and f"a {value.kind}" in seen.why
+    assert look(values={"TcpFinWait2Delay": value})["TcpFinWait2Delay"].status == Status.DEAD, "unless it is asked for"
 
 
 @pytest.mark.parametrize("version", [XP, VISTA, WIN10])
 def test_max_user_port_is_told_and_never_written(tmp_path: Path, look: Look, version: tuple[int, ...]) -> None:
     registry = MemoryRegistry({"MaxUserPort": dword(65534)})
     seen = look(version=version, registry=registry)
-    assert (seen["MaxUserPort"].status, seen["MaxUserPort"].value) == (LEGACY, "65534")
+    assert (seen["MaxUserPort"].status, seen["MaxUserPort"].value) == (Status.LEGACY, "65534")
     system = windows_machine(tmp_path, version=version, registry=registry)
     engine.apply(system, plan(system.settings(POOL, Wishes(fin_wait_2=30))))
     assert system.read(MAX_USER_PORT) == dword(65534)
@@ -112,22 +97,22 @@ def test_max_user_port_is_told_and_never_written(tmp_path: Path, look: Look, ver
 def test_dead_settings_are_told_where_somebody_wrote_them(look: Look) -> None:
     assert not set(IGNORED) & look().keys()
     seen = look(values={name: dword(1) for name in IGNORED})
-    assert all(seen[name].status == DEAD and not seen[name].changes for name in IGNORED)
-    assert look()["TcpFinWait2Delay"].status == DEAD
+    assert all(seen[name].status == Status.DEAD and not seen[name].changes for name in IGNORED)
+    assert look()["TcpFinWait2Delay"].status == Status.DEAD
 
 
 @pytest.mark.parametrize(
     ("dynamic", "ports", "status", "becomes"),
     [
-        ((49152, 16384), POOL, OK, None),
-        ((10000, 5000), POOL, OK, None),
-        ((1025, 13977), POOL, SUGGESTION, "49152-65535"),
-        ((20000, 255), POOL, SUGGESTION, "49152-65535"),
-        ((49152, 16384), range(50000, 52000), SUGGESTION, "33616-49999"),
-        ((49152, 16384), range(10000, 65000), SUGGESTION, "65000-65535"),
-        ((49152, 16384), range(1025, 65400), SUGGESTION, None),
-        ((49152, 16384), (), UNKNOWN, None),
-        ((1025, 13977), (), SUGGESTION, None),
+        ((49152, 16384), POOL, Status.OK, None),
+        ((10000, 5000), POOL, Status.OK, None),
+        ((1025, 13977), POOL, Status.SUGGESTION, "49152-65535"),
+        ((20000, 255), POOL, Status.SUGGESTION, "49152-65535"),
+        ((49152, 16384), range(50000, 52000), Status.SUGGESTION, "33616-49999"),
+        ((49152, 16384), range(10000, 65000), Status.SUGGESTION, "65000-65535"),
+        ((49152, 16384), range(1025, 65400), Status.SUGGESTION, None),
+        ((49152, 16384), (), Status.UNKNOWN, None),
+        ((1025, 13977), (), Status.SUGGESTION, None),
     ],
 )
 def test_dynamic_ports_keep_off_the_pool(
@@ -150,7 +135,7 @@ def test_dynamic_ports_are_not_moved_where_the_pool_may_be(look: Look) -> None:
 def test_ipv4_and_ipv6_have_dynamic_ports_of_their_own(look: Look) -> None:
     netsh = FakeNetsh(dynamic={"ipv4": (49152, 16384), "ipv6": (20000, 5000)})
     seen = look(netsh=netsh)
-    assert seen["dynamicport ipv4 tcp"].status == OK and seen["dynamicport ipv6 tcp"].status == SUGGESTION
+    assert seen["dynamicport ipv4 tcp"].status == Status.OK and seen["dynamicport ipv6 tcp"].status == Status.SUGGESTION
 
 
 def test_dynamic_ports_that_are_asked_for_are_not_the_pools(look: Look) -> None:
@@ -171,21 +156,21 @@ def test_the_pool_is_excluded_but_for_what_is_or_cannot_be(look: Look) -> None:
     seen = look(netsh=netsh)
     assert [str(change.after) for change in seen["excludedportrange tcp"].changes] == ["20004-20005"]
     kept = seen["excludedportrange tcp, kept"]
-    assert (kept.status, kept.value, kept.changes) == (MANAGED, "20006-20009", ())
+    assert (kept.status, kept.value, kept.changes) == (Status.MANAGED, "20006-20009", ())
 
 
 @pytest.mark.parametrize("level", ["disabled", "restricted", "highlyrestricted", "experimental"])
 def test_autotuning_becomes_normal(look: Look, level: str) -> None:
     seen = look(netsh=FakeNetsh(level=level))["autotuninglevel"]
-    assert seen.status == SUGGESTION and [change.after for change in seen.changes] == [Value("level", "normal")]
-    assert look(netsh=FakeNetsh())["autotuninglevel"].status == OK
+    assert seen.status == Status.SUGGESTION and [change.after for change in seen.changes] == [Value("level", "normal")]
+    assert look(netsh=FakeNetsh())["autotuninglevel"].status == Status.OK
 
 
 def test_a_policy_is_respected(look: Look) -> None:
     registry = MemoryRegistry()
     registry.values[POLICY.where.casefold(), POLICY.name.casefold()] = (POLICY.name, Value("REG_SZ", "Off"))
     seen = look(registry=registry, netsh=FakeNetsh(level="disabled"))["autotuninglevel"]
-    assert (seen.status, seen.source, seen.changes) == (MANAGED, "policy", ())
+    assert (seen.status, seen.source, seen.changes) == (Status.MANAGED, "policy", ())
 
 
 def test_a_policy_that_cannot_be_read_may_be_there(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +182,7 @@ def test_a_policy_that_cannot_be_read_may_be_there(look: Look, monkeypatch: pyte
     read = MemoryRegistry.read
     monkeypatch.setattr(MemoryRegistry, "read", refuse)
     seen = look(netsh=FakeNetsh(level="disabled"))["autotuninglevel"]
-    assert (seen.status, seen.value, seen.changes) == (UNKNOWN, None, ()) and "denied" in seen.why
+    assert (seen.status, seen.value, seen.changes) == (Status.UNKNOWN, None, ()) and "denied" in seen.why
 
 
 @pytest.mark.parametrize(
@@ -210,7 +195,7 @@ def test_a_policy_that_cannot_be_read_may_be_there(look: Look, monkeypatch: pyte
 def test_a_netsh_that_is_not_understood_leads_to_no_change(look: Look, answer: tuple[int, str]) -> None:
     seen = look(netsh=lambda words: answer)
     netsh = [one for one in seen.values() if one.source == "netsh"]
-    assert len(netsh) == 4 and all((one.status, one.value, one.changes) == (UNKNOWN, None, ()) for one in netsh)
+    assert len(netsh) == 4 and all((one.status, one.value, one.changes) == (Status.UNKNOWN, None, ()) for one in netsh)
 
 
 @pytest.mark.parametrize(

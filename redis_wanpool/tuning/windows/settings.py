@@ -11,23 +11,7 @@ from redis_wanpool.model.ports import port_list, port_ranges
 from redis_wanpool.system.time_wait import PARAMETERS, windows_rest
 from redis_wanpool.system.time_wait import UNKNOWN as LONGEST
 from redis_wanpool.terminal.language import said
-from redis_wanpool.tuning import (
-    DEAD,
-    LEAST_DYNAMIC,
-    LEGACY,
-    MANAGED,
-    OK,
-    SUGGESTION,
-    UNKNOWN,
-    Change,
-    Item,
-    Setting,
-    System,
-    Unreadable,
-    Value,
-    Wishes,
-    ports_unknown,
-)
+from redis_wanpool.tuning import Change, Item, Setting, Status, System, Unreadable, Value, Wishes, ports_unknown
 from redis_wanpool.tuning.engine import value_at_start
 from redis_wanpool.tuning.windows.netsh_store import Netsh
 
@@ -39,6 +23,8 @@ TIME_WAIT, FIN_WAIT_2 = Item("registry", KEY, "TcpTimedWaitDelay"), Item("regist
 MAX_USER_PORT = Item("registry", KEY, "MaxUserPort")
 DYNAMIC = {family: Item("netsh", "dynamicport", f"{family} tcp") for family in ("ipv4", "ipv6")}
 AUTOTUNING = Item("netsh", "global", "autotuninglevel")
+LEAST_DYNAMIC = 1025
+"""where the dynamic ports may begin, by the documentation; systems were seen on which it is 1024"""
 LOWEST = 10_000
 """where the dynamic ports begin lower, servers, and what WinNAT reserves for itself, come into their way"""
 MOST = 16_384  #: how many dynamic ports Windows has by default
@@ -94,6 +80,22 @@ def time_wait(system: System, kind: Generation | None = None) -> float:
     return windows_rest(told, kind.time_wait, kind.least)
 
 
+def checked_dynamic(text: object) -> tuple[int, int]:
+    """First and last port of a dynamic range as Windows accepts it: from 1025 on, 255 ports at least.
+
+    The limits: https://learn.microsoft.com/troubleshoot/windows-server/networking/default-dynamic-port-range-tcpip-chang
+
+    Raises:
+        InvalidValue
+    """
+    match = re.fullmatch(r"([0-9]+)-([0-9]+)", str(text), re.ASCII)
+    if match and LEAST_DYNAMIC <= int(match[1]) <= int(match[2]) - 254 <= 65_535 - 254:
+        return int(match[1]), int(match[2])
+    raise InvalidValue(
+        f"dynamic ports {text!r}: write a range of at least 255 ports from {LEAST_DYNAMIC} to 65535, like 49152-65535"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """One look at all settings."""
@@ -126,7 +128,7 @@ class Look:
         name, allowed = f"dynamicport {family} tcp", said("255 ports or more, from 1025")
         now, trouble = self.system.told(item)
         if trouble:
-            return Setting(name, UNKNOWN, None, "netsh", trouble, _text(default), allowed)
+            return Setting(name, Status.UNKNOWN, None, "netsh", trouble, _text(default), allowed)
         first, last = map(int, str(now).split("-"))
         why = said("it keeps off the pool's ports") if self.ports else ports_unknown()
         wanted: tuple[int, int] | None = (first, last)
@@ -149,9 +151,9 @@ class Look:
         if wanted is None:
             full = said("the pool leaves no room for it: take ports out of the pool")
             why += said("; ") + (full if self.ports else ports_unknown())
-            return Setting(name, SUGGESTION, str(now), source, why, _text(default), allowed)
+            return Setting(name, Status.SUGGESTION, str(now), source, why, _text(default), allowed)
         if wanted == (first, last):
-            status = OK if self.ports or self.wishes.dynamic else UNKNOWN
+            status = Status.OK if self.ports or self.wishes.dynamic else Status.UNKNOWN
             return Setting(name, status, str(now), source, why, _text(default), allowed)
         if first < LEAST_DYNAMIC:
             why += said(
@@ -159,7 +161,7 @@ class Look:
                 least_dynamic=LEAST_DYNAMIC,
             )
         change = Change(item, now, Value("range", _text(wanted)))
-        return Setting(name, SUGGESTION, str(now), source, why, _text(default), allowed, (change,))
+        return Setting(name, Status.SUGGESTION, str(now), source, why, _text(default), allowed, (change,))
 
     def _wished(self) -> tuple[int, int]:
         assert self.wishes.dynamic is not None
@@ -184,7 +186,7 @@ class Look:
         try:
             found = self._netsh().excluded()
         except Unreadable as error:
-            yield Setting(name, UNKNOWN, None, "netsh", str(error))
+            yield Setting(name, Status.UNKNOWN, None, "netsh", str(error))
             return
         value = ", ".join(f"{one.first}-{one.last}{'*' * one.by_administrator}" for one in found)
         ours = {port for one in found if one.by_administrator for port in range(one.first, one.last + 1)}
@@ -197,7 +199,7 @@ class Look:
             if has_room
         )
         if not self.ports:
-            yield Setting(name, UNKNOWN, value, "netsh", ports_unknown(), "")
+            yield Setting(name, Status.UNKNOWN, value, "netsh", ports_unknown(), "")
             return
         if not has_room:
             why = said("the pool has nearly all ports: excluded, it would leave none to other programs")
@@ -207,14 +209,14 @@ class Look:
             )
         else:
             why = said("the pool's ports are excluded")
-        yield Setting(name, SUGGESTION if missing else OK, value, "netsh", why, "", changes=changes)
+        yield Setting(name, Status.SUGGESTION if missing else Status.OK, value, "netsh", why, "", changes=changes)
         if lost := sorted(kept.intersection(self.ports)):
             why = said(
                 "Hyper-V, WSL and Docker (WinNAT) keep them, anew at each start: programs are refused them (10013), "
                 "and this host leases others; to have them back, exclude the pool, and restart"
             )
             text = port_list(lost)
-            yield Setting("excludedportrange tcp, kept", MANAGED, text, "netsh", why)
+            yield Setting("excludedportrange tcp, kept", Status.MANAGED, text, "netsh", why)
 
     def _netsh(self) -> Netsh:
         found = self.system.stores["netsh"]
@@ -225,11 +227,11 @@ class Look:
         default, allowed = f"{self.kind.time_wait}", f"{self.kind.least}-300 s"
         now, trouble = self.system.told(TIME_WAIT)
         if trouble:
-            return Setting(TIME_WAIT.name, UNKNOWN, None, "registry", trouble, default, allowed)
+            return Setting(TIME_WAIT.name, Status.UNKNOWN, None, "registry", trouble, default, allowed)
         effective, wish = f"{time_wait(self.system, self.kind):g}", self.wishes.time_wait
         source = "default" if now is None else "registry"
         if now is not None and now.kind != "REG_DWORD":
-            return Setting(TIME_WAIT.name, UNKNOWN, None, source, _mistyped(now), default, allowed)
+            return Setting(TIME_WAIT.name, Status.UNKNOWN, None, source, _mistyped(now), default, allowed)
         seconds = self.kind.time_wait if now is None else now.data
         assert isinstance(seconds, int)
         if value_at_start(self.system, TIME_WAIT) != now:
@@ -238,45 +240,45 @@ class Look:
             effective = f"{effective} ({wait})"
         if self.kind.least <= seconds <= wish:
             why = said("a leased port may be used again soon")
-            return Setting(TIME_WAIT.name, OK, effective, source, why, default, allowed)
+            return Setting(TIME_WAIT.name, Status.OK, effective, source, why, default, allowed)
         why = said(
             "a port whose connection this machine closed first rests so long: {wish} s let it serve more often. It "
             "counts for all programs: stray segments of their old connections are guarded against for less time",
             wish=wish,
         )
         change = Change(TIME_WAIT, now, Value("REG_DWORD", wish), needs_restart=True)
-        return Setting(TIME_WAIT.name, SUGGESTION, effective, source, why, default, allowed, (change,))
+        return Setting(TIME_WAIT.name, Status.SUGGESTION, effective, source, why, default, allowed, (change,))
 
     def _max_user_port(self) -> Setting:
         why = said(
             "the knob of Windows XP and Server 2003: never written here. The dynamic port range above is what it was"
         )
-        return self._reported(MAX_USER_PORT, LEGACY, why)
+        return self._reported(MAX_USER_PORT, Status.LEGACY, why)
 
     def _fin_wait_2(self) -> Setting:
         why = said("Microsoft documents no effect since Windows Vista: written on request only (--fin-wait-2)")
-        found, wish = self._reported(FIN_WAIT_2, DEAD, why), self.wishes.fin_wait_2
-        if wish is None or found.status == UNKNOWN:
+        found, wish = self._reported(FIN_WAIT_2, Status.DEAD, why), self.wishes.fin_wait_2
+        if wish is None or found.status == Status.UNKNOWN:
             return found
         now = self.system.read(FIN_WAIT_2)
         if now is not None and now.kind != "REG_DWORD":
-            return Setting(FIN_WAIT_2.name, UNKNOWN, None, found.source, _mistyped(now))
+            return Setting(FIN_WAIT_2.name, Status.UNKNOWN, None, found.source, _mistyped(now))
         if now == Value("REG_DWORD", wish):
             return found
         change = Change(FIN_WAIT_2, now, Value("REG_DWORD", wish), needs_restart=True)
-        return Setting(FIN_WAIT_2.name, SUGGESTION, found.value, found.source, why, changes=(change,))
+        return Setting(FIN_WAIT_2.name, Status.SUGGESTION, found.value, found.source, why, changes=(change,))
 
     def _ignored(self) -> Iterator[Setting]:
         why = said("no documented effect on this Windows; never written here")
         for name in IGNORED:
-            found = self._reported(Item("registry", KEY, name), DEAD, why)
+            found = self._reported(Item("registry", KEY, name), Status.DEAD, why)
             if found.source == "registry":
                 yield found
 
-    def _reported(self, item: Item, status: str, why: str) -> Setting:
+    def _reported(self, item: Item, status: Status, why: str) -> Setting:
         now, trouble = self.system.told(item)
         if trouble:
-            return Setting(item.name, UNKNOWN, None, "registry", trouble)
+            return Setting(item.name, Status.UNKNOWN, None, "registry", trouble)
         if now is None:
             return Setting(item.name, status, said("absent"), "default", why)
         return Setting(item.name, status, str(now), "registry", why)
@@ -289,15 +291,15 @@ class Look:
             now, trouble = None, unread
         if policy is not None:
             why = said('a group policy sets it ("{policy}"): ask who manages this machine', policy=policy)
-            return Setting(name, MANAGED, None if now is None else str(now), "policy", why, "normal", allowed)
+            return Setting(name, Status.MANAGED, None if now is None else str(now), "policy", why, "normal", allowed)
         if now is None:
-            return Setting(name, UNKNOWN, None, "netsh", trouble, "normal", allowed)
+            return Setting(name, Status.UNKNOWN, None, "netsh", trouble, "normal", allowed)
         if now.data == "normal":
             why = said("the receive window grows as it should")
-            return Setting(name, OK, "normal", "netsh", why, "normal", allowed)
+            return Setting(name, Status.OK, "normal", "netsh", why, "normal", allowed)
         why = said("it keeps the receive window, and so the speed, small")
         change = Change(AUTOTUNING, now, Value("level", "normal"))
-        return Setting(name, SUGGESTION, str(now), "netsh", why, "normal", allowed, (change,))
+        return Setting(name, Status.SUGGESTION, str(now), "netsh", why, "normal", allowed, (change,))
 
 
 def _mistyped(now: Value) -> str:
