@@ -116,7 +116,7 @@ def table(lines: list[Line]) -> list[str]:
     rows = ["WAN      answered  kept       seen as"]
     for line in lines:
         name = "default" if line.wan_idx is None else str(line.wan_idx)
-        answered, kept = f"{len(line.answers)} of {line.tried}", f"{line.kept} of {len(line.answers)}"
+        answered, kept = f"{line.answered} of {line.tried}", f"{line.kept} of {line.answered}"
         rows.append(f"{name:7}  {answered:8}  {kept:9}  {', '.join(line.addresses) or '-'}")
     return rows
 

@@ -28,7 +28,8 @@ SLOW = TIMEOUT / 10
 def judge(facts: ServerFacts, shortest_ttl: float) -> Iterator[Finding]:
     """What these facts mean; `shortest_ttl` is that of all WANs, in seconds."""
     yield from _version(facts)
-    yield from _role(facts)
+    if is_replica(facts.role):
+        yield found(FAIL, "replica")
     yield from _eviction(facts)
     yield from _memory(facts)
     yield from _cluster(facts)
@@ -46,15 +47,9 @@ def _version(facts: ServerFacts) -> Iterator[Finding]:
     if is_too_old(facts.version):
         yield found(FAIL, "version/too-old", seen=name)
     elif facts.version < fixed:
-        wanted = ".".join(map(str, fixed))
-        yield found(WARN, "version/unpatched", seen=name, wanted=wanted)
+        yield found(WARN, "version/unpatched", seen=name, wanted=".".join(map(str, fixed)))
     else:
         yield found(OK, "version", seen=name)
-
-
-def _role(facts: ServerFacts) -> Iterator[Finding]:
-    if is_replica(facts.role):
-        yield found(FAIL, "replica")
 
 
 def _eviction(facts: ServerFacts) -> Iterator[Finding]:
@@ -64,10 +59,8 @@ def _eviction(facts: ServerFacts) -> Iterator[Finding]:
     seen = f"maxmemory-policy {policy}"
     if evicts_any_key(policy):
         yield found(FAIL, "eviction/any-key", seen=seen, cure=config_set("maxmemory-policy noeviction"))
-    elif policy.startswith("volatile-"):
-        yield found(OK, "eviction/volatile", seen=seen)
     else:
-        yield found(OK, "eviction", seen=seen)
+        yield found(OK, "eviction/volatile" if policy.startswith("volatile-") else "eviction", seen=seen)
 
 
 def _memory(facts: ServerFacts) -> Iterator[Finding]:
@@ -90,14 +83,10 @@ def _cluster(facts: ServerFacts) -> Iterator[Finding]:
         return
     count = "?" if facts.shards is None else str(facts.shards)
     seen = said("a cluster of {count} shards", count=count)
-    if facts.whole_cluster or (facts.shards is not None and facts.shards <= 1):
-        yield found(OK, "cluster", seen=seen)
-        yield from _coverage(facts)
+    if not facts.whole_cluster and (facts.shards is None or facts.shards > 1):
+        yield found(FAIL, "cluster/one-node", seen=seen)
         return
-    yield found(FAIL, "cluster/one-node", seen=seen)
-
-
-def _coverage(facts: ServerFacts) -> Iterator[Finding]:
+    yield found(OK, "cluster", seen=seen)
     name = "cluster-require-full-coverage"
     if facts.settings.get(name) == "yes":
         yield found(WARN, "cluster-coverage", seen=f"{name} yes", cure=config_set(f"{name} no"))

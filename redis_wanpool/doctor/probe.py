@@ -57,6 +57,10 @@ class Line:
         return sum(one.kept for one in self.answers)
 
     @property
+    def answered(self) -> int:
+        return len(self.answers)
+
+    @property
     def addresses(self) -> list[str]:
         return sorted({one.seen[0] for one in self.answers})
 
@@ -64,7 +68,7 @@ class Line:
         """As JSON has it."""
         return {
             "wan_idx": self.wan_idx,
-            **{"tried": self.tried, "answered": len(self.answers), "kept": self.kept, "addresses": self.addresses},
+            **{"tried": self.tried, "answered": self.answered, "kept": self.kept, "addresses": self.addresses},
             "connections": [{"own": list(one.own), "seen": list(one.seen)} for one in self.answers],
             "failures": [{"kind": kind, "text": text} for kind, text in self.failures],
         }

@@ -20,8 +20,7 @@ def judge(default: Line, lines: Sequence[Line], leasable: Collection[int] = ()) 
     usual = default.addresses
     if default.answers and default.answers[0].own[1] in leasable:
         usual = []
-        port = default.answers[0].own[1]
-        findings.append(found(WARN, "kernel-port", port=port))
+        findings.append(found(WARN, "kernel-port", port=default.answers[0].own[1]))
     return [*findings, *_addresses(seen, usual), *_ports(seen, usual), *_healthy(seen, usual)]
 
 
@@ -44,9 +43,7 @@ def _no_answer(default: Line, lines: Sequence[Line]) -> Iterator[Finding]:
             continue
         kind, text = troubles[-1]
         if line.answers:
-            yield found(
-                FAIL, "unsteady", _indexes([line]), line=line, answered=len(line.answers), tried=line.tried, text=text
-            )
+            yield found(FAIL, "unsteady", _indexes([line]), line=line, text=text)
         else:
             silent.setdefault(kind, []).append(line)
             why[kind] = text
@@ -85,9 +82,7 @@ def _ports(lines: Sequence[Line], usual: list[str]) -> Iterator[Finding]:
             name = "rewritten/on-its-own-line" if _is_own(line, lines, usual) else "rewritten"
             yield found(FAIL, name, _indexes([line]), line=line, told=told)
         else:
-            yield found(
-                FAIL, "collisions", _indexes([line]), line=line, lost=len(lost), answered=len(line.answers), told=told
-            )
+            yield found(FAIL, "collisions", _indexes([line]), line=line, lost=len(lost), told=told)
 
 
 def _healthy(lines: Sequence[Line], usual: list[str]) -> Iterator[Finding]:

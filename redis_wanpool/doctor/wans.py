@@ -131,12 +131,8 @@ def common(ports: str, others: Sequence[int]) -> str:
 def _judge_state(wan: WanSnapshot, rest: float) -> Iterator[Finding]:
     name = f"WAN {wan.wan_idx}" + (f" ({wan.name})" if wan.name else "")
     counts = said(
-        "{total} ports: {free} free, {leased} leased, {cooling} cooling, {withheld} withheld",
-        total=wan.total,
-        free=wan.free,
-        leased=wan.leased,
-        cooling=wan.cooling,
-        withheld=wan.withheld,
+        "{wan.total} ports: {wan.free} free, {wan.leased} leased, {wan.cooling} cooling, {wan.withheld} withheld",
+        wan=wan,
     )
     refused_ms = int(wan.config.get("rejects_until") or 0) - wan.now_ms
     if wan.state == "draining":
@@ -146,16 +142,8 @@ def _judge_state(wan: WanSnapshot, rest: float) -> Iterator[Finding]:
         yield found(WARN, "wan-grace", (wan.wan_idx,), name=name, left=left, counts=counts)
     elif wan.free == wan.rested == 0:
         cooldown = max(int(wan.config["cooldown_ms"]) / 1000, rest)
-        yield found(
-            WARN,
-            "wan-exhausted",
-            (wan.wan_idx,),
-            seen=f"{name}: {counts}",
-            total=wan.total,
-            rest=rest,
-            cooldown=cooldown,
-            wan_idx=wan.wan_idx,
-        )
+        seen = f"{name}: {counts}"
+        yield found(WARN, "wan-exhausted", (wan.wan_idx,), seen=seen, wan=wan, rest=rest, cooldown=cooldown)
     else:
         yield found(OK, "wan", (wan.wan_idx,), seen=f"{name}: {counts}")
     if refused_ms > 0:

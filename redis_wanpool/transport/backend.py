@@ -11,7 +11,7 @@ import redis.asyncio.sentinel
 from redis.crc import key_slot
 
 from redis_wanpool.errors import BackendUnavailable, InvalidValue
-from redis_wanpool.transport import cluster, sentinel
+from redis_wanpool.transport import cluster, embedded, sentinel
 from redis_wanpool.transport.strict import client_of, no_retry, strict
 from redis_wanpool.transport.translate import translated
 from redis_wanpool.transport.url import public_url
@@ -27,7 +27,8 @@ class Backend:
         self.timeout = timeout
         self._given = client
         self._url = url
-        self._embedded = url is None and client is None
+        self.given = client is not None  #: whether the user made the client, and so closes it
+        self.is_embedded = url is None and client is None  #: whether it is the server that the package starts itself
         if url is not None:
             checked_url(url)
 
@@ -38,18 +39,14 @@ class Backend:
     def url(self) -> str:
         """The URL; without one the embedded server is started."""
         if self._url is None:
-            from redis_wanpool.transport import embedded as server
-
-            self._url = server.ensure()
+            self._url = embedded.ensure()
         return self._url
 
     def revived(self) -> bool:
         """Restarts the embedded server, or raises BackendUnavailable; False if the server is another one."""
-        if self._embedded:
-            from redis_wanpool.transport import embedded as server
-
-            server.ensure()
-        return self._embedded
+        if self.is_embedded:
+            embedded.ensure()
+        return self.is_embedded
 
     @property
     def name(self) -> str:
@@ -57,16 +54,6 @@ class Backend:
         if self._given is not None:
             return "the given client's Redis"
         return "the embedded server" if self._url is None else public_url(self._url)
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether it is the server that the package starts itself."""
-        return self._embedded
-
-    @property
-    def given(self) -> bool:
-        """Whether the user made the client, and so closes it."""
-        return self._given is not None
 
     @cached_property
     def is_fake(self) -> bool:

@@ -84,8 +84,7 @@ class Look:
         if trouble:
             return Setting(RESERVED, Status.UNKNOWN, None, "kernel", trouble, "")
         if now is None:
-            why = said("this kernel has no such setting")
-            return Setting(RESERVED, Status.UNKNOWN, None, "kernel", why)
+            return Setting(RESERVED, Status.UNKNOWN, None, "kernel", said("this kernel has no such setting"))
         stands = listed_ports(str(now))
         missing = set(self.ports) - stands
         if not self.ports:
@@ -98,8 +97,7 @@ class Look:
             )
             return Setting(RESERVED, Status.SUGGESTION, str(now), "kernel", why, "")
         if not missing:
-            why = said("the kernel keeps off the pool's ports")
-            return Setting(RESERVED, Status.OK, str(now), "kernel", why, "")
+            return Setting(RESERVED, Status.OK, str(now), "kernel", said("the kernel keeps off the pool's ports"), "")
         why = said(
             "the kernel gives reserved ports only to who asks for them by number: so no other program comes to one of "
             "the pool's by chance"
@@ -118,8 +116,7 @@ class Look:
     def _timestamps(self) -> Setting:
         now, trouble = self.system.told(_sysctl(TIMESTAMPS))
         if now is None:
-            why = trouble or said("no such setting")
-            return Setting(TIMESTAMPS, Status.UNKNOWN, None, "kernel", why, "1")
+            return Setting(TIMESTAMPS, Status.UNKNOWN, None, "kernel", trouble or said("no such setting"), "1")
         if now.data != "0":
             why = said("a leased port may be used again after 1 s")
             return Setting(TIMESTAMPS, Status.OK, str(now), "kernel", why, "1", "0-2")
@@ -155,9 +152,7 @@ class Look:
                 files=said(" and ", "of files").join(others),
             )
             return Setting(FILE, Status.SUGGESTION, value, "file", why)
-        why = said("what is set above lasts")
-        if now is None:
-            why = said("where settings would be kept; none needs it")
+        why = said("where settings would be kept; none needs it") if now is None else said("what is set above lasts")
         return Setting(FILE, Status.OK, value, "file", why)
 
     def _lasting(self, reserved: Setting, timestamps: Setting) -> tuple[dict[str, str], list[str]]:
