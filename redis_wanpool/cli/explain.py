@@ -13,7 +13,6 @@ from redis_wanpool.terminal.format import moment, one_line, padded, span, until,
 from redis_wanpool.terminal.language import said, tell
 
 
-
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(explain, "20017", "20017 --absolute", "20017 --json")
     parser.add_argument("port", metavar="PORT", type=int)
