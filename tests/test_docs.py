@@ -37,13 +37,8 @@ def run_example(server: Any, folder: Path, number: int, first: int) -> None:
     web = Web()
     try:
         text = BLOCKS[number].replace("http://example.com", web.url).replace('"example.com"', f'"{web.url[7:]}"')
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", PRELUDE + text],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        command = [sys.executable, "-W", "error", "-c", PRELUDE + text]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     finally:
         web.close()
     assert (done.returncode, done.stderr) == (0, "")
