@@ -45,7 +45,12 @@ def kept(wan_idx: int, *addresses: str) -> Line:
 
 
 DEFAULT = line(None, (40000, A, 40000))
-DEAD = {kind: line(1, failures=(kind, kind)) for kind in ("refused", "timeout", "unreachable", "strange")}
+KINDS = ("refused", "timeout", "unreachable", "strange")
+DEAD = {kind: line(1, failures=(kind, kind)) for kind in KINDS}
+SILENT = {kind: line(None, failures=(kind,)) for kind in KINDS}
+REWRITTEN, COLLIDING = line(1, (21000, B, 5000), (21001, B, 5001)), line(1, (21000, B, 21000), (21001, B, 7))
+UNSTEADY, SHORT = line(1, (21000, B, 21000), failures=("timeout", "timeout")), Line(2, 0, [], [("exhausted", "x")])
+DRAINING, SCARCE = Line(1, 0, [], [("draining", "WAN 1: draining")]), Line(0, 1, kept(0, A).answers, SHORT.failures)
 
 
 @pytest.mark.parametrize(
@@ -54,71 +59,27 @@ DEAD = {kind: line(1, failures=(kind, kind)) for kind in ("refused", "timeout", 
         (DEFAULT, [kept(0, A, A), kept(1, B, B)], "ok kept 0 1", "WAN 0 as 198.51.100.1, WAN 1 as 198.51.1"),
         (DEFAULT, [kept(0, B)], "ok kept 0", "every port was kept"),
         (DEFAULT, [kept(0, A)], "ok kept 0", "one WAN alone cannot tell"),
-        (
-            DEFAULT,
-            [kept(0, A), line(1, (21000, B, 5000), (21001, B, 5001))],
-            "fail rewritten 1, ok kept 0",
-            "the rule works, the address is the WAN's own; but the NAT chooses ports anew",
-        ),
+        (DEFAULT, [kept(0, A), REWRITTEN], "fail rewritten 1, ok kept 0", "the rule works, the address"),
+        (DEFAULT, [kept(0, A), REWRITTEN], "fail rewritten 1, ok kept 0", "but the NAT chooses ports anew"),
         (DEFAULT, [line(0, (20000, A, 5000))], "fail rewritten 0", "20000 as 5000"),
-        (
-            DEFAULT,
-            [kept(0, A), line(1, (21000, B, 21000), (21001, B, 7))],
-            "fail collisions 1, ok kept 0",
-            "WAN 1: 1 of 2 ports were rewritten: 21001 as 7",
-        ),
-        (
-            DEFAULT,
-            [kept(0, A), kept(1, A), kept(2, B)],
-            "fail same-address 0 1, ok kept 2",
-            "WAN 0 and WAN 1 were all seen as 198.51.100.1, and so was the default line",
-        ),
+        (DEFAULT, [kept(0, A), COLLIDING], "fail collisions 1, ok kept 0", "1 of 2 ports were rewritten: 21001 as 7"),
+        (DEFAULT, [kept(0, A), kept(1, A), kept(2, B)], "fail same-address 0 1, ok kept 2", "so was the default line"),
         (DEFAULT, [kept(0, B), kept(1, B)], "fail same-address 0 1", "the default line as 198.51.100.1"),
-        (
-            DEFAULT,
-            [kept(0, A), kept(1, A, B)],
-            "fail several-addresses 1, ok kept 0",
-            "WAN 1 was seen as 198.51.100.1 (the default line's), 198.51.100.2",
-        ),
+        (DEFAULT, [kept(0, A), kept(1, A, B)], "fail several-addresses 1, ok kept 0", f"{A} (the default line's), {B}"),
         (DEFAULT, [kept(0, A), DEAD["timeout"]], "fail timeout 1, ok kept 0", "leads nowhere"),
         (DEFAULT, [kept(0, A), DEAD["unreachable"]], "fail unreachable 1, ok kept 0", "fails closed"),
         (DEFAULT, [kept(0, A), DEAD["refused"]], "fail refused 1, ok kept 0", "refuses in its place"),
         (DEFAULT, [kept(0, A), DEAD["strange"]], "fail strange 1, ok kept 0", "a login page"),
-        (line(None, failures=("refused",)), [DEAD["refused"]], "fail refused 1", "start it there: wanpool echo"),
-        (line(None, failures=("timeout",)), [DEAD["timeout"]], "fail timeout 1", "nothing has that address"),
-        (line(None, failures=("unreachable",)), [DEAD["unreachable"]], "fail unreachable 1", "has no way there"),
-        (line(None, failures=("strange",)), [DEAD["strange"]], "fail strange 1", "is no echo endpoint"),
-        (line(None, failures=("refused",)), [DEAD["timeout"]], "fail refused, fail timeout 1", "nothing listens there"),
-        (
-            line(None, failures=("unreachable",)),
-            [kept(0, A), kept(1, B)],
-            "warn unreachable, ok kept 0 1",
-            "no answer by the default line: so it was",
-        ),
-        (
-            DEFAULT,
-            [kept(0, A), line(1, (21000, B, 21000), failures=("timeout", "timeout"))],
-            "fail unsteady 1, ok kept 0",
-            "WAN 1: 1 of 3 connections were answered",
-        ),
-        (
-            DEFAULT,
-            [kept(0, A), Line(1, 0, [], [("draining", "WAN 1: draining")]), Line(2, 0, [], [("exhausted", "x")])],
-            "warn port-draining 1, fail port-exhausted 2, ok kept 0",
-            "WAN 1: no port; WAN 1: draining",
-        ),
-        (
-            DEFAULT,
-            [Line(0, 1, kept(0, A).answers, [("exhausted", "x")])],
-            "warn port-exhausted 0, ok kept 0",
-            "asked less than wanted",
-        ),
-        (
-            line(None, (40000, HERE, 40000)),
-            [kept(0, HERE), kept(1, HERE)],
-            "warn untranslated 0 1",
-            "nothing was translated on the way",
-        ),
+        (SILENT["refused"], [DEAD["refused"]], "fail refused 1", "start it there: wanpool echo"),
+        (SILENT["timeout"], [DEAD["timeout"]], "fail timeout 1", "nothing has that address"),
+        (SILENT["unreachable"], [DEAD["unreachable"]], "fail unreachable 1", "has no way there"),
+        (SILENT["strange"], [DEAD["strange"]], "fail strange 1", "is no echo endpoint"),
+        (SILENT["refused"], [DEAD["timeout"]], "fail refused, fail timeout 1", "nothing listens there"),
+        (SILENT["unreachable"], [kept(0, A), kept(1, B)], "warn unreachable, ok kept 0 1", "default line: so it was"),
+        (DEFAULT, [kept(0, A), UNSTEADY], "fail unsteady 1, ok kept 0", "WAN 1: 1 of 3 connections were answered"),
+        (DEFAULT, [DRAINING, SHORT], "warn port-draining 1, fail port-exhausted 2", "WAN 1: no port; WAN 1: draining"),
+        (DEFAULT, [SCARCE], "warn port-exhausted 0, ok kept 0", "asked less than wanted"),
+        (line(None, (40000, HERE, 40000)), [kept(0, HERE), kept(1, HERE)], "warn untranslated 0 1", "translated"),
         (line(None, (20999, A, 20999)), [kept(0, A)], "warn kernel-port, ok kept 0", "port 20999"),
     ],
 )
@@ -346,10 +307,8 @@ def test_a_router_that_does_its_part_is_told_so(wans: WanPortPool, imitation: Im
     assert set(told["findings"][0]) == {"severity", "code", "wans", "seen", "means", "cure"}
     seen = told["wans"][1].pop("connections")
     assert [(one["own"][0], one["seen"]) for one in seen] == [("127.0.0.1", [B, one["own"][1]]) for one in seen]
-    assert told["wans"][1] == {
-        **{"wan_idx": 1, "tried": 2, "answered": 2, "kept": 2},
-        **{"addresses": [B], "failures": []},
-    }
+    counts = {"wan_idx": 1, "tried": 2, "answered": 2, "kept": 2}
+    assert told["wans"][1] == {**counts, "addresses": [B], "failures": []}
     assert told["default_line"]["wan_idx"] is None and told["default_line"]["addresses"] == [A]
     assert set(told["default_line"]) == {*told["wans"][1], "connections"}
     code, told = doctor(imitation.name, "--wan", "1")

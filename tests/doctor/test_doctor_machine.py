@@ -208,23 +208,22 @@ def test_a_program_that_hides_is_nobody_by_name(monkeypatch: pytest.MonkeyPatch)
 # -- Windows
 
 
+ADD = "netsh int ipv4 add excludedportrange protocol=tcp startport"
+
+
+def windows_facts(first: int, last: int, is_administered: bool) -> WindowsFacts:
+    """Of a machine with one excluded range: within the dynamic ports if an administrator excluded it."""
+    dynamic = (1024, 15000) if is_administered else (49152, 65535)
+    return WindowsFacts(dynamic, (Excluded(first, last, is_administered),))
+
+
 @pytest.mark.parametrize(
     ("facts", "ports", "found", "said"),
     [
         (WindowsFacts((49152, 65535), ()), range(20000, 20010), [(OK, "kernel-ports")], ""),
-        (
-            WindowsFacts((1024, 15000), (Excluded(10005, 10009, True),)),
-            range(10000, 10020),
-            [(FAIL, "kernel-ports")],
-            "netsh int ipv4 add excludedportrange protocol=tcp startport=10010 numberofports=10 store=persistent",
-        ),
-        (WindowsFacts((1024, 15000), (Excluded(10000, 10999, True),)), range(10000, 10020), [(OK, "kernel-ports")], ""),
-        (
-            WindowsFacts((49152, 65535), (Excluded(20005, 20100, False),)),
-            range(20000, 20010),
-            [(FAIL, "excluded-ports")],
-            "20005-20009",
-        ),
+        (windows_facts(10005, 10009, True), range(10000, 10020), [(FAIL, "kernel-ports")], f"{ADD}=10010 number"),
+        (windows_facts(10000, 10999, True), range(10000, 10020), [(OK, "kernel-ports")], ""),
+        (windows_facts(20005, 20100, False), range(20000, 20010), [(FAIL, "excluded-ports")], "20005-20009"),
         (WindowsFacts(None, ()), range(10), [(WARN, "unseen")], "netsh"),
         (WindowsFacts((49152, 65535), None), range(10), [(WARN, "unseen")], "netsh"),
     ],

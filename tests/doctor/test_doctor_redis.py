@@ -139,6 +139,7 @@ def test_who_tells_nothing_is_not_judged() -> None:
 
 
 RULES = WanDefinition.of(0, "20000-20009")
+DIFFER = "fail wan-differs, ok wan"
 
 
 def wan(state: str = "open", **changed: Any) -> WanSnapshot:
@@ -156,25 +157,12 @@ def wan(state: str = "open", **changed: Any) -> WanSnapshot:
         ([], [RULES], "ok wan-new", "first program"),
         (wan(), [], "ok wan", "5 free, 3 leased, 2 cooling"),
         (wan(), [RULES], "ok wan", "10 ports"),
-        (
-            wan(),
-            [replace(RULES, cooldown=15.0, name="a")],
-            "fail wan-differs, ok wan",
-            'cooldown 15 s in wanpool.toml, 125 s in Redis; name a in wanpool.toml, "" in Redis',
-        ),
-        (
-            wan(),
-            [replace(RULES, wan_idx=1, ports="20005-20012")],
-            "fail wan-differs, ok wan",
-            "of which 20005-20009 belong to WAN 0",
-        ),
+        (wan(), [replace(RULES, cooldown=15.0)], DIFFER, "cooldown 15 s in wanpool.toml, 125 s in Redis"),
+        (wan(), [replace(RULES, name="a")], DIFFER, 'name a in wanpool.toml, "" in Redis'),
+        (wan(), [replace(RULES, wan_idx=1, ports="20005-20012")], DIFFER, "of which 20005-20009 belong to WAN 0"),
         (wan("draining"), [], "warn wan-draining", "wanpool open 0"),
-        (
-            wan(free=0, leased=8),
-            [],
-            "warn wan-exhausted",
-            "10 / (hold + 1 s) leases a second, ports that change networks 10 / (hold + 125 s)",
-        ),
+        (wan(free=0, leased=8), [], "warn wan-exhausted", "10 / (hold + 1 s) leases a second"),
+        (wan(free=0, leased=8), [], "warn wan-exhausted", "ports that change networks 10 / (hold + 125 s)"),
         (wan(free=0, leased=8, rested=1), [], "ok wan", "0 free, 8 leased"),
         (wan(config={"rejects_until": "31000"}), [], "ok wan, warn wan-refusing", "no free ports for 30 s"),
         (wan(grace_ms=32_000), [], "warn wan-grace", "in grace for 32 s"),
@@ -265,11 +253,8 @@ def test_looking_changes_nothing(server: Any, doctor: Callable[..., Any]) -> Non
         hashes = {key: server.admin.hgetall(key) for key in server.admin.scan_iter(_type="HASH")}
         for name in ("seen_ms", *(name for name in hashes["wanpool:{default:0}:config"] if name.startswith("clock:"))):
             hashes["wanpool:{default:0}:config"].pop(name)  # when it was looked at
-        return {
-            **hashes,
-            "free": server.admin.smembers("wanpool:{default:0}:free"),
-            "keys": sorted(server.admin.keys()),
-        }
+        free = server.admin.smembers("wanpool:{default:0}:free")
+        return {**hashes, "free": free, "keys": sorted(server.admin.keys())}
 
     before = state()
     assert doctor("--url", server.url)[0] == 0

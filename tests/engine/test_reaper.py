@@ -188,11 +188,8 @@ def test_any_pool_object_beside_it_does_so_by_itself(
     with make(face, loop, server.url, namespace="test", rest=0) as pool, caplog.at_level(logging.WARNING):
         assert pool.snapshot(0).leased == 4
         killed.kill()
-        wait_for(
-            lambda: (
-                f"took back 3 ports (namespace 'test') of process {killed.process.pid} (program0.py) on" in caplog.text
-            )
-        )
+        said = f"took back 3 ports (namespace 'test') of process {killed.process.pid} (program0.py) on"
+        wait_for(lambda: said in caplog.text)
         assert pool.snapshot(0).cooling == 3
 
 

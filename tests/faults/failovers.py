@@ -249,14 +249,8 @@ class Failovers:
         with WanPortPool(f"unix://{self.pair.link}", namespace="test", rest=0) as pool:
             for wan in range(WANS):
                 first = 20000 + PORTS * wan
-                pool.define_wan(
-                    wan,
-                    f"{first}-{first + PORTS - 1}",
-                    cooldown=0,
-                    lease_ttl=TTL,
-                    on_failover=on_failover,
-                    failover_margin=MARGIN,
-                )
+                grace = dict(on_failover=on_failover, failover_margin=MARGIN)
+                pool.define_wan(wan, f"{first}-{first + PORTS - 1}", cooldown=0, lease_ttl=TTL, **grace)
         self.pair.primary.admin.bgrewriteaof()  # so that the tail of no log has the definitions
         self.pair.settle(self.pair.primary)
         self.crowd = Crowd(f"unix://{self.pair.link}", self.tally, seed)

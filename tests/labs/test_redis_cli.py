@@ -43,10 +43,8 @@ class Prompt:
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, env=self._environment, check=False
         )
-        assert done.returncode == 0 and not re.search(r"ERR|NOPERM|WRONGTYPE|NOSCRIPT", done.stdout + done.stderr), (
-            line,
-            done,
-        )
+        refused = re.search(r"ERR|NOPERM|WRONGTYPE|NOSCRIPT", done.stdout + done.stderr)
+        assert done.returncode == 0 and not refused, (line, done)
         return done.stdout.strip()
 
 

@@ -18,14 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGES = "python3,python3-pip,make,git,ca-certificates"
 INSIDE = "/home/somebody/redis-wanpool"
-FILES = (
-    "etc/pip.conf",
-    "etc/xdg/pip",
-    "etc/ssl/certs",
-    "usr/local/share/ca-certificates",
-    "etc/resolv.conf",
-    "etc/hosts",
-)
+FILES = ["etc/pip.conf", "etc/xdg/pip", "etc/ssl/certs", "etc/resolv.conf", "etc/hosts"]
+FILES += ["usr/local/share/ca-certificates"]
 """how this machine reaches its package index, and knows it"""
 SETTINGS = ("PIP_", "UV_", "SSL_CERT", "REQUESTS_CA", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
