@@ -384,7 +384,7 @@ def test_a_wan_without_free_ports_is_told_and_the_others_go_on(
 ) -> None:
     monkeypatch.setattr(probe, "WAIT", 0.0)
     imitation.answer = good
-    leases = wans.acquire_many(0, len(RANGES[0]))
+    leases = wans.acquire_many(0, len(RANGES[0]), reuse_address=True)
     code, told = doctor(imitation.name)
     assert (code, codes(told)) == (1, [(FAIL, "port-exhausted", [0]), (OK, "kept", [1])])
     for lease in leases:

@@ -165,7 +165,7 @@ async def test_aiohttp_with_a_proxy_is_refused(
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
 @pytest.mark.parametrize("of", ["pool", "lease", "adapter", "session", "transport"])
 def test_what_lives_in_one_process_cannot_be_copied(pool: WanPortPool, copied: Callable[[Any], Any], of: str) -> None:
-    with pool.acquire(0) as lease, WanSession(pool, 0) as session:
+    with pool.acquire(0, reuse_address=True) as lease, WanSession(pool, 0) as session:
         things = {"pool": pool, "lease": lease, "adapter": WanAdapter(pool, 0), "session": session}
         with pytest.raises(TypeError, match="cannot be copied or pickled"):
             copied(things.get(of) or WanTransport(pool, 0))

@@ -72,7 +72,7 @@ def by_connect(url: str, port: int) -> int:
 def by_lease(url: str, port: int) -> int:
     with (
         WanPortPool(url, namespace="test", rest=0) as pool,
-        pool.acquire(0) as lease,
+        pool.acquire(0, reuse_address=True) as lease,
         lease.connect((NAME, port), timeout=2) as sock,
     ):
         return int(sock.getsockname()[1])
@@ -215,6 +215,6 @@ def test_an_address_or_timeout_that_cannot_be_is_said_before_anything_is_leased(
 ) -> None:
     with pytest.raises(InvalidValue, match=words):
         pool.connect(0, address, timeout=timeout)
-    with pool.acquire(0) as lease, pytest.raises(InvalidValue, match=words):
+    with pool.acquire(0, reuse_address=True) as lease, pytest.raises(InvalidValue, match=words):
         lease.connect(address, timeout)
     assert pool.snapshot(0).leased == 0
