@@ -10,8 +10,8 @@ _SOCK_DIAG, _BY_FAMILY, _REQUEST_ALL, _ERROR, _DONE = 4, 20, 0x301, 2, 3
 """of include/uapi/linux: netlink.h and sock_diag.h"""
 _HEADER, _SOCKET = struct.Struct("=IHHII"), struct.Struct("=BBBxI2s46x")
 """nlmsghdr, and inet_diag_req_v2: family, protocol, extensions, states, source port, and no more of its socket"""
-_ALL_STATES, _INODE = 0xFFFFFFFF, struct.Struct("=68xI")
-"""the last field of inet_diag_msg: 0 when no program has the connection any more"""
+_ALL_STATES, _FOUND = 0xFFFFFFFF, struct.Struct("=xB2x2s62xI")
+"""of inet_diag_msg the state, the source port, and the inode: 0 when no program has the connection any more"""
 TIMEOUT = 0.2  #: seconds; the kernel answers while it is asked
 
 
@@ -25,14 +25,14 @@ def left_over(port: int) -> set[int] | None:
             asking.settimeout(TIMEOUT)
             wanted = _SOCKET.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, _ALL_STATES, port.to_bytes(2, "big"))
             asking.send(_HEADER.pack(_HEADER.size + len(wanted), _BY_FAMILY, _REQUEST_ALL, 1, 0) + wanted)
-            found = list(_sockets(asking))
+            found = [(state, inode) for state, of, inode in _sockets(asking) if of == wanted[8:10]]
     except (AttributeError, OSError):  # not Linux, or a sandbox
         return None
     return None if any(inode for _, inode in found) else {state for state, _ in found}
 
 
-def _sockets(asking: socket.socket) -> Iterator[tuple[int, int]]:
-    """The state and the inode of each."""
+def _sockets(asking: socket.socket) -> Iterator[tuple[int, bytes, int]]:
+    """State, port and inode of each; the kernel adds all sockets that are bound and not connected, of any port."""
     while True:
         told, at = asking.recv(1 << 16), 0
         while at < len(told):
@@ -42,5 +42,5 @@ def _sockets(asking: socket.socket) -> Iterator[tuple[int, int]]:
             if kind == _ERROR:
                 raise OSError("netlink refuses the question")
             at += _HEADER.size
-            yield told[at + 1], _INODE.unpack_from(told, at)[0]
+            yield _FOUND.unpack_from(told, at)
             at += (size + 3 & ~3) - _HEADER.size

@@ -25,7 +25,7 @@ from redis_wanpool import ANY, AsyncWanPortPool, WanPortPool
 from redis_wanpool.engine import handovers
 from redis_wanpool.errors import InvalidValue, LeaseLost, PoolClosed, PoolExhausted, PortRejected
 from redis_wanpool.model.address import Failure
-from redis_wanpool.sockets import dial, leased, race
+from redis_wanpool.sockets import dial, kernel, leased, race
 from redis_wanpool.sockets.dial import bind_failure, connect_failure
 
 RANGE = "24100-24109"
@@ -798,3 +798,15 @@ class TestAsync:
         await lease.release()
         gc.collect()  # which would warn of what nobody closed
         await asyncio.to_thread(wait_for, lambda: no_lease(server))
+
+
+def test_what_the_kernel_keeps_of_a_port_is_told_apart_from_other_sockets(echo: tuple[str, int]) -> None:
+    with socket.socket() as other, socket.socket() as plain:
+        other.bind(("", 25498))
+        plain.bind(("", 25499))
+        assert kernel.left_over(25497) == set()
+        assert kernel.left_over(25499) is None, "bound by a program"
+        plain.connect(echo)
+        assert kernel.left_over(25499) is None
+        plain.close()
+        wait_for(lambda: kernel.left_over(25499) == {6})  # TIME_WAIT
