@@ -800,13 +800,14 @@ class TestAsync:
         await asyncio.to_thread(wait_for, lambda: no_lease(server))
 
 
-def test_what_the_kernel_keeps_of_a_port_is_told_apart_from_other_sockets(echo: tuple[str, int]) -> None:
-    with socket.socket() as other, socket.socket() as plain:
+def test_what_the_kernel_keeps_of_a_port_is_told_apart_from_other_sockets() -> None:
+    with socket.socket() as other, socket.socket() as plain, socket.create_server(("127.0.0.1", 0)) as listener:
         other.bind(("", 25498))
         plain.bind(("", 25499))
         assert kernel.left_over(25497) == set()
         assert kernel.left_over(25499) is None, "bound by a program"
-        plain.connect(echo)
-        assert kernel.left_over(25499) is None
-        plain.close()
+        plain.connect(listener.getsockname())
+        with listener.accept()[0]:
+            assert kernel.left_over(25499) is None
+            plain.close()
         wait_for(lambda: kernel.left_over(25499) == {6})  # TIME_WAIT
