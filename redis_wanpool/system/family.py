@@ -17,6 +17,7 @@ from redis_wanpool.system import guard, signals
 
 _LIMITS, _KILL_ON_CLOSE = 9, 0x2000
 """JobObjectExtendedLimitInformation, and JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, of winnt.h"""
+_MAY_JOIN = 0x0101  #: PROCESS_SET_QUOTA and PROCESS_TERMINATE, which AssignProcessToJobObject asks for
 
 
 def start(path: str, words: Sequence[str], environment: Mapping[str, str]) -> "Family":
@@ -128,8 +129,9 @@ class InJob(Family):
         limits[4] = _KILL_ON_CLOSE
         self._kernel.SetInformationJobObject(self._job, _LIMITS, ctypes.byref(limits), ctypes.sizeof(limits))
         process = super()._start(path, words, environment)
-        handle: Any = process
-        self._kernel.AssignProcessToJobObject(self._job, ctypes.c_void_p(int(handle._handle)))
+        handle = ctypes.c_void_p(self._kernel.OpenProcess(_MAY_JOIN, False, process.pid))
+        self._kernel.AssignProcessToJobObject(self._job, handle)
+        self._kernel.CloseHandle(handle)
         return process
 
     def wait(self) -> int:

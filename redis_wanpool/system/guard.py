@@ -1,7 +1,7 @@
 """Stands between a program and a command that it runs, on Linux: no process of the command outlives the program.
 
-Run as a program of its own, by `redis_wanpool.system.family`. It needs the standard library alone, for it is started
-without site-packages, and so quickly. It adopts what the command leaves behind (PR_SET_CHILD_SUBREAPER, see prctl(2)),
+`redis_wanpool.system.family` runs this file as a program. It needs the standard library alone: without site-packages
+it starts quickly. It adopts what the command leaves behind (PR_SET_CHILD_SUBREAPER, see prctl(2)),
 and sees that the program has died by the end of the socket between them, however it died.
 """
 
