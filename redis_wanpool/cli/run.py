@@ -4,9 +4,7 @@ import argparse
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +13,8 @@ from redis_wanpool import ANY, Lease, WanPortPool
 from redis_wanpool.cli.verb import NO, Verbs, operator_of
 from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.lease import LeaseState, margin
-from redis_wanpool.system import signals
-from redis_wanpool.terminal.format import one_line, seconds_of
+from redis_wanpool.system.family import Family, start
+from redis_wanpool.terminal.format import counted, one_line, seconds_of
 from redis_wanpool.terminal.language import said
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  #: exit codes of a shell for a command that it cannot run
@@ -82,10 +80,10 @@ def _acquire(pool: WanPortPool, options: argparse.Namespace) -> list[Lease]:
 
 
 class Command:
-    """A process that gets the signals that this one gets, and ends when a lease is lost."""
+    """A command that gets the signals that come here, and ends when a lease is lost, with all that it started."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._family: Family | None = None
         self._early: list[int] | None = None  #: signals that came while it was being started; None before that
         self._lost: LeaseState | None = None
 
@@ -95,12 +93,17 @@ class Command:
         arguments = [_filled(word, names) for word in words]
         environment = {**os.environ, "WANPOOL_PORT": names["{port}"], "WANPOOL_PORTS": names["{ports}"]}
         self._early = []
-        self._process = subprocess.Popen(arguments, executable=path, env=environment)
+        self._family = family = start(path, arguments, environment)
         for number in self._early:
             self._pass_on(number, None)
         if self._lost is not None:
             self.end_soon(self._lost)
-        code = _ended(self._process)
+        code = family.wait()
+        if family.left_behind:
+            ended = said(
+                "ended {count} that the command had left running", count=counted(family.left_behind, "process")
+            )
+            print(f"wanpool: {ended}", file=sys.stderr)
         return code if code >= 0 else 128 - code
 
     @contextmanager
@@ -117,31 +120,18 @@ class Command:
                 signal.signal(number, handler)
 
     def _pass_on(self, number: int, _: object) -> None:
-        if self._process is None and self._early is None:
+        if self._family is None and self._early is None:
             raise KeyboardInterrupt
-        if self._process is None:
+        if self._family is None:
             self._early = [*(self._early or ()), number]
         elif not _from_terminal(number):
-            self._process.send_signal(number)
+            self._family.signal(number)
 
     def end_soon(self, lease: LeaseState) -> None:
         """Asks it to end, and ends it before the port may be in other hands."""
         self._lost = lease
-        if self._process is not None:
-            self._process.terminate()
-            killing = threading.Timer(margin(lease.ttl) / 2, self._process.kill)
-            killing.daemon = True
-            killing.start()
-
-
-def _ended(process: subprocess.Popen[bytes]) -> int:
-    """Waits for its end, and hears all signals meanwhile."""
-    if not hasattr(signal, "SIGCHLD"):
-        return process.wait()
-    with signals.wakened() as wakened:
-        while (code := process.poll()) is None:
-            wakened.recv(64)
-    return code
+        if self._family is not None:
+            self._family.end(margin(lease.ttl) / 2)
 
 
 def _from_terminal(number: int) -> bool:

@@ -54,8 +54,8 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things: 0 leases, 1 lease, 2 leases."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """A number of things: 0 leases, 1 lease, 2 processes."""
+    return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def seconds_of(option: str, text: str) -> float:

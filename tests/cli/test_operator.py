@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from by_hand import age_wan
 from command_line import says, spawned, tells, wanpool
@@ -20,7 +21,7 @@ from waiting import KEPT_TTL, wait_for
 
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli import run
-from redis_wanpool.system import signals
+from redis_wanpool.system import family, signals
 
 PREFIX = "wanpool:{default:0}:"
 
@@ -420,6 +421,26 @@ def started(server: Any, pool: WanPortPool, tmp_path: Path) -> Iterator[Callable
         process.communicate()
 
 
+RUN = [sys.executable, "-m", "redis_wanpool.cli", "run"]
+TREE = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.write(writing, str(os.getpid()).encode() + b" ")
+        time.sleep(600)
+    os.write(writing, str(os.getpid()).encode() + b" ")
+    time.sleep(600)
+told = b""
+while told.count(b" ") < 2:
+    told += os.read(reading, 100)
+print(os.getpid(), told.decode(), flush=True)
+time.sleep(0 if sys.argv[1] == "over" else 600)
+"""
+
+
 class TestRun:
     """Holds leases while a command runs."""
 
@@ -441,7 +462,7 @@ class TestRun:
             os.kill(os.getpid(), signal.SIGUSR1)
             return process
 
-        monkeypatch.setattr(run.subprocess, "Popen", interrupted)
+        monkeypatch.setattr(family.subprocess, "Popen", interrupted)
         command = run.Command()
         with command.hearing():
             code = command.run(sys.executable, [sys.executable, "-c", "import signal; signal.pause()"], [20000])
@@ -475,6 +496,34 @@ class TestRun:
         out, err = process.communicate(timeout=20)
         assert out == f"heard {signal.SIGTERM.value}\n" and process.returncode == 1
         assert f"port {port} of WAN 0" in err and "revoked" in err and err.count("\n") == 1
+
+    @pytest.mark.parametrize("how", ["revoked", "killed", "over"])
+    def test_all_that_the_command_started_ends_with_its_lease(
+        self, server: Any, pool: WanPortPool, operator: Operator, tmp_path: Path, how: str
+    ) -> None:
+        """Also what left its session, its parent and its signals behind."""
+        (tmp_path / "program.py").write_text(TREE)
+        command = [*RUN, "--url", server.url, "--wan", "0", "--ttl", str(KEPT_TTL), "--", sys.executable]
+        process = subprocess.Popen(
+            [*command, str(tmp_path / "program.py"), how],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes = [psutil.Process(int(word)) for word in process.stdout.readline().split()]  # type: ignore[union-attr]
+        assert len(processes) == 3
+        if how == "revoked":
+            operator("revoke", str(operator.json("leases")["leases"][0]["port"]))
+        elif how == "killed":
+            process.kill()
+        assert not psutil.wait_procs(processes, timeout=20)[1], "before the port can be in other hands"
+        _, err = process.communicate(timeout=20)
+        if how == "over":
+            assert (process.returncode, err) == (0, "wanpool: ended 2 processes that the command had left running\n")
+            assert pool.snapshot(0).leased == 0
+        elif how == "revoked":
+            assert process.returncode == 1 and "revoked" in err
 
     def test_of_a_command_that_dies_tells_by_which_signal(self, server: Any, pool: WanPortPool) -> None:
         words = ["run", "--url", server.url, "--", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
