@@ -268,3 +268,23 @@ def test_a_pool_on_windows_connects_from_its_ports_and_leases_none_that_windows_
             assert here.get_port_usage_info()["total_allocated_ports"] == 0, "its end gave all back"
     finally:
         server.close()
+
+
+FAMILY = """
+import os, subprocess, sys, time
+from pathlib import Path
+from redis_wanpool.system.family import start
+sleeper = "import time; time.sleep(600)"
+child = f"import os, subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {sleeper!r}]); " \\
+    "open('new', 'w').write(str(p.pid)); os.rename('new', 'pid'); p.wait()"
+family = start(sys.executable, [sys.executable, "-c", child], dict(os.environ))
+while not Path("pid").exists():
+    time.sleep(0.05)
+os._exit(0)
+"""
+ALIVE = "import sys, time, psutil\nwhile psutil.pid_exists(int(sys.argv[1])): time.sleep(0.1)"
+
+
+def test_what_run_started_ends_when_run_is_killed(machine: Windows, tmp_path: Path) -> None:
+    machine.python("-c", FAMILY, cwd=tmp_path)
+    machine.python("-c", ALIVE, (tmp_path / "pid").read_text())
