@@ -7,7 +7,7 @@
 --   16 "plain" for sockets without SO_REUSEADDR, or ""  17... a lease_id for each port
 -- Reply {"GRANTED", now, expires_at, max_ttl_ms, lease_ttl_ms, generation, port, fence, port, fence, ...} in the order of the
 --   lease_ids; the same again when they are known, with port 0 for each that was not granted or has ended
---   {"EXHAUSTED", ms until a port is free without a release or -1, ms after which to ask again, how many are not for plain sockets}
+--   {"EXHAUSTED", ms until a port is free without a release or -1, ms after which to ask again, how many plain sockets miss}
 --   {"CAPPED", -1, ms after which to ask again, max_per_network}
 --   {"REJECTING", ms until the network may have a free port again, ms after which to ask again}
 --   {"UNAVAILABLE", state of the wanted port, ms until it is free or -1}  {"NOT_IN_RANGE"}
@@ -21,6 +21,7 @@ local network, wait_ms, wanted, least = ARGV[4], tonumber(ARGV[10]), ARGV[11], t
 local is_plain, ids, ticket = ARGV[16] == "plain", {unpack(ARGV, 17)}, ARGV[17]
 local count, known = #ids, redis.call("HMGET", IDS, unpack(ARGV, 17))
 for asked = 1, count do
+  -- @include "grant"
   -- @include "again"
 end
 if state ~= "open" then return {"DRAINING"} end
@@ -54,7 +55,7 @@ if is_due then
   more = left
 end
 
-local all, mine, plain_ahead, ports, kept, fresh, avoid, till_ms = 0, 0, 0, {}, {}, 0, {}, nil
+local all, mine, plain_ahead, ports, cools_until, kept, fresh, avoid, till_ms = 0, 0, 0, {}, {}, {}, 0, {}, nil
 local function shun(port) avoid[#avoid + 1] = port; avoid[port] = true end
 for port in string.gmatch(ARGV[12], "%d+") do if #avoid < MOST_AVOIDED then shun(port) end end
 if waiting > 0 then
@@ -72,6 +73,7 @@ if count >= least then
     if is_plain or plain_ahead > 0 then
       -- @include "grant"
       -- @include "plain"
+      -- @include "plain_ports"
       kept = plain_ports(is_plain and count + mine + #avoid or plain_ahead)
     end
     -- @include "own"
@@ -105,9 +107,7 @@ if waiting > 0 then
   -- @include "leave"
   leave(ticket)
 end
-local free_ats = {}
 if #ports > 0 then
-  free_ats = redis.call("ZMSCORE", COOLING, unpack(ports))
   redis.call("ZREM", COOLING, unpack(ports))
   redis.call("ZREM", RESTING .. network, unpack(ports))
 end

@@ -11,7 +11,7 @@
 local more = #ports == tonumber(ARGV[5])
 local counts, reply = {}, {"CENSUS", more and page[#page] or "", more and page[#page - 1] or ""}
 for _, grant in ipairs(grants) do
-  local lease_id, _, network = read_grant(grant or "")
+  local lease_id, _, network = read_grant(grant)
   if lease_id then
     local who = string.match(lease_id, "^(.*)/") .. " " .. network
     counts[who] = (counts[who] or 0) + 1

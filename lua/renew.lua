@@ -3,7 +3,7 @@
 -- ARGV 1 boot clock  2 its time in ms  3 holder  4 network  5 its rest in ms  6 host  7 pid
 --   then for each lease: port, lease_id, fence, ttl in ms, label
 -- Reply {"RENEWED", now, number of ports that the holder holds here, number of ports settled, then for each lease
---   its new expires_at, or the word for how it ended, or "gone" when nothing is known of it any more}
+--   its new expires_at, or how it ended, or "gone" when nothing is known of it any more; port and record of each set aside}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
@@ -21,7 +21,7 @@ end
 for i, port in ipairs(ports) do
   local asked_id, fence, ttl_ms, label = unpack(ARGV, FIRST + FIELDS * (i - 1) + 1, FIRST + FIELDS * i - 1)
   local how, expires_at, until_ms = "gone", tonumber(expires[i] or 0), now_ms + math.min(ttl_ms, max_ttl_ms)
-  local lease_id, last_fence, _, _, _, was = read_grant(last[i] or "")
+  local lease_id, last_fence, _, _, _, was = read_grant(last[i])
   if lease_id == asked_id then how = was end
   if (grace_ms > 0 or config[16] == "grace") and tonumber(fence) > tonumber(last_fence or 0)
     and reassert(port, asked_id, fence, ARGV[5], until_ms, last[i]) then
@@ -59,7 +59,7 @@ if is_due then
   -- @include "clocks"
   -- @include "finish"
   -- @include "settle"
-  answer[4] = settle(SETTLE)
+  answer[4] = settle(SETTLE, answer)
 end
 if #leased > 0 or is_due then saw() end
 answer[3] = redis.call("SCARD", HELD .. ARGV[3])

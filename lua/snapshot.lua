@@ -9,19 +9,19 @@
 -- @include "grant"
 local network, LOOK = ARGV[3], 1000
 -- @include "plain"
+-- @include "plain_ports"
 local upto = grace_ms > 0 and 0 or int(now_ms) -- what is due until then is settled, or as good as
 local function grants_of(page)
   local ports, grants = {}, {}
   for i = 1, #page, 2 do ports[#ports + 1] = page[i] end
   if #ports == 0 then return ports, grants end
-  for i, text in ipairs(redis.call("HMGET", GRANTS, unpack(ports))) do grants[i] = {read_grant(text)} end
+  for i, text in ipairs(redis.call("HMGET", GRANTS, unpack(ports))) do grants[i] = {read_grant(text or "?")} end
   return ports, grants
 end
 
 -- Expired leases that nobody settled cool by their own rest; past the first thousand, by the WAN's cool-down.
 local expired = redis.call("ZRANGEBYSCORE", LEASED, "-inf", upto, "WITHSCORES", "LIMIT", 0, LOOK)
-local ports, grants = grants_of(expired)
-local cool, by_cooldown = 0, 0
+local cool, by_cooldown, ports, grants = 0, 0, grants_of(expired)
 for i = 1, #ports do
   local ended = tonumber(expired[2 * i])
   if ended + math.max(cooldown_ms, grants[i][4]) > now_ms then cool = cool + 1 end

@@ -6,6 +6,7 @@
 -- @include "int"
 -- @include "wan"
 -- @include "grace"
+-- @include "grant"
 local depart
 -- @include "depart"
 -- @include "places"

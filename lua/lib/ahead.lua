@@ -18,12 +18,8 @@ if #dead > 0 then
 end
 for _, waiter in ipairs(in_view()) do
   if waiter.ticket == ticket then break end
-  if waiter.network ~= network then
-    -- it takes a free one
-  elseif waiter.is_plain and not is_plain then
-    plain_ahead = plain_ahead + 1
-  else
-    mine = mine + 1
+  if waiter.network == network then -- others take free ones
+    if waiter.is_plain and not is_plain then plain_ahead = plain_ahead + 1 else mine = mine + 1 end
   end
 end
 all = redis.call("ZRANK", WAITING, ticket) or redis.call("ZCARD", WAITING)

@@ -3,8 +3,8 @@
 function depart(port)
   local wanted = redis.call("HGET", LEAVING, port)
   if not wanted then return end
-  local grant = redis.call("HGET", GRANTS, port)
-  if grant then redis.call("ZREM", RESTING .. string.match(grant, "^%S+ %d+ (%S+)"), port) end
+  local _, _, network = read_grant(redis.call("HGET", GRANTS, port))
+  if network then redis.call("ZREM", RESTING .. network, port) end
   if wanted == "withheld" then redis.call("ZREM", COOLING, port) end
   local was_free = redis.call("SREM", FREE, port) == 1
   if wanted == "removed" and not was_free then return end

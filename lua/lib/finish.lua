@@ -10,8 +10,8 @@ local function finish(port, ended_at, how, lease_id, fence, network, rest_ms, ea
   redis.call("DEL", LEASE .. port)
   redis.call("HDEL", IDS, lease_id)
   redis.call("SREM", HELD .. string.match(lease_id, "^(.*)/"), port)
-  redis.call("HSET", GRANTS, port,
-    lease_id .. " " .. fence .. " " .. network .. " " .. rest_ms .. " " .. int(free_at) .. " " .. word .. (is_plain and " plain" or ""))
+  redis.call("HSET", GRANTS, port, lease_id .. " " .. fence .. " " .. network .. " " .. rest_ms .. " " .. int(free_at)
+    .. " " .. word .. (is_plain and " plain" or ""))
   if free_at <= now_ms then
     redis.call("SADD", FREE, port)
   else

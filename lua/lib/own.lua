@@ -8,10 +8,12 @@ else
   end
   ports = redis.call("ZREVRANGEBYSCORE", RESTING .. network, now_ms, "-inf", "LIMIT", 0, count + mine + #avoid)
 end
-if #ports > 0 and (mine > 0 or #avoid > 0) then
+if #ports > 0 then
   local rested = {}
-  for _, port in ipairs(ports) do
-    if not avoid[port] then rested[#rested + 1] = port end
+  for i, until_ms in ipairs(redis.call("ZMSCORE", COOLING, unpack(ports))) do
+    local port = ports[i]
+    cools_until[port] = until_ms -- none of those that were set aside, whose networks nobody knows
+    if until_ms and not avoid[port] then rested[#rested + 1] = port end
   end
   ports = {unpack(rested, 1, math.max(0, math.min(count, #rested - mine)))}
 end

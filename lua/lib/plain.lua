@@ -2,7 +2,7 @@
 -- connection in TIME_WAIT, is over after 65 s.
 local LINGER_MS, WINDOW = 65000, 64
 local function plain_at(grant, rested_at)
-  local _, _, _, rest_ms, _, how, is_plain = read_grant(grant or "")
+  local _, _, _, rest_ms, _, how, is_plain = read_grant(grant)
   if not how or is_plain == "plain" then return rested_at end
   if how == "unused" or how == "drained" then rest_ms = 0 end -- it has not rested
   return rested_at - rest_ms + math.max(rest_ms, LINGER_MS)
@@ -16,19 +16,4 @@ local function plain_ats(rested)
     ats[i] = plain_at(grant, tonumber(rested[2 * i]))
   end
   return ports, ats
-end
--- Those that rested most recently, as far as a window sees, then those that ended before anything could linger.
-local function plain_ports(most)
-  local found = {}
-  for _, till_ms in ipairs({now_ms, now_ms - LINGER_MS}) do
-    local ports, ats = plain_ats(redis.call("ZREVRANGEBYSCORE", RESTING .. network, till_ms, "-inf", "WITHSCORES",
-      "LIMIT", 0, most + WINDOW))
-    for i, port in ipairs(ports) do
-      if #found < most and not found[port] and ats[i] <= now_ms then
-        found[#found + 1] = port
-        found[port] = true
-      end
-    end
-  end
-  return found
 end

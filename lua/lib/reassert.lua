@@ -1,7 +1,7 @@
 -- Puts a lease back that the data does not know, or in whose place it knows an earlier one, `before`. Whether its port
 -- belongs to the WAN.
 local function reassert(port, lease_id, fence, rest_ms, expires_at, before)
-  local ghost_id, _, its_network, _, free_at = read_grant(before or "")
+  local ghost_id, _, its_network, _, free_at = read_grant(before)
   if redis.call("ZREM", LEASED, port) == 1 then -- of which the release is lost
     redis.call("HDEL", IDS, ghost_id)
     redis.call("SREM", HELD .. string.match(ghost_id, "^(.*)/"), port)

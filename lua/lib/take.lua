@@ -3,7 +3,7 @@ local answer = {"GRANTED", now_ms, now_ms + ttl_ms, max_ttl_ms, tonumber(config[
 local acquired_at, expires_at = iso(now_ms + ahead_ms), iso(now_ms + ahead_ms + ttl_ms)
 local holder, host, pid, label, kind = ARGV[3], ARGV[6], ARGV[7], ARGV[8], is_plain and " live plain" or " live"
 for i = 1, #ports do
-  local port, lease_id, fence_text, free_at = ports[i], ids[i], int(fence), tonumber(free_ats[i] or 0)
+  local port, lease_id, fence_text, free_at = ports[i], ids[i], int(fence), tonumber(cools_until[ports[i]] or 0)
   if free_at <= now_ms then free_at = 0 end
   answer[5 + 2 * i], answer[6 + 2 * i] = tonumber(port), fence
   local lease = LEASE .. port

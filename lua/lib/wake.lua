@@ -15,9 +15,9 @@ local function call(waiter, at)
   redis.call("LPUSH", list, waiter.ticket .. " " .. int(at - now_ms))
   redis.call("PEXPIRE", list, 10000)
 end
--- Tells whom a port may serve that `network` may have from `mine_at` on, its plain sockets from `plain_at` on, and the others
--- from `others_at` on: the first waiter that plans to come later than that. And the first of those of `network` that stand aside and came after `since`
--- is let into the queue, for the network may have one more port now, whichever.
+-- Tells whom a port may serve that `network` may have from `mine_at` on, its plain sockets from `plain_at` on, and the
+-- others from `others_at` on: the first waiter that plans to come later than that. And the first of those of `network`
+-- that stand aside and came after `since` is let into the queue, for the network may have one more port now, whichever.
 function wake(network, mine_at, others_at, since, plain_at)
   for _, waiter in ipairs(in_view()) do
     local at = waiter.network ~= network and others_at or waiter.is_plain and plain_at or mine_at

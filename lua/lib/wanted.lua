@@ -1,7 +1,8 @@
 -- Takes the wanted port, if the caller may have it. Else says why not, and ends the script.
 local rested_at = tonumber(redis.call("ZSCORE", RESTING .. network, wanted) or math.huge)
 if is_plain then rested_at = plain_at(redis.call("HGET", GRANTS, wanted), rested_at) end
-if rested_at <= now_ms then
+cools_until[wanted] = redis.call("ZSCORE", COOLING, wanted)
+if rested_at <= now_ms and cools_until[wanted] then
   ports[1] = wanted
 elseif redis.call("SREM", FREE, wanted) == 1 then
   ports[1] = wanted
