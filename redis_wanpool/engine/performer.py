@@ -1,5 +1,6 @@
 """Performs the steps of conversations that are about Redis, in the calling thread."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ import redis.exceptions
 
 from redis_wanpool.engine.fanout import side_by_side
 from redis_wanpool.errors import BackendUnavailable
-from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Look, Parallel, Step
+from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Look, Parallel, Sleep, Step
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets.dial import look
 from redis_wanpool.system.clock import boottime
@@ -62,6 +63,9 @@ class Performer:
             return Answer([look(port, closed=step.closed) for port in step.ports], boottime())
         if isinstance(step, Parallel):
             return Answer(side_by_side(step.branches, self.backend.node_of, self.run), boottime())
+        if isinstance(step, Sleep):
+            time.sleep(step.seconds)
+            return Answer(None, boottime())
         if not isinstance(step, (Call, Ask)):
             raise TypeError(f"{step} is for a caller, not for the background")
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Unpack, cast
 
 from redis_wanpool.engine import lifetime
@@ -205,7 +205,8 @@ class WanPortPool(PoolObject):
             OSError: the connection failed; errors of `acquire`.
         """
         dial = Dial.of(address, timeout, attempts, source_address, close_on_loss)
-        return self._run(self._engine.protocol.connect(Request.of(wan, wait=wait), dial))
+        connecting = partial(self._engine.protocol.connect, dial=dial)
+        return self._caller.run(self._engine.patiently(Request.of(wan, wait=wait), connecting))
 
     def allocate_port(self, wan_idx: int) -> int:
         """The old name of `acquire`: leases a port of the WAN until `release_port`."""
@@ -227,8 +228,9 @@ class WanPortPool(PoolObject):
         """
         return self._engine.reap_now(dry_run)
 
-    def _lease(self, request: Request) -> list[Lease]:
-        return cast("list[Lease]", self._engine.leased(self._run(self._engine.protocol.hand_out(request))))
+    def _lease(self, request: Request, *, legacy: bool = False) -> list[Lease]:
+        leasing = self._engine.patiently(request, self._engine.protocol.hand_out, legacy=legacy)
+        return cast("list[Lease]", self._engine.leased(self._caller.run(leasing)))
 
     def _make_lease(self, grant: Grant) -> Lease:
         return Lease(self._caller, grant)
@@ -239,4 +241,4 @@ class WanPortPool(PoolObject):
                 self._on_lost(lease)
 
     def _run(self, conversation: Conversation[T]) -> T:
-        return self._caller.run(conversation)
+        return self._caller.run(self._engine.prepared(conversation))

@@ -67,6 +67,13 @@ class Backend:
         return self._given is None and self.url.startswith(sentinel.SCHEMES)
 
     @property
+    def is_named(self) -> bool:
+        """Whether Sentinels or nodes of a cluster name the primary."""
+        if self._given is not None:
+            return hasattr(self._given.connection_pool, "sentinel_manager")
+        return self.is_watched or self.is_cluster
+
+    @property
     def is_cluster(self) -> bool:
         """Whether the keys are spread over the nodes of a cluster."""
         return self._given is None and self.url.startswith(cluster.SCHEMES)

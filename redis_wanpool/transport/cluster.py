@@ -17,9 +17,10 @@ import redis.asyncio
 from redis.crc import key_slot
 
 from redis_wanpool.model.address import Address
+from redis_wanpool.protocol.requirements import is_replica
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport.both import Steps, T, blocking
-from redis_wanpool.transport.strict import client_of, strict
+from redis_wanpool.transport.strict import NotPrimary, client_of, strict
 from redis_wanpool.transport.url import Several
 
 SCHEMES = ("redis+cluster", "rediss+cluster")
@@ -58,7 +59,9 @@ class Slots:
         self._ranges: tuple[list[int], list[Address]] = [], []
         """the first slot of each range, ascending, and the nodes that have the ranges"""
         self._moved: dict[int, Address] = {}
-        self._silent: Address | None = None
+        self._doubted: dict[Address, None] = {}
+        """the nodes that did not answer, or misled us, the last one at the end"""
+        self._told_by: Address | None = None
         self.is_stale = True  #: whether a node is to be asked before the next request
 
     def owner(self, slot: int) -> Address | None:
@@ -74,14 +77,16 @@ class Slots:
         return tuple(dict.fromkeys((*self._ranges[1], *self._moved.values())))
 
     def to_ask(self) -> Iterable[Address]:
-        """The nodes that may know, first those that are likely to answer."""
-        return sorted(dict.fromkeys((*self.primaries, *self._seeds)), key=lambda node: node == self._silent)
+        """The nodes that may know, first those that are likely to answer, and to be right."""
+        doubted = list(self._doubted)
+        known = dict.fromkeys((*self.primaries, *self._seeds))
+        return sorted(known, key=lambda node: doubted.index(node) if node in doubted else -1)
 
     def learn(self, reply: Iterable[Any], told_by: Address) -> None:
         """Learns from a reply to CLUSTER SLOTS: https://redis.io/docs/latest/commands/cluster-slots/."""
         ranges = sorted((int(first), _text(node[0]) or told_by[0], int(node[1])) for first, _, node, *_ in reply)
         self._ranges = [first for first, _, _ in ranges], [(host, port) for _, host, port in ranges]
-        self._moved, self.is_stale = {}, False
+        self._moved, self.is_stale, self._told_by = {}, False, told_by
 
     def moved(self, error: Any, told_by: Address) -> Address:
         """The new owner, from a redirection; more slots may have moved."""
@@ -91,7 +96,14 @@ class Slots:
 
     def failed(self, node: Address) -> None:
         """Notes that a node does not answer; another may have taken its place."""
-        self._silent, self.is_stale = node, True
+        self._doubted.pop(node, None)
+        self._doubted[node], self.is_stale = None, True
+
+    def misled(self, node: Address) -> None:
+        """Notes that a node is no primary: whoever told so has not heard of a failover."""
+        for one in (node, self._told_by):
+            if one is not None:
+                self.failed(one)
 
 
 class Nodes:
@@ -136,8 +148,8 @@ class Nodes:
                     node = self.slots.moved(error, node)  # others may not have heard of it: they are not asked again
                     if boottime() > until:
                         raise
-                except _SILENCE:
-                    self.slots.failed(node)
+                except _SILENCE as error:
+                    (self.slots.misled if isinstance(error, NotPrimary) else self.slots.failed)(node)
                     raise
             except NOT_NOW:
                 if boottime() > until:
@@ -162,6 +174,8 @@ class Nodes:
             except _SILENCE as error:
                 self.slots.failed(node)
                 reply, why = None, error
+            if isinstance(reply, dict) and is_replica(reply.get("role")):
+                self.slots.misled(node)
             found.append([f"{node[0]}:{node[1]}", reply])
         if why is not None and all(reply is None for _, reply in found):
             raise why

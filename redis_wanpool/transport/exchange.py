@@ -7,10 +7,12 @@ import redis
 
 from redis_wanpool.model.durability import Durability
 from redis_wanpool.protocol import Answer, Ask, Call
+from redis_wanpool.protocol.requirements import is_replica
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport import cluster
 from redis_wanpool.transport.backend import plain
 from redis_wanpool.transport.both import Steps, awaited, blocking
+from redis_wanpool.transport.strict import NotPrimary, leave
 
 STEPPED = ("STEPPED", b"STEPPED")
 GRANTED = ("GRANTED", b"GRANTED")
@@ -55,9 +57,19 @@ def _run(client: Any, step: Call | Ask, clock: str | None) -> Steps[Answer]:
         if isinstance(step, Ask) and step.at:
             return (yield from _run(client.named(step.at), step, clock))
         return (yield from client.follow(step.keys, lambda node: _run(node, step, clock)))
+    try:
+        return (yield from _talk(client, step, clock))
+    except NotPrimary:
+        yield from leave(client.connection_pool)
+        raise
+
+
+def _talk(client: Any, step: Call | Ask, clock: str | None) -> Steps[Answer]:
     sent = boottime()
     if isinstance(step, Ask):
         reply = yield client.execute_command(*step.words)
+        if isinstance(reply, dict) and is_replica(reply.get("role")):
+            yield from leave(client.connection_pool)
         return Answer(plain([["", reply]] if step.on_all_primaries else reply), sent)
     if clock is None:
         run_fake = client.register_script(step.script.source)

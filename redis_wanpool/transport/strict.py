@@ -4,6 +4,7 @@ redis-py puts a connection back into its pool when an interrupt or a cancellatio
 request and its reply: what arrives then would be taken for the answer to the next request.
 """
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -13,15 +14,26 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from redis_wanpool.transport.both import Steps
+
 
 class NotPrimary(redis.ConnectionError):
     """The server takes no writes, or has lost its primary: a connection to it is of no use."""
 
 
-def _judged(error: redis.ResponseError) -> redis.RedisError:
+def _judged(error: redis.RedisError) -> redis.RedisError:
     """The error, or NotPrimary if it says that (Redis 6.2 does so in the middle of an error)."""
-    known = isinstance(error, (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError))
-    return NotPrimary(str(error)) if known or "-READONLY" in str(error) else error
+    told = error.__context__ if isinstance(error, redis.ConnectionError) else error  # which redis-py makes of it
+    known = isinstance(told, (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError))
+    return NotPrimary(str(told)) if known or "-READONLY" in str(told) else error
+
+
+def leave(pool: Any) -> Steps[None]:
+    """Gives up the idle connections to what is no primary; of several Sentinels, another one is asked next."""
+    if manager := getattr(pool, "sentinel_manager", None):
+        manager.sentinels.append(manager.sentinels.pop(0))
+    with suppress(TypeError):  # some pools of redis-py that a user may give end all or none
+        yield pool.disconnect(inuse_connections=False)
 
 
 class _Quiet:
@@ -51,9 +63,11 @@ class _Strict(_Quiet):
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             reply = super().read_response(*args, **kwargs)  # type: ignore[misc]
-        except redis.ResponseError as error:
-            self._owed -= 1
-            raise _judged(error) from None
+        except redis.RedisError as error:
+            self._owed -= isinstance(error, redis.ResponseError)
+            if (judged := _judged(error)) is error:
+                raise
+            raise judged from None
         self._owed -= 1
         return reply
 
@@ -77,9 +91,11 @@ class _AsyncStrict(_Quiet):
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             reply = await super().read_response(*args, **kwargs)  # type: ignore[misc]
-        except redis.ResponseError as error:
-            self._owed -= 1
-            raise _judged(error) from None
+        except redis.RedisError as error:
+            self._owed -= isinstance(error, redis.ResponseError)
+            if (judged := _judged(error)) is error:
+                raise
+            raise judged from None
         self._owed -= 1
         return reply
 

@@ -213,6 +213,7 @@ class TestTroubleThatPasses:
 
     @pytest.mark.parametrize("whose", ["port_allocator", "wan_port_pool", "WanPortPool"])
     def test_too_long_is_an_error_that_says_so(self, troubled: Server, whose: str, monkeypatch: Any) -> None:
+        WanPortPool.get_instance().close()
         monkeypatch.setenv("WANPOOL_LEGACY_WAIT", "0.2")
         troubled.admin.hset(*IN_GRACE, 2**50)
         pool = legacy.WanPortPool.get_instance() if whose == "WanPortPool" else getattr(legacy, whose)
