@@ -32,6 +32,8 @@ logger = logging.getLogger("redis_wanpool")
 
 LeaseT = TypeVar("LeaseT", bound=LeaseState)
 
+SILENCE = 2.0
+"""seconds without an answer of Redis after which the end of a pool object no longer waits"""
 NOT_HELD = "port %d of WAN %d (namespace %r) is not held by this pool object (%s) but by %s; nothing was released"
 
 
@@ -188,12 +190,17 @@ class Engine:
         self.heartbeat.join(seconds)
 
     def close(self) -> None:
-        """Gives everything back, however long it takes."""
+        """Gives everything back, as long as Redis answers."""
+        began = boottime()
         self.begin_to_close()
         self.wakeups.close()
-        self.loss_watch.join(self.backend.timeout)
-        if not self.heartbeat.join():
+        self.loss_watch.join(min(self.backend.timeout, SILENCE))
+        if not self.heartbeat.join(0.0):
             self.heartbeat.give_back()
+        while self.heartbeat.is_alive and (left := max(began, self.performer.heard) + SILENCE - boottime()) > 0:
+            self.heartbeat.join(left)
+        if self.heartbeat.is_alive:
+            logger.warning("Redis does not answer: what is not given back in a moment comes back when its ttl is over")
 
     def begin_again(self) -> None:
         """In a forked child: the parent's leases are not ours, nor are its threads, locks and connections."""

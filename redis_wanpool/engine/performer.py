@@ -45,6 +45,7 @@ class Performer:
         self.tries_again = True  #: whether a step is performed once more after a broken connection
         self.before_repeat: Callable[[], object] = lambda: None
         """called before that: the server that answers now may have forgotten leases"""
+        self.heard = 0.0  #: the local time of the last answer
         self._client: Any = None
 
     def client(self) -> Any:
@@ -80,7 +81,9 @@ class Performer:
         """The same, tried once."""
         client = self.client()
         try:
-            return exchange.run(client, step, self.boot_clock)
+            answer = exchange.run(client, step, self.boot_clock)
+            self.heard = boottime()
+            return answer
         except (redis.RedisError, OSError) as error:
             raise self.backend.translated(error, step.keys) from error
 

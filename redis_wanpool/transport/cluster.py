@@ -20,7 +20,7 @@ from redis_wanpool.model.address import Address
 from redis_wanpool.protocol.requirements import is_replica
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport.both import Steps, T, blocking
-from redis_wanpool.transport.strict import NotPrimary, client_of, strict
+from redis_wanpool.transport.strict import NotPrimary, client_of, left, limited, strict
 from redis_wanpool.transport.url import Several
 
 SCHEMES = ("redis+cluster", "rediss+cluster")
@@ -135,7 +135,7 @@ class Nodes:
 
     def follow(self, keys: Sequence[str], request: Callable[[Any], Steps[T]]) -> Steps[T]:
         """The result of a request at the node that has these keys, and after a redirection at the next."""
-        until = boottime() + self.timeout
+        until = boottime() + self.timeout / 2  # so that there is time for the request
         node: Address | None = None
         while True:
             try:
@@ -168,9 +168,9 @@ class Nodes:
         """The results of a command at each primary: pairs of its name and its reply, None if it does not answer."""
         yield from self.looking()
         found, why = [], None
-        for node in self.slots.primaries:
+        for node, parts in _with_parts(self.slots.primaries):
             try:
-                reply = yield self.at(node).execute_command(*words)
+                reply = yield self._asked(node, words, left(parts=parts))
             except _SILENCE as error:
                 self.slots.failed(node)
                 reply, why = None, error
@@ -181,12 +181,15 @@ class Nodes:
             raise why
         return found
 
+    def _asked(self, node: Address, words: Sequence[str], seconds: float | None) -> Any:
+        return limited(lambda: self.at(node).execute_command(*words), seconds, blocking=self.is_blocking)
+
     def looking(self) -> Steps[None]:
         """Asks which node has which slot."""
         why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node knows of a slot")
-        for node in self.slots.to_ask():
+        for node, parts in _with_parts(self.slots.to_ask()):
             try:
-                reply = yield self.at(node).execute_command("CLUSTER", "SLOTS")
+                reply = yield self._asked(node, ("CLUSTER", "SLOTS"), left(parts=parts + 1))
             except (redis.RedisError, OSError) as error:
                 why = error
                 continue
@@ -232,6 +235,12 @@ class AsyncClient(Nodes):
         for client in list(self._clients.values()):
             with suppress(redis.RedisError, OSError):
                 await client.aclose()
+
+
+def _with_parts(nodes: Iterable[Address]) -> list[tuple[Address, int]]:
+    """Nodes that are asked one after another, each with the number of those that are left to ask."""
+    asked = list(nodes)
+    return list(zip(asked, range(len(asked), 0, -1), strict=True))
 
 
 def _kind(module: Any, is_tls: bool) -> Any:

@@ -1,5 +1,6 @@
 """Script calls on a connection of redis-py, each sent once; the faces decide whether to send again."""
 
+import asyncio
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport import cluster
 from redis_wanpool.transport.backend import plain
 from redis_wanpool.transport.both import Steps, awaited, blocking
-from redis_wanpool.transport.strict import NotPrimary, leave
+from redis_wanpool.transport.strict import NotPrimary, leave, left, within
 
 STEPPED = ("STEPPED", b"STEPPED")
 GRANTED = ("GRANTED", b"GRANTED")
@@ -41,12 +42,25 @@ def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     asked again, in case the request only took long. `clock` names the caller's boot clock; None is for the in-process
     stand-in, which has no connections, and has this process's clock.
     """
-    return blocking(_run(client, step, clock))
+    with within(_limit(client)):
+        return blocking(_run(client, step, clock))
 
 
 async def run_async(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     """The same on an asyncio client."""
-    return await awaited(_run(client, step, clock))
+    seconds = _limit(client)
+    with within(seconds):
+        async with asyncio.timeout(seconds):
+            return await awaited(_run(client, step, clock))
+
+
+def _limit(client: Any) -> float | None:
+    """The most seconds that a step takes, whatever the server does; None: without limit, as a user's client may be."""
+    if isinstance(client, cluster.Nodes):
+        return client.timeout
+    options = client.connection_pool.connection_kwargs
+    seconds = options.get("socket_timeout"), options.get("socket_connect_timeout")
+    return None if None in seconds else max(seconds)
 
 
 def _run(client: Any, step: Call | Ask, clock: str | None) -> Steps[Answer]:
@@ -75,7 +89,7 @@ def _talk(client: Any, step: Call | Ask, clock: str | None) -> Steps[Answer]:
         run_fake = client.register_script(step.script.source)
         return Answer(plain((yield run_fake(keys=step.keys, args=step.timed_args("", sent)))), sent)
     verb, body = "EVALSHA", step.script.sha
-    while True:
+    for _ in range(3):  # by name, with its source, and after a look at the clock
         sent = boottime()
         try:
             request = _packed(verb, body, step.keys, step.timed_args(clock, sent))
@@ -86,6 +100,7 @@ def _talk(client: Any, step: Call | Ask, clock: str | None) -> Steps[Answer]:
         if reply[0] not in STEPPED:
             return Answer(plain(reply), sent, confirmed=confirmed)
         clock += "!"
+    raise redis.ResponseError("it answers again and again that it does not know the script, or that its clock stepped")
 
 
 def _command(words: tuple[str | int, ...]) -> bytes:
@@ -100,7 +115,7 @@ def _exchange(client: Any, request: bytes, durability: Durability | None) -> Ste
         yield connection.send_packed_command([request])
         reply, confirmed = (yield connection.read_response()), None
         if durability is not None and reply[0] in GRANTED:
-            yield connection.send_packed_command([_command(durability.command(connection.socket_timeout))])
+            yield connection.send_packed_command([_command(durability.command(left(connection.socket_timeout)))])
             confirmed = durability.confirmed((yield connection.read_response()))
         return reply, confirmed
     except redis.ResponseError:

@@ -4,7 +4,11 @@ redis-py puts a connection back into its pool when an interrupt or a cancellatio
 request and its reply: what arrives then would be taken for the answer to the next request.
 """
 
-from contextlib import suppress
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +18,41 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport.both import Steps
+
+_until: ContextVar[float] = ContextVar("until", default=math.inf)
+"""the local time at which what goes on here is to end, however the bytes of its replies drip in"""
+
+
+@contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Ends what goes on here after these seconds; what goes on around it may end it earlier."""
+    token = _until.set(_until.get() if seconds is None else min(_until.get(), boottime() + seconds))
+    try:
+        yield
+    finally:
+        _until.reset(token)
+
+
+def left(usual: float | None = None, *, parts: int = 1) -> float | None:
+    """The seconds until that time, or one of several equal parts of them; `usual` if that is less; None: no limit.
+
+    Raises:
+        TimeoutError: there are none left.
+    """
+    seconds = (_until.get() - boottime()) / parts
+    if seconds <= 0:
+        raise TimeoutError("timed out")
+    return usual if seconds == math.inf else seconds if usual is None else min(usual, seconds)
+
+
+def limited(request: Callable[[], Any], seconds: float | None, *, blocking: bool) -> Any:
+    """What a request to a client comes to, or for asyncio an awaitable of it, which ends after these seconds."""
+    if not blocking:
+        return asyncio.wait_for(request(), seconds)
+    with within(seconds):
+        return request()
 
 
 class NotPrimary(redis.ConnectionError):
@@ -36,6 +74,33 @@ def leave(pool: Any) -> Steps[None]:
         yield pool.disconnect(inuse_connections=False)
 
 
+class _Timely:
+    """A socket that waits for bytes no longer than is left."""
+
+    __slots__ = ()
+
+    def recv(self, *args: Any) -> Any:
+        return self._in_time(super().recv, args)  # type: ignore[misc]
+
+    def recv_into(self, *args: Any) -> Any:
+        return self._in_time(super().recv_into, args)  # type: ignore[misc]
+
+    def _in_time(self, receive: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        usual = self.gettimeout()  # type: ignore[attr-defined]
+        if usual == 0 or _until.get() == math.inf:
+            return receive(*args)
+        self.settimeout(left(usual))  # type: ignore[attr-defined]
+        try:
+            return receive(*args)
+        finally:
+            self.settimeout(usual)  # type: ignore[attr-defined]
+
+
+@lru_cache
+def _timely(kind: type) -> type:
+    return type(kind.__name__, (_Timely, kind), {"__slots__": ()})
+
+
 class _Quiet:
     """Does not tell the name of its library: Redis 7.0 has no way to permit that alone, and logs each refusal."""
 
@@ -47,6 +112,7 @@ class _Quiet:
 class _Strict(_Quiet):
     """Counts the replies that it is owed; `_whole` is the stream whose handshake is complete."""
 
+    socket_connect_timeout: float | None
     _whole: Any = None
     _owed = 0
 
@@ -55,6 +121,17 @@ class _Strict(_Quiet):
             self.disconnect()  # type: ignore[attr-defined]
         super().connect()  # type: ignore[misc]
         self._whole, self._owed = self._sock, 0  # type: ignore[attr-defined]
+
+    def _connect(self) -> Any:
+        usual = self.socket_connect_timeout
+        self.socket_connect_timeout = left(usual)
+        try:
+            sock = super()._connect()  # type: ignore[misc]
+        finally:
+            self.socket_connect_timeout = usual
+        kind: Any = type(sock)
+        sock.__class__ = _timely(kind)
+        return sock
 
     def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         self._owed += 1
