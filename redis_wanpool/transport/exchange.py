@@ -13,7 +13,7 @@ from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport import cluster
 from redis_wanpool.transport.backend import plain
 from redis_wanpool.transport.both import Steps, awaited, blocking
-from redis_wanpool.transport.strict import NotPrimary, leave, left, within
+from redis_wanpool.transport.strict import NotPrimary, forget, leave, left, within
 
 STEPPED = ("STEPPED", b"STEPPED")
 GRANTED = ("GRANTED", b"GRANTED")
@@ -42,6 +42,7 @@ def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     asked again, in case the request only took long. `clock` names the caller's boot clock; None is for the in-process
     stand-in, which has no connections, and has this process's clock.
     """
+    forget()
     with within(_limit(client)):
         return blocking(_run(client, step, clock))
 
@@ -49,6 +50,7 @@ def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
 async def run_async(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     """The same on an asyncio client."""
     seconds = _limit(client)
+    forget()
     with within(seconds):
         async with asyncio.timeout(seconds):
             return await awaited(_run(client, step, clock))

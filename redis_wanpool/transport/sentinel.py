@@ -10,8 +10,8 @@ import redis.sentinel
 
 from redis_wanpool.model.address import Address
 from redis_wanpool.transport.both import Steps, awaited, blocking
-from redis_wanpool.transport.strict import left, limited, no_retry, strict
-from redis_wanpool.transport.url import Several
+from redis_wanpool.transport.strict import left, limited, no_retry, place, strict
+from redis_wanpool.transport.url import Several, public_url
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
 PORT = 26379
@@ -51,9 +51,8 @@ class Watched:
         """A pool of connections to the primary."""
         module: Any = redis.sentinel if blocking else redis.asyncio.sentinel
         retry = no_retry(blocking=blocking)
-        timeouts: dict[str, Any] = {
-            name: options[name] for name in ("socket_timeout", "socket_connect_timeout") if name in options
-        }
+        shared = "socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"
+        timeouts = {name: options[name] for name in shared if name in options}
         ours: dict[str, Any] = {"retry": retry, "protocol": 2, "ssl": self.is_tls}
         watchers = {**self.sentinel_options, **timeouts, **ours}
         manager = (_Asking if blocking else _AsyncAsking)(self.sentinels, sentinel_kwargs=watchers)
@@ -74,13 +73,13 @@ def _primary(manager: Any, service: str, *, blocking: bool) -> Steps[Address]:
             seconds = left(parts=len(asked) - number + 1)
             services = yield limited(watcher.sentinel_masters, seconds, blocking=blocking)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            causes.append(str(error) or type(error).__name__)
+            causes.append(f"{place()[0]}: {error or type(error).__name__}")
             continue
         state = services.get(service)
         if state and manager.check_master_state(state, service):
             manager.sentinels = [watcher, *asked[:number], *asked[number + 1 :]]
             return state["ip"], state["port"]
-        causes.append(f"knows no primary of {service!r}")
+        causes.append(f"{place()[0]} knows no primary of {service!r}")
     raise redis.sentinel.MasterNotFoundError("; ".join(causes))
 
 
@@ -120,7 +119,7 @@ def why(error: Exception) -> str:
     """What may be wrong when no Sentinel knows a primary; redis-py would name all options of its connections."""
     if "Authentication" in str(error):
         return "they want other credentials; put sentinel_username and sentinel_password behind the ? of the URL"
-    return "check the name of the service, and that the Sentinels run and can be reached"
+    return f"{public_url(error)}; check the name of the service, and that the Sentinels run and can be reached"
 
 
 def blocking_twin(pool: Any, options: dict[str, Any]) -> Any:

@@ -25,6 +25,10 @@ _until: ContextVar[float] = ContextVar("until", default=math.inf)
 """the local time at which what goes on here is to end, however the bytes of its replies drip in"""
 
 
+_at: ContextVar[tuple[str, float]] = ContextVar("at", default=("", 0.0))
+"""the server that is asked here, and since which local time"""
+
+
 @contextmanager
 def within(seconds: float | None) -> Iterator[None]:
     """Ends what goes on here after these seconds; what goes on around it may end it earlier."""
@@ -47,12 +51,28 @@ def left(usual: float | None = None, *, parts: int = 1) -> float | None:
     return usual if seconds == math.inf else seconds if usual is None else min(usual, seconds)
 
 
+def forget() -> None:
+    """Begins a step, in which no server was asked yet."""
+    _at.set(("", boottime()))
+
+
+def place() -> tuple[str, float]:
+    """The server that was asked last here, or "", and the seconds since then."""
+    where, began = _at.get()
+    return where, boottime() - began
+
+
 def limited(request: Callable[[], Any], seconds: float | None, *, blocking: bool) -> Any:
     """What a request to a client comes to, or for asyncio an awaitable of it, which ends after these seconds."""
     if not blocking:
-        return asyncio.wait_for(request(), seconds)
+        return _awaited(request, seconds)
     with within(seconds):
         return request()
+
+
+async def _awaited(request: Callable[[], Any], seconds: float | None) -> Any:
+    async with asyncio.timeout(seconds):
+        return await request()
 
 
 class NotPrimary(redis.ConnectionError):
@@ -107,6 +127,15 @@ class _Quiet:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lib_name = self.lib_version = self.driver_info = None  # the latter in redis-py 8
+        self._place = ""
+
+    def _begins(self) -> None:
+        """Notes where the connection goes to, which Sentinels may have told."""
+        self._place = getattr(self, "path", "") or f"{getattr(self, 'host', '')}:{getattr(self, 'port', '')}"
+        self._asks()
+
+    def _asks(self) -> None:
+        _at.set((self._place, boottime()))
 
 
 class _Strict(_Quiet):
@@ -123,6 +152,7 @@ class _Strict(_Quiet):
         self._whole, self._owed = self._sock, 0  # type: ignore[attr-defined]
 
     def _connect(self) -> Any:
+        self._begins()
         usual = self.socket_connect_timeout
         self.socket_connect_timeout = left(usual)
         try:
@@ -135,6 +165,7 @@ class _Strict(_Quiet):
 
     def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         self._owed += 1
+        self._asks()
         super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
@@ -161,8 +192,13 @@ class _AsyncStrict(_Quiet):
         await super().connect()  # type: ignore[misc]
         self._whole, self._owed = self._writer, 0  # type: ignore[attr-defined]
 
+    async def _connect(self) -> None:
+        self._begins()
+        await super()._connect()  # type: ignore[misc]
+
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         self._owed += 1
+        self._asks()
         await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:

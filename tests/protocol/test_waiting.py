@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from faces import Loop, maker
-from private_server import Server
+from private_server import Server, keep_busy
 from proxy import Proxy
-from waiting import wait_for
 from web import Web
 
 from redis_wanpool import BackendUnavailable, InGrace, PoolClosed, PoolExhausted, WanNotDefined
@@ -52,19 +48,6 @@ def pool(pools: Callable[..., Any]) -> Any:
     pool = pools()
     pool.define_wan(0, "25610-25619", cooldown=0, on_failover="continue")
     return pool
-
-
-def keep_busy(server: Server) -> None:
-    """Has the server run a script that does not end, and answer BUSY."""
-    server.admin.config_set("lua-time-limit", 1)
-
-    def run() -> None:
-        with suppress(redis.RedisError):
-            server.admin.eval("while true do end", 0)
-
-    threading.Thread(target=run).start()
-    with suppress(redis.ResponseError):
-        wait_for(lambda: not server.admin.ping())
 
 
 def refusing(word: bytes) -> tuple[Callable[..., object], Callable[..., object]]:

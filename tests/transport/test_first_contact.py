@@ -1,7 +1,11 @@
-"""The first contact with a replica: a connection of no use, dropped and asked for again; and which server failed."""
+"""The first contact: a replica is left and asked for again, and what failed is named."""
 
 from __future__ import annotations
 
+import os
+import re
+import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +13,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from faces import Loop, maker
 from nodes import free_ports
@@ -113,3 +118,54 @@ def test_a_replica_without_its_primary_passes(pair: Pair, new: Callable[..., Any
     assert caught.value.passing
     pair.replica.admin.replicaof("no", "one")
     leases(pool)
+
+
+@pytest.mark.parametrize("how", ["refused", "hangs"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_address_that_failed_is_named(new: Callable[..., Any], kind: str, how: str) -> None:
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.77", 0)))
+        port = silent.getsockname()[1]
+        if how == "refused":
+            silent.close()
+        teller = stack.enter_context(closing(Teller("127.0.0.77", port)))
+        pool = new(KINDS[kind].format(teller.at), connect_timeout=0.5)
+        with pytest.raises(BackendUnavailable, match="does not answer") as caught:
+            pool.acquire(0)
+    told = str(caught.value)
+    assert f"127.0.0.77:{port}" in told and re.search("refused|Error 111" if how == "refused" else "[Tt]ime", told)
+    seconds = re.search(r"([0-9.]+) s, connect_timeout 0\.5 s\)", told)
+    assert seconds and (float(seconds[1]) >= 0.1) == (how == "hangs")
+
+
+def test_a_sentinel_that_hangs_is_named_and_leaves_time_for_the_others(pair: Pair, new: Callable[..., Any]) -> None:
+    right = pair.teller(stale=False)
+    with socket.create_server(("127.0.0.78", 0)) as silent:
+        at = f"127.0.0.78:{silent.getsockname()[1]}"
+        leases(new(f"redis+sentinel://{at},{right.at}/prod", connect_timeout=6.0))
+        with pytest.raises(BackendUnavailable, match=re.escape(at)):
+            new(f"redis+sentinel://{at}/prod", connect_timeout=0.5).acquire(0)
+
+
+def sockets_to(port: int) -> list[socket.socket]:
+    """Copies of all sockets of this process that are connected to a port."""
+    found = psutil.Process().net_connections("tcp")
+    return [socket.socket(fileno=os.dup(one.fd)) for one in found if one.raddr and one.raddr.port == port]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the options of Linux")
+@pytest.mark.parametrize("kind", [*KINDS, "redis"])
+def test_a_dead_path_is_found_before_it_is_needed(pair: Pair, new: Callable[..., Any], kind: str) -> None:
+    teller = pair.teller(stale=False)
+    leases(new(f"redis://127.0.0.1:{pair.ports[0]}/0" if kind == "redis" else KINDS[kind].format(teller.at)))
+    found = [*sockets_to(pair.ports[0]), *sockets_to(int(teller.at.rpartition(":")[2]))]
+    assert found
+    for one in found:
+        with one:
+            assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle, interval, probes, limit = (
+                one.getsockopt(socket.IPPROTO_TCP, getattr(socket, f"TCP_{name}"))
+                for name in ("KEEPIDLE", "KEEPINTVL", "KEEPCNT", "USER_TIMEOUT")
+            )
+            assert 1000 * (idle + interval * probes) == limit < 20_000, "a third of the ttl"
+    assert new(f"unix://{pair.primary.socket}").wans() == (0,), "a unix socket has no such options"
