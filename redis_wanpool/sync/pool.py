@@ -135,7 +135,8 @@ class WanPortPool(PoolObject):
 
         Args:
             wan: a WAN, several, or ANY (by weight and free share).
-            wait: seconds to wait for a port; None: without limit.
+            wait: seconds to wait for a port, and for trouble to pass: an outage, a failover, a grace, a busy server. The
+                call takes no longer, but for one connect_timeout where Redis is silent. None: without limit.
             port: a wanted port.
             label: for people.
             ttl: seconds without renewal after which it ends; default: the pool's, or else the WAN's.
@@ -194,7 +195,7 @@ class WanPortPool(PoolObject):
         Args:
             wan: as for acquire.
             address: host and port.
-            wait: seconds to wait for a port.
+            wait: seconds to wait for a port, and for trouble to pass; None: without limit.
             timeout: seconds to wait for a connection, and later the socket's timeout; None: the system's.
             attempts: how often to take ports when the system refuses one: 1 at first, then 4, 16, 64, and so on.
             source_address: the IPv4 address to bind to, if this host has several; default: that of the route.

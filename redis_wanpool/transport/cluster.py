@@ -189,7 +189,7 @@ class Nodes:
         why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node knows of a slot")
         for node, parts in _with_parts(self.slots.to_ask()):
             try:
-                reply = yield self._asked(node, ("CLUSTER", "SLOTS"), left(parts=parts + 1))
+                reply = yield self._asked(node, ("CLUSTER", "SLOTS"), left(parts=parts))
             except (redis.RedisError, OSError) as error:
                 why = error
                 continue
@@ -238,9 +238,9 @@ class AsyncClient(Nodes):
 
 
 def _with_parts(nodes: Iterable[Address]) -> list[tuple[Address, int]]:
-    """Nodes that are asked one after another, each with the number of those that are left to ask."""
+    """Nodes that are asked one after another, each with the parts that the time has then, the last for what follows."""
     asked = list(nodes)
-    return list(zip(asked, range(len(asked), 0, -1), strict=True))
+    return list(zip(asked, range(len(asked) + 1, 1, -1), strict=True))
 
 
 def _kind(module: Any, is_tls: bool) -> Any:
