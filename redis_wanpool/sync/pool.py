@@ -135,8 +135,8 @@ class WanPortPool(PoolObject):
 
         Args:
             wan: a WAN, several, or ANY (by weight and free share).
-            wait: seconds to wait for a port, and for trouble to pass: an outage, a failover, a grace, a busy server. The
-                call takes no longer, but for one connect_timeout where Redis is silent. None: without limit.
+            wait: seconds to wait for a port, and for trouble to pass: an outage, a failover, a grace, a busy server.
+                The call takes no longer, but for one connect_timeout where Redis is silent. None: without limit.
             port: a wanted port.
             label: for people.
             ttl: seconds without renewal after which it ends; default: the pool's, or else the WAN's.
