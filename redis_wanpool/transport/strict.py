@@ -25,8 +25,8 @@ _until: ContextVar[float] = ContextVar("until", default=math.inf)
 """the local time at which what goes on here is to end, however the bytes of its replies drip in"""
 
 
-_at: ContextVar[tuple[str, float]] = ContextVar("at", default=("", 0.0))
-"""the server that is asked here, and since which local time"""
+_at: ContextVar[list[Any]] = ContextVar("at", default=["", 0.0])  # noqa: B039 - for what is no step
+"""the server that was asked last in the step that is performed here, and the local time at which that began"""
 
 
 class within:  # noqa: N801 - a context manager; as a generator it would take 1 us more
@@ -57,11 +57,11 @@ def left(usual: float | None = None, *, parts: int = 1) -> float | None:
 
 def forget() -> None:
     """Begins a step, in which no server was asked yet."""
-    _at.set(("", boottime()))
+    _at.set(["", boottime()])
 
 
 def place() -> tuple[str, float]:
-    """The server that was asked last here, or "", and the seconds since then."""
+    """The server that was asked last in this step, or "", and the seconds that it has taken."""
     where, began = _at.get()
     return where, boottime() - began
 
@@ -139,7 +139,7 @@ class _Quiet:
         self._asks()
 
     def _asks(self) -> None:
-        _at.set((self._place, boottime()))
+        _at.get()[0] = self._place
 
 
 class _Strict(_Quiet):
