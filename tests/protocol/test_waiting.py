@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import spawned, wanpool
 from faces import Loop, maker
 from private_server import Server, keep_busy
 from proxy import Proxy
@@ -115,6 +116,21 @@ def test_whatever_takes_a_port_waits(pool: Any, troubled: Server, call: str, web
         (got if face == "sync" else got[1]).close()
     else:
         assert len(got) == 2
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "--wait", "60s", "--", "true"), ("acquire", "--wait", "60s", "--ttl", "60s")]
+)
+def test_commands_wait(troubled: Server, words: tuple[str, ...]) -> None:
+    env = {"WANPOOL_URL": troubled.url, "WANPOOL_NAMESPACE": "test"}
+    assert wanpool("init", "--wan", "0=25610-25619", "--on-failover", "continue", **env).returncode == 0
+    troubled.stop()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(spawned, words[0], "--wan", "0", *words[1:], **env)
+        time.sleep(1.0)
+        troubled.start(*AOF)
+        done = waiting.result(LONG)
+    assert done.returncode == 0, done
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
