@@ -6,6 +6,8 @@ from typing import Any
 class WanpoolError(Exception):
     """The root of all errors of this package."""
 
+    passing: bool = False  #: whether it may pass without a change of settings: an outage, a failover, a grace
+
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
         self.__dict__.update(facts)
@@ -91,6 +93,7 @@ class LeaseLost(WanpoolError):
 class InGrace(WanpoolError):
     """After a failover or restart nothing new is granted for a while, so that holders can re-assert their leases."""
 
+    passing = True
     wan_idx: int | tuple[int, ...]
     retry_after: float  #: seconds until something may be granted
 
@@ -107,7 +110,6 @@ class BackendUnavailable(WanpoolError):
     """Redis does not answer, or refuses, or too few servers confirmed a grant."""
 
     answered: bool = True  #: whether Redis answered: if so, it may serve other requests
-    passing: bool = False  #: whether it may pass without a change of settings: an outage, a failover, a busy server
     confirmed: int | None = None
     """How many of the servers that min_replicas and fsync ask for confirmed the grant; None in other cases."""
     wanted: int | None = None

@@ -46,20 +46,14 @@ class AsyncCaller:
             await client.aclose()
 
     async def run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
-        """Leads a conversation, the first one after the preparation; `also_closed` allows it after the pool's end."""
+        """Leads a conversation; `also_closed` allows it after the pool's end."""
         running_loop()
-        engine = self.engine
         if not also_closed:
-            engine.check_open()
+            self.engine.check_open()
         try:
-            preparation = engine.preparation()
-            if preparation is not None:
-                await in_thread(lambda: engine.backend.url if not engine.backend.given else None)
-                await self._lead(preparation)
-                engine.prepared()
             return await self._lead(conversation)
         finally:
-            engine.heartbeat.clear_up_soon()
+            self.engine.heartbeat.clear_up_soon()
 
     async def release(self, lease: LeaseState, *, used: bool, closed: str | None) -> bool:
         """Gives a port back; False if the lease had expired or been revoked."""
@@ -128,11 +122,14 @@ class AsyncCaller:
         return Answer(self.engine.ties.joined(step, result, let_go), boottime())
 
     async def _talk(self, step: Call | Ask) -> Answer:
+        backend = self.engine.backend
+        if asyncio.get_running_loop() not in self._clients:
+            await in_thread(lambda: backend.given or backend.url)  # which may start the embedded server
         client = self.client()
         try:
             return await exchange.run_async(client, step, self.engine.performer.boot_clock)
         except (redis.RedisError, OSError) as error:
-            raise self.engine.backend.translated(error, step.keys) from error
+            raise backend.translated(error, step.keys) from error
 
     async def _sleep(self, step: Sleep) -> Answer:
         loop = asyncio.get_running_loop()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self, Unpack, cast
 
 from redis_wanpool.aio.caller import AsyncCaller
@@ -147,7 +147,8 @@ class AsyncWanPortPool(PoolObject):
         return await in_thread(lambda: self._engine.reap_now(dry_run))
 
     async def _lease(self, request: Request) -> list[AsyncLease]:
-        return cast("list[AsyncLease]", self._engine.leased(await self._run(self._engine.protocol.hand_out(request))))
+        leasing = self._engine.patiently(request, self._engine.protocol.hand_out)
+        return cast("list[AsyncLease]", self._engine.leased(await self._caller.run(leasing)))
 
     def _make_lease(self, grant: Grant) -> AsyncLease:
         return AsyncLease(self._caller, grant)
@@ -158,9 +159,10 @@ class AsyncWanPortPool(PoolObject):
             logger.warning("%r is lost, and its loop has closed: on_lost was not called", lease)
 
     async def _run(self, conversation: Conversation[T]) -> T:
-        return await self._caller.run(conversation)
+        return await self._caller.run(self._engine.prepared(conversation))
 
 
 async def connected_socket(pool: AsyncWanPortPool, request: Request, dial: Dial) -> LeasedSocket:
     """A connected, non-blocking socket from a leased port: what `AsyncWanPortPool.connect` makes its streams of."""
-    return await pool._run(pool._engine.protocol.connect(request, dial))
+    connecting = partial(pool._engine.protocol.connect, dial=dial)
+    return await pool._caller.run(pool._engine.patiently(request, connecting))

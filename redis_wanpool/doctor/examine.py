@@ -99,8 +99,9 @@ def _judge_server(
         else:
             yield replace(finding, seen=f"{', '.join(where)}: {finding.seen}")
     unseen = [one for facts in shards for one in facts.unseen]
-    denied = permission.look(operator, unseen, whole[0].wan_idx if whole else None, settings.durability)
-    yield from permission.judge(denied, is_whole=bool(whole))
+    yield from permission.judge(
+        permission.look(operator, unseen, whole[0].wan_idx if whole else None, settings.durability)
+    )
 
 
 def _judge_system(ports: set[int]) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from redis_wanpool.doctor.server import ServerFacts, config_set
 from redis_wanpool.model.lease import margin
 from redis_wanpool.protocol.requirements import evicts_any_key, is_replica, is_too_old
 from redis_wanpool.terminal.language import said
+from redis_wanpool.transport.translate import is_denial
 
 _REDIS = {
     (6, 2): (6, 2, 20),
@@ -146,4 +147,6 @@ def _unseen(facts: ServerFacts) -> Iterator[Finding]:
         "EVAL": said("latency, clock"),
     }
     for name, why in facts.unseen:
-        yield found(WARN, "unseen/server", name=name, why=why, what=judged[name])
+        yield found(
+            WARN, "unseen/server" if is_denial(why) else "unseen/refused", name=name, why=why, what=judged[name]
+        )

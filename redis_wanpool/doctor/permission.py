@@ -1,7 +1,9 @@
 """Whether a user of Redis may do what leasing takes: asks for each command in a form that changes nothing."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from redis_wanpool.doctor.finding import FAIL, OK, Finding, found
 from redis_wanpool.doctor.server import Asking
@@ -23,6 +25,7 @@ WORDS = {
 ON_A_HASH = frozenset({"LPUSH", "SADD"})
 """what would write with any words: it gets the key of a hash, which it refuses; the others get no key that is there"""
 NEEDED = ("INFO", "EVAL")  #: of what the doctor asks anyway
+_UNKNOWN = re.compile("unknown (redis )?command", re.IGNORECASE)
 _TRY = """
 local protocol = redis.pcall("HGET", KEYS[1], "protocol")
 if type(protocol) == "table" then return {"HGET " .. protocol.err} end
@@ -37,10 +40,21 @@ return denied
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What leasing takes and this Redis does not do."""
+
+    denied: tuple[str, ...] = ()  #: commands that this user may not run
+    unknown: tuple[str, ...] = ()  #: commands that this Redis does not know
+    is_whole: bool = False  #: whether all were tried, on a WAN
+
+
 def look(
     operator: Operator, unseen: Sequence[tuple[str, str]], wan_idx: int | None, durability: Durability | None
-) -> tuple[str, ...]:
-    """The commands that leasing takes and this user may not run; all of them show on a WAN that is defined."""
+) -> Refused:
+    """The commands that leasing takes and that are refused; all of them show on a WAN that is defined."""
+    unknown: list[str] = []
+    is_whole = False
     denied = [name for name, why in unseen if name in NEEDED and is_denial(why)]
     if wan_idx is not None and "EVAL" not in denied:
         ask = Asking(operator)
@@ -49,19 +63,23 @@ def look(
         forms = [
             [name, *[config if name in ON_A_HASH else nothing, "x", "x", "x"][:words]] for name, words in WORDS.items()
         ]
-        errors = ask("EVAL", _TRY, "2", config, nothing, *map(json.dumps, forms)) or []
-        denied += [error.split(" ")[0] for error in errors if is_denial(error)]
+        errors = ask("EVAL", _TRY, "2", config, nothing, *map(json.dumps, forms))
+        is_whole = errors is not None
+        denied += [error.split(" ")[0] for error in errors or () if is_denial(error)]
+        unknown += [error.split(" ")[0] for error in errors or () if _UNKNOWN.search(error)]
         ask("BLPOP", nothing, "0.01")
         if durability is not None:
             ask(*(("WAITAOF", "0", "0", "1") if durability.fsync else ("WAIT", "0", "1")))
         denied += [name for name, why in ask.unseen.items() if is_denial(why)]
-    return tuple(dict.fromkeys(denied))
+        unknown += [name for name, why in ask.unseen.items() if _UNKNOWN.search(why)]
+    return Refused(tuple(dict.fromkeys(denied)), tuple(dict.fromkeys(unknown)), is_whole)
 
 
-def judge(denied: tuple[str, ...], *, is_whole: bool) -> Iterator[Finding]:
-    """What it means; `is_whole` if there was a WAN to look at."""
-    if is_whole and not denied:
+def judge(refused: Refused) -> Iterator[Finding]:
+    """What it means."""
+    if refused.is_whole and not refused.denied and not refused.unknown:
         yield found(OK, "permissions/all")
-    if denied:
-        names = ", ".join(denied)
-        yield found(FAIL, "permissions/denied", names=names)
+    if refused.denied:
+        yield found(FAIL, "permissions/denied", names=", ".join(refused.denied))
+    if refused.unknown:
+        yield found(FAIL, "permissions/unknown", names=", ".join(refused.unknown))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from redis_wanpool.engine import lifetime
@@ -16,7 +17,9 @@ from redis_wanpool.errors import PoolClosed, WanpoolError
 from redis_wanpool.model.checks import checked_port, checked_wan
 from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import Grant, LeaseState
-from redis_wanpool.protocol import Conversation, Protocol
+from redis_wanpool.protocol import Conversation, Protocol, Request
+from redis_wanpool.protocol.patience import patiently
+from redis_wanpool.protocol.steps import T
 from redis_wanpool.settings import Settings
 from redis_wanpool.sockets.leased import drop_copies, shut_down_all
 from redis_wanpool.system.clock import boottime
@@ -29,6 +32,8 @@ logger = logging.getLogger("redis_wanpool")
 
 LeaseT = TypeVar("LeaseT", bound=LeaseState)
 
+SILENCE = 2.0
+"""seconds without an answer of Redis after which the end of a pool object no longer waits"""
 NOT_HELD = "port %d of WAN %d (namespace %r) is not held by this pool object (%s) but by %s; nothing was released"
 
 
@@ -103,21 +108,34 @@ class Engine:
                 )
             self._begin()  # with locks and queues that fit
 
-    def preparation(self) -> Conversation[None] | None:
-        """The conversation that comes before all others, then None; call `prepared` when it has succeeded."""
-        if self._ready:
-            return None
-        self._started = True
-        for ticker in (self.heartbeat, self.loss_watch, self._reaping):  # what keeps leases is there before the first
-            ticker.start()
-        return self.protocol.prepare(
-            self.settings.wans, look=not self.backend.is_fake, allow_eviction=self._allow_eviction
-        )
+    def prepared(self, conversation: Conversation[T]) -> Conversation[T]:
+        """A conversation, and what comes before all others."""
+        if not self._ready:
+            self._started = True
+            for ticker in (self.heartbeat, self.loss_watch, self._reaping):  # they are there before the first lease
+                ticker.start()
+            yield from self.protocol.prepare(
+                self.settings.wans,
+                look=not self.backend.is_fake,
+                allow_eviction=self._allow_eviction,
+                is_named=self.backend.is_named,
+            )
+            self._ready = True
+            self._reaping.due(boottime() + Reaper.INTERVAL)
+        return (yield from conversation)
 
-    def prepared(self) -> None:
-        """Notes that the preparation succeeded, and starts to reap."""
-        self._ready = True
-        self._reaping.due(boottime() + Reaper.INTERVAL)
+    def patiently(
+        self, request: Request, talk: Callable[[Request], Conversation[T]], *, legacy: bool = False
+    ) -> Conversation[T]:
+        """The result of a conversation about a request, which waits for trouble to pass as long as the request allows.
+
+        Args:
+            legacy: whether it waits `legacy_wait` seconds for that, and no longer than the request for a port.
+        """
+        if legacy:
+            limit = self.settings.legacy_wait
+            return patiently("allocate_port", limit, lambda _: self.prepared(talk(request)), " (legacy_wait)")
+        return patiently("acquire", request.wait, lambda left: self.prepared(talk(replace(request, wait=left))))
 
     def leased(self, leases: Sequence[LeaseT]) -> list[LeaseT]:
         """The new leases, kept alive from now on."""
@@ -145,17 +163,11 @@ class Engine:
         logger.warning(NOT_HELD, port, wan_idx, self.settings.namespace, self.protocol.holder.id, holder)
         return False
 
-    def prepare(self) -> None:
-        """Leads the conversation that comes before all others, in the calling thread."""
-        preparation = self.preparation()
-        if preparation is not None:
-            self.performer.run(preparation)
-            self.prepared()
-
     def reap_now(self, dry_run: bool) -> list[HolderSeen]:
         """Reaps at once."""
         self.check_open()
-        self.prepare()
+        if not self._ready:
+            self.performer.run(self.prepared(self.protocol.introduce()))
         return self.reaper.now(dry_run=dry_run)
 
     # -- the end
@@ -178,12 +190,17 @@ class Engine:
         self.heartbeat.join(seconds)
 
     def close(self) -> None:
-        """Gives everything back, however long it takes."""
+        """Gives everything back, as long as Redis answers."""
+        began = boottime()
         self.begin_to_close()
         self.wakeups.close()
-        self.loss_watch.join(self.backend.timeout)
-        if not self.heartbeat.join():
+        self.loss_watch.join(min(self.backend.timeout, SILENCE))
+        if not self.heartbeat.join(0.0):
             self.heartbeat.give_back()
+        while self.heartbeat.is_alive and (left := max(began, self.performer.heard) + SILENCE - boottime()) > 0:
+            self.heartbeat.join(left)
+        if self.heartbeat.is_alive:
+            logger.warning("Redis does not answer: what is not given back in a moment comes back when its ttl is over")
 
     def begin_again(self) -> None:
         """In a forked child: the parent's leases are not ours, nor are its threads, locks and connections."""

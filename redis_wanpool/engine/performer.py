@@ -1,5 +1,6 @@
 """Performs the steps of conversations that are about Redis, in the calling thread."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ import redis.exceptions
 
 from redis_wanpool.engine.fanout import side_by_side
 from redis_wanpool.errors import BackendUnavailable
-from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Look, Parallel, Step
+from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Look, Parallel, Sleep, Step
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets.dial import look
 from redis_wanpool.system.clock import boottime
@@ -44,6 +45,7 @@ class Performer:
         self.tries_again = True  #: whether a step is performed once more after a broken connection
         self.before_repeat: Callable[[], object] = lambda: None
         """called before that: the server that answers now may have forgotten leases"""
+        self.heard = 0.0  #: the local time of the last answer
         self._client: Any = None
 
     def client(self) -> Any:
@@ -62,6 +64,9 @@ class Performer:
             return Answer([look(port, closed=step.closed) for port in step.ports], boottime())
         if isinstance(step, Parallel):
             return Answer(side_by_side(step.branches, self.backend.node_of, self.run), boottime())
+        if isinstance(step, Sleep):
+            time.sleep(step.seconds)
+            return Answer(None, boottime())
         if not isinstance(step, (Call, Ask)):
             raise TypeError(f"{step} is for a caller, not for the background")
         try:
@@ -76,7 +81,9 @@ class Performer:
         """The same, tried once."""
         client = self.client()
         try:
-            return exchange.run(client, step, self.boot_clock)
+            answer = exchange.run(client, step, self.boot_clock)
+            self.heard = boottime()
+            return answer
         except (redis.RedisError, OSError) as error:
             raise self.backend.translated(error, step.keys) from error
 

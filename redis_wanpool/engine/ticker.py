@@ -53,6 +53,11 @@ class Ticker:
         self._stopped = True
         self._asked.put(0.0)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def join(self, seconds: float | None = None) -> bool:
         """Waits for the end of the thread, for at most this many seconds; False if it never ran."""
         thread, patience = self._thread, boottime() + self.AFTER_ERROR

@@ -8,49 +8,16 @@ else; so `allocate_port` waits while Redis restarts, fails over or is in grace.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
 from typing import Any, cast
 
-from redis_wanpool.errors import BackendUnavailable, InGrace, PoolExhausted
-from redis_wanpool.settings import settings
+from redis_wanpool.errors import PoolExhausted
+from redis_wanpool.model.checks import checked_wan
+from redis_wanpool.model.request import Request
 from redis_wanpool.sync import pool
-from redis_wanpool.system.clock import boottime
 
 __all__ = ["WanPortPool", "port_allocator", "wan_port_pool"]
 
 logger = logging.getLogger("redis_wanpool")
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
-"""seconds between two attempts: the first, and the most that it grows to"""
-
-
-def patiently(allocate: Callable[[int], int], wan_idx: int) -> int:
-    """The port that `allocate` answers, as soon as what keeps it from answering has passed.
-
-    Raises:
-        InGrace, BackendUnavailable: it has not passed within `legacy_wait` seconds.
-        WanpoolError: what does not pass.
-    """
-    began, limit, pause = boottime(), None, FIRST_PAUSE
-    while True:
-        try:
-            return allocate(wan_idx)
-        except (InGrace, BackendUnavailable) as error:
-            passes = isinstance(error, InGrace) or error.passing or error.confirmed is not None
-            if not passes:
-                raise
-            if limit is None:
-                limit = settings().legacy_wait
-                logger.warning("allocate_port waits, %g s at most: %s", limit, error)
-            left = began + limit - boottime()
-            if left <= 0:
-                told = f"allocate_port waited {limit:g} s (legacy_wait), and this has not passed: {error}"
-                raise type(error)(told, **vars(error)) from error
-            if isinstance(error, InGrace):
-                pause = min(error.retry_after + 0.01, LONGEST_PAUSE)
-        time.sleep(min(pause, left))
-        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 class WanPortPool(pool.WanPortPool):
@@ -71,7 +38,7 @@ class WanPortPool(pool.WanPortPool):
             InGrace, BackendUnavailable: it took longer than `legacy_wait` seconds.
             WanpoolError: anything else is wrong.
         """
-        return patiently(super().allocate_port, wan_idx)
+        return self._lease(Request.of(checked_wan(wan_idx)), legacy=True)[0].port
 
 
 class PoolOfThisProcess:

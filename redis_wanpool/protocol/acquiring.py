@@ -140,13 +140,15 @@ class Acquiring(Confirming):
         return leases
 
     def _pause(self, attempt: Attempt, refusals: Refusals) -> Conversation[None]:
-        """Sleeps until a port may be free, or a WAN calls."""
+        """Sleeps until a port may be free, or a WAN calls, or the wait is over."""
         seconds = min(refusals.retry_in)
         wans = () if attempt.request.port is not None else tuple(refusals.free_in)
-        answer = yield Sleep(seconds, attempt.ticket, wans)
-        if answer.reply:  # called ahead of time
-            answer = yield Sleep(min(answer.reply, seconds), attempt.ticket, wans)
-        attempt.has_waited(answer.sent)
+        for _ in range(2):
+            answer = yield Sleep(seconds if attempt.wait is None else min(seconds, attempt.wait), attempt.ticket, wans)
+            attempt.has_waited(answer.sent)
+            if not answer.reply:
+                return
+            seconds = min(seconds, answer.reply)  # called ahead of time
 
     def _new_ids(self, request: Request) -> Ids:
         return Ids(self.holder.new_lease_id(request.detached, self.new_secret) for _ in range(request.count))

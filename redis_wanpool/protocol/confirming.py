@@ -55,4 +55,5 @@ class Confirming(Session):
             f"{at(self.namespace, [wan_idx])}: {told} in time, so it was taken back. {cure}",
             confirmed=confirmed,
             wanted=wish.wanted,
+            passing=True,
         )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from redis_wanpool.errors import UnsafeRedis
+from redis_wanpool.errors import BackendUnavailable, UnsafeRedis
 from redis_wanpool.model.durability import Durability
 
 OLDEST = (6, 2)
@@ -25,18 +25,32 @@ def evicts_any_key(policy: str) -> bool:
     return policy.startswith("allkeys-")
 
 
-def check_server(info: Mapping[str, object], allow_eviction: bool, durability: Durability | None = None) -> None:
+def check_server(
+    info: Mapping[str, object], allow_eviction: bool, durability: Durability | None = None, *, is_named: bool = False
+) -> None:
     """Refuses a server whose INFO says that it is unfit.
+
+    Args:
+        is_named: whether Sentinels or nodes of a cluster named it as the primary, not the configuration.
 
     Raises:
         UnsafeRedis: it is too old, a replica, or evicts keys without a ttl; or it cannot confirm what it should.
+        BackendUnavailable: it is a replica, and no configuration is at fault.
     """
     version = str(info.get("redis_version", ""))
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if numbers and is_too_old(numbers):
         raise UnsafeRedis(f"Redis {version} is too old: 6.2 or newer is needed (any Valkey will do)")
     if is_replica(info.get("role")):
-        raise UnsafeRedis("this Redis is a replica and takes no writes; give the URL of the primary")
+        if is_named or info.get("master_link_status", "up") != "up":
+            raise BackendUnavailable(
+                "the Redis that was named as the primary is a replica and takes no writes: a failover is under way, or "
+                "Sentinels or nodes have not heard of one; see what INFO replication says there",
+                passing=True,
+            )
+        raise UnsafeRedis(
+            "this Redis is a replica and takes no writes; give the URL of the primary", passing=True
+        )  # for a name may move
     policy = str(info.get("maxmemory_policy", ""))
     if evicts_any_key(policy) and not allow_eviction:
         raise UnsafeRedis(

@@ -3,26 +3,37 @@
 from collections.abc import Sequence
 from typing import Any
 
-from redis_wanpool.errors import InvalidValue, WanMismatch
+from redis_wanpool.errors import InvalidValue, WanMismatch, WanpoolError
 from redis_wanpool.model.checks import MOST_PORTS_A_CALL
 from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.protocol.refusals import at, data_is_gone
 from redis_wanpool.protocol.requirements import check_server, no_server
 from redis_wanpool.protocol.session import Session
-from redis_wanpool.protocol.steps import Ask, Call, Conversation
+from redis_wanpool.protocol.steps import Ask, Call, Conversation, Sleep
+
+LOOKS = (0.05, 0.1, None)
+"""seconds after each look at a server that is a replica, until the next over a new connection"""
 
 
 class Wans(Session):
     """The part of the conversation that defines WANs."""
 
-    def prepare(self, wans: Sequence[WanDefinition], *, look: bool, allow_eviction: bool) -> Conversation[None]:
+    def prepare(
+        self, wans: Sequence[WanDefinition], *, look: bool, allow_eviction: bool, is_named: bool
+    ) -> Conversation[None]:
         """Refuses a Redis that cannot keep the promises, and defines the configured WANs."""
-        if look:
-            for _, info in (yield Ask(("INFO",), on_all_primaries=True)).reply:
-                if info is not None:
-                    check_server(info, allow_eviction, self.durability)
-        else:
+        if not look:
             no_server(self.durability)
+        for pause in LOOKS if look else ():
+            infos = (yield Ask(("INFO",), on_all_primaries=True)).reply
+            try:
+                for info in (info for _, info in infos if info is not None):
+                    check_server(info, allow_eviction, self.durability, is_named=is_named)
+                break
+            except WanpoolError as error:
+                if pause is None or not error.passing:
+                    raise
+            yield Sleep(pause, "", ())
         for wan in wans:
             yield from self.define_wan(wan)
 

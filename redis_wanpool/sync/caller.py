@@ -24,11 +24,10 @@ class Caller:
         self.engine = engine
 
     def run(self, conversation: Conversation[T], *, also_closed: bool = False) -> T:
-        """Leads a conversation, the first one after the preparation; `also_closed` allows it after the pool's end."""
+        """Leads a conversation; `also_closed` allows it after the pool's end."""
         if not also_closed:
             self.engine.check_open()
         try:
-            self.engine.prepare()
             return lead(conversation, self._perform)
         finally:
             self.engine.heartbeat.clear_up_soon()

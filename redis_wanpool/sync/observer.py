@@ -226,8 +226,9 @@ class Observer:
     def _run(self, conversation: Conversation[T]) -> T:
         self._check_open()
         if not self._is_checked:
-            look = not self.is_fake
-            self._performer.run(self._protocol.prepare((), look=look, allow_eviction=self._allow_eviction))
+            look, is_named = not self.is_fake, self._performer.backend.is_named
+            allow = self._allow_eviction
+            self._performer.run(self._protocol.prepare((), look=look, allow_eviction=allow, is_named=is_named))
             self._is_checked = True
         return self._performer.run(conversation)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Unpack, cast
 
 from redis_wanpool.engine import lifetime
@@ -135,7 +135,8 @@ class WanPortPool(PoolObject):
 
         Args:
             wan: a WAN, several, or ANY (by weight and free share).
-            wait: seconds to wait for a port; None: without limit.
+            wait: seconds to wait for a port, and for trouble to pass: an outage, a failover, a grace, a busy server.
+                The call takes no longer, but for one connect_timeout where Redis is silent. None: without limit.
             port: a wanted port.
             label: for people.
             ttl: seconds without renewal after which it ends; default: the pool's, or else the WAN's.
@@ -194,7 +195,7 @@ class WanPortPool(PoolObject):
         Args:
             wan: as for acquire.
             address: host and port.
-            wait: seconds to wait for a port.
+            wait: seconds to wait for a port, and for trouble to pass; None: without limit.
             timeout: seconds to wait for a connection, and later the socket's timeout; None: the system's.
             attempts: how often to take ports when the system refuses one: 1 at first, then 4, 16, 64, and so on.
             source_address: the IPv4 address to bind to, if this host has several; default: that of the route.
@@ -205,7 +206,8 @@ class WanPortPool(PoolObject):
             OSError: the connection failed; errors of `acquire`.
         """
         dial = Dial.of(address, timeout, attempts, source_address, close_on_loss)
-        return self._run(self._engine.protocol.connect(Request.of(wan, wait=wait), dial))
+        connecting = partial(self._engine.protocol.connect, dial=dial)
+        return self._caller.run(self._engine.patiently(Request.of(wan, wait=wait), connecting))
 
     def allocate_port(self, wan_idx: int) -> int:
         """The old name of `acquire`: leases a port of the WAN until `release_port`."""
@@ -227,8 +229,9 @@ class WanPortPool(PoolObject):
         """
         return self._engine.reap_now(dry_run)
 
-    def _lease(self, request: Request) -> list[Lease]:
-        return cast("list[Lease]", self._engine.leased(self._run(self._engine.protocol.hand_out(request))))
+    def _lease(self, request: Request, *, legacy: bool = False) -> list[Lease]:
+        leasing = self._engine.patiently(request, self._engine.protocol.hand_out, legacy=legacy)
+        return cast("list[Lease]", self._engine.leased(self._caller.run(leasing)))
 
     def _make_lease(self, grant: Grant) -> Lease:
         return Lease(self._caller, grant)
@@ -239,4 +242,4 @@ class WanPortPool(PoolObject):
                 self._on_lost(lease)
 
     def _run(self, conversation: Conversation[T]) -> T:
-        return self._caller.run(conversation)
+        return self._caller.run(self._engine.prepared(conversation))

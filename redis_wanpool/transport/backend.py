@@ -1,5 +1,6 @@
 """Connects to Redis: to which server, and with which options."""
 
+import socket
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,22 @@ from redis_wanpool.transport.translate import translated
 from redis_wanpool.transport.url import public_url
 
 SCHEMES = ("redis", "rediss", "unix", "fake", *sentinel.SCHEMES, *cluster.SCHEMES)
+_IDLE, _INTERVAL, _PROBES = 10, 3, 3
+_KEEPALIVE_OPTIONS = {
+    **dict.fromkeys(("TCP_KEEPIDLE", "TCP_KEEPALIVE"), _IDLE),  # the latter on macOS
+    "TCP_KEEPINTVL": _INTERVAL,
+    "TCP_KEEPCNT": _PROBES,
+    "TCP_USER_TIMEOUT": 1000 * (_IDLE + _PROBES * _INTERVAL),  # Linux: else data on its way stops the probes
+}
+KEEPALIVE: dict[str, Any] = {
+    "socket_keepalive": True,
+    "socket_keepalive_options": {
+        getattr(socket, name): value for name, value in _KEEPALIVE_OPTIONS.items() if hasattr(socket, name)
+    },
+}
+"""A path that is dead is found in 19 s, before the next renewal of a lease of 60 s needs it (redis-py 8: in 45 s). On
+TCP_USER_TIMEOUT see https://blog.cloudflare.com/when-tcp-sockets-refuse-to-die/
+"""
 _fakes: dict[str, Any] = {}
 
 
@@ -67,6 +84,13 @@ class Backend:
         return self._given is None and self.url.startswith(sentinel.SCHEMES)
 
     @property
+    def is_named(self) -> bool:
+        """Whether Sentinels or nodes of a cluster name the primary."""
+        if self._given is not None:
+            return hasattr(self._given.connection_pool, "sentinel_manager")
+        return self.is_watched or self.is_cluster
+
+    @property
     def is_cluster(self) -> bool:
         """Whether the keys are spread over the nodes of a cluster."""
         return self._given is None and self.url.startswith(cluster.SCHEMES)
@@ -115,6 +139,7 @@ class Backend:
             "socket_timeout": self.timeout,
             "retry": no_retry(blocking=blocking),
             "max_connections": 10_000,
+            **({} if self.url.startswith("unix:") else KEEPALIVE),
             "protocol": 2,  # with 3, redis-py 8 asks for more at each connect, for which users would need rights
         }
         if self.is_cluster:
@@ -240,7 +265,7 @@ def _blocking_twin(client: Any) -> Any:
 
 _SHARED_OPTIONS = {
     *("host", "port", "path", "db", "username", "password", "credential_provider", "protocol", "client_name"),
-    *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "decode_responses"),
+    *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options", "decode_responses"),
     *("ssl_keyfile", "ssl_certfile", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_data", "ssl_ca_path"),
     *("ssl_check_hostname", "ssl_min_version", "ssl_ciphers"),
 }

@@ -17,9 +17,10 @@ import redis.asyncio
 from redis.crc import key_slot
 
 from redis_wanpool.model.address import Address
+from redis_wanpool.protocol.requirements import is_replica
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport.both import Steps, T, blocking
-from redis_wanpool.transport.strict import client_of, strict
+from redis_wanpool.transport.strict import NotPrimary, client_of, left, limited, strict
 from redis_wanpool.transport.url import Several
 
 SCHEMES = ("redis+cluster", "rediss+cluster")
@@ -58,7 +59,9 @@ class Slots:
         self._ranges: tuple[list[int], list[Address]] = [], []
         """the first slot of each range, ascending, and the nodes that have the ranges"""
         self._moved: dict[int, Address] = {}
-        self._silent: Address | None = None
+        self._doubted: dict[Address, None] = {}
+        """the nodes that did not answer, or misled us, the last one at the end"""
+        self._told_by: Address | None = None
         self.is_stale = True  #: whether a node is to be asked before the next request
 
     def owner(self, slot: int) -> Address | None:
@@ -74,14 +77,16 @@ class Slots:
         return tuple(dict.fromkeys((*self._ranges[1], *self._moved.values())))
 
     def to_ask(self) -> Iterable[Address]:
-        """The nodes that may know, first those that are likely to answer."""
-        return sorted(dict.fromkeys((*self.primaries, *self._seeds)), key=lambda node: node == self._silent)
+        """The nodes that may know, first those that are likely to answer, and to be right."""
+        doubted = list(self._doubted)
+        known = dict.fromkeys((*self.primaries, *self._seeds))
+        return sorted(known, key=lambda node: doubted.index(node) if node in doubted else -1)
 
     def learn(self, reply: Iterable[Any], told_by: Address) -> None:
         """Learns from a reply to CLUSTER SLOTS: https://redis.io/docs/latest/commands/cluster-slots/."""
         ranges = sorted((int(first), _text(node[0]) or told_by[0], int(node[1])) for first, _, node, *_ in reply)
         self._ranges = [first for first, _, _ in ranges], [(host, port) for _, host, port in ranges]
-        self._moved, self.is_stale = {}, False
+        self._moved, self.is_stale, self._told_by = {}, False, told_by
 
     def moved(self, error: Any, told_by: Address) -> Address:
         """The new owner, from a redirection; more slots may have moved."""
@@ -91,7 +96,14 @@ class Slots:
 
     def failed(self, node: Address) -> None:
         """Notes that a node does not answer; another may have taken its place."""
-        self._silent, self.is_stale = node, True
+        self._doubted.pop(node, None)
+        self._doubted[node], self.is_stale = None, True
+
+    def misled(self, node: Address) -> None:
+        """Notes that a node is no primary: whoever told so has not heard of a failover."""
+        for one in (node, self._told_by):
+            if one is not None:
+                self.failed(one)
 
 
 class Nodes:
@@ -123,7 +135,7 @@ class Nodes:
 
     def follow(self, keys: Sequence[str], request: Callable[[Any], Steps[T]]) -> Steps[T]:
         """The result of a request at the node that has these keys, and after a redirection at the next."""
-        until = boottime() + self.timeout
+        until = boottime() + self.timeout / 2  # so that there is time for the request
         node: Address | None = None
         while True:
             try:
@@ -136,8 +148,8 @@ class Nodes:
                     node = self.slots.moved(error, node)  # others may not have heard of it: they are not asked again
                     if boottime() > until:
                         raise
-                except _SILENCE:
-                    self.slots.failed(node)
+                except _SILENCE as error:
+                    (self.slots.misled if isinstance(error, NotPrimary) else self.slots.failed)(node)
                     raise
             except NOT_NOW:
                 if boottime() > until:
@@ -156,23 +168,28 @@ class Nodes:
         """The results of a command at each primary: pairs of its name and its reply, None if it does not answer."""
         yield from self.looking()
         found, why = [], None
-        for node in self.slots.primaries:
+        for node, parts in _with_parts(self.slots.primaries):
             try:
-                reply = yield self.at(node).execute_command(*words)
+                reply = yield self._asked(node, words, left(parts=parts))
             except _SILENCE as error:
                 self.slots.failed(node)
                 reply, why = None, error
+            if isinstance(reply, dict) and is_replica(reply.get("role")):
+                self.slots.misled(node)
             found.append([f"{node[0]}:{node[1]}", reply])
         if why is not None and all(reply is None for _, reply in found):
             raise why
         return found
 
+    def _asked(self, node: Address, words: Sequence[str], seconds: float | None) -> Any:
+        return limited(lambda: self.at(node).execute_command(*words), seconds, blocking=self.is_blocking)
+
     def looking(self) -> Steps[None]:
         """Asks which node has which slot."""
         why: Exception = redis.exceptions.ClusterDownError("CLUSTERDOWN no node knows of a slot")
-        for node in self.slots.to_ask():
+        for node, parts in _with_parts(self.slots.to_ask()):
             try:
-                reply = yield self.at(node).execute_command("CLUSTER", "SLOTS")
+                reply = yield self._asked(node, ("CLUSTER", "SLOTS"), left(parts=parts))
             except (redis.RedisError, OSError) as error:
                 why = error
                 continue
@@ -218,6 +235,12 @@ class AsyncClient(Nodes):
         for client in list(self._clients.values()):
             with suppress(redis.RedisError, OSError):
                 await client.aclose()
+
+
+def _with_parts(nodes: Iterable[Address]) -> list[tuple[Address, int]]:
+    """Nodes that are asked one after another, each with the parts that the time has then, the last for what follows."""
+    asked = list(nodes)
+    return list(zip(asked, range(len(asked) + 1, 1, -1), strict=True))
 
 
 def _kind(module: Any, is_tls: bool) -> Any:

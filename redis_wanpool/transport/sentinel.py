@@ -9,8 +9,9 @@ import redis.asyncio.sentinel
 import redis.sentinel
 
 from redis_wanpool.model.address import Address
-from redis_wanpool.transport.strict import no_retry, strict
-from redis_wanpool.transport.url import Several
+from redis_wanpool.transport.both import Steps, awaited, blocking
+from redis_wanpool.transport.strict import left, limited, no_retry, place, strict
+from redis_wanpool.transport.url import Several, public_url
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
 PORT = 26379
@@ -50,16 +51,50 @@ class Watched:
         """A pool of connections to the primary."""
         module: Any = redis.sentinel if blocking else redis.asyncio.sentinel
         retry = no_retry(blocking=blocking)
-        timeouts: dict[str, Any] = {
-            name: options[name] for name in ("socket_timeout", "socket_connect_timeout") if name in options
-        }
+        shared = "socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"
+        timeouts = {name: options[name] for name in shared if name in options}
         ours: dict[str, Any] = {"retry": retry, "protocol": 2, "ssl": self.is_tls}
         watchers = {**self.sentinel_options, **timeouts, **ours}
-        manager = module.Sentinel(self.sentinels, sentinel_kwargs=watchers)
+        manager = (_Asking if blocking else _AsyncAsking)(self.sentinels, sentinel_kwargs=watchers)
+        for watcher in manager.sentinels:
+            pool: Any = watcher.connection_pool
+            pool.connection_class = strict(pool.connection_class, blocking=blocking)
         kind = strict(_kind(module, self.is_tls), blocking=blocking)
         return (_Pool if blocking else _AsyncPool)(
             self.service, manager, connection_class=kind, **{**self.options, **options, "retry": retry}
         )
+
+
+def _primary(manager: Any, service: str, *, blocking: bool) -> Steps[Address]:
+    """Where the first Sentinel that knows says that the primary is; it is the first to be asked the next time."""
+    asked, causes = list(manager.sentinels), []
+    for number, watcher in enumerate(asked):
+        try:
+            seconds = left(parts=len(asked) - number + 1)
+            services = yield limited(watcher.sentinel_masters, seconds, blocking=blocking)
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            causes.append(f"{place()[0]}: {error or type(error).__name__}")
+            continue
+        state = services.get(service)
+        if state and manager.check_master_state(state, service):
+            manager.sentinels = [watcher, *asked[:number], *asked[number + 1 :]]
+            return state["ip"], state["port"]
+        causes.append(f"{place()[0]} knows no primary of {service!r}")
+    raise redis.sentinel.MasterNotFoundError("; ".join(causes))
+
+
+class _Asking(redis.sentinel.Sentinel):
+    """Asks Sentinels one after another, each with its part of the time."""
+
+    def discover_master(self, service_name: str) -> Address:
+        return blocking(_primary(self, service_name, blocking=True))
+
+
+class _AsyncAsking(redis.asyncio.sentinel.Sentinel):
+    """The same for asyncio."""
+
+    async def discover_master(self, service_name: str) -> Address:
+        return await awaited(_primary(self, service_name, blocking=False))
 
 
 class _Pool(redis.sentinel.SentinelConnectionPool):
@@ -84,7 +119,7 @@ def why(error: Exception) -> str:
     """What may be wrong when no Sentinel knows a primary; redis-py would name all options of its connections."""
     if "Authentication" in str(error):
         return "they want other credentials; put sentinel_username and sentinel_password behind the ? of the URL"
-    return "check the name of the service, and that the Sentinels run and can be reached"
+    return f"{public_url(error)}; check the name of the service, and that the Sentinels run and can be reached"
 
 
 def blocking_twin(pool: Any, options: dict[str, Any]) -> Any:

@@ -4,6 +4,11 @@ redis-py puts a connection back into its pool when an interrupt or a cancellatio
 request and its reply: what arrives then would be taken for the answer to the next request.
 """
 
+import asyncio
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -13,15 +18,111 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from redis_wanpool.system.clock import boottime
+from redis_wanpool.transport.both import Steps
+
+_until: ContextVar[float] = ContextVar("until", default=math.inf)
+"""the local time at which what goes on here is to end, however the bytes of its replies drip in"""
+
+
+_at: ContextVar[list[Any]] = ContextVar("at", default=["", 0.0])  # noqa: B039 - for what is no step
+"""the server that was asked last in the step that is performed here, and the local time at which that began"""
+
+
+class within:  # noqa: N801 - a context manager; as a generator it would take 1 us more
+    """Ends what goes on here after these seconds; what goes on around it may end it earlier."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        seconds, until = self._seconds, _until.get()
+        self._token = _until.set(until if seconds is None else min(until, boottime() + seconds))
+
+    def __exit__(self, *_: object) -> None:
+        _until.reset(self._token)
+
+
+def left(usual: float | None = None, *, parts: int = 1) -> float | None:
+    """The seconds until that time, or one of several equal parts of them; `usual` if that is less; None: no limit.
+
+    Raises:
+        TimeoutError: there are none left.
+    """
+    seconds = (_until.get() - boottime()) / parts
+    if seconds <= 0:
+        raise TimeoutError("timed out")
+    return usual if seconds == math.inf else seconds if usual is None else min(usual, seconds)
+
+
+def forget() -> None:
+    """Begins a step, in which no server was asked yet."""
+    _at.set(["", boottime()])
+
+
+def place() -> tuple[str, float]:
+    """The server that was asked last in this step, or "", and the seconds that it has taken."""
+    where, began = _at.get()
+    return where, boottime() - began
+
+
+def limited(request: Callable[[], Any], seconds: float | None, *, blocking: bool) -> Any:
+    """What a request to a client comes to, or for asyncio an awaitable of it, which ends after these seconds."""
+    if not blocking:
+        return _awaited(request, seconds)
+    with within(seconds):
+        return request()
+
+
+async def _awaited(request: Callable[[], Any], seconds: float | None) -> Any:
+    async with asyncio.timeout(seconds):
+        return await request()
+
 
 class NotPrimary(redis.ConnectionError):
     """The server takes no writes, or has lost its primary: a connection to it is of no use."""
 
 
-def _judged(error: redis.ResponseError) -> redis.RedisError:
+def _judged(error: redis.RedisError) -> redis.RedisError:
     """The error, or NotPrimary if it says that (Redis 6.2 does so in the middle of an error)."""
-    known = isinstance(error, (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError))
-    return NotPrimary(str(error)) if known or "-READONLY" in str(error) else error
+    told = error.__context__ if isinstance(error, redis.ConnectionError) else error  # which redis-py makes of it
+    known = isinstance(told, (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError))
+    return NotPrimary(str(told)) if known or "-READONLY" in str(told) else error
+
+
+def leave(pool: Any) -> Steps[None]:
+    """Gives up the idle connections to what is no primary; of several Sentinels, another one is asked next."""
+    if manager := getattr(pool, "sentinel_manager", None):
+        manager.sentinels.append(manager.sentinels.pop(0))
+    with suppress(TypeError):  # some pools of redis-py that a user may give end all or none
+        yield pool.disconnect(inuse_connections=False)
+
+
+class _Timely:
+    """A socket that waits for bytes no longer than is left."""
+
+    __slots__ = ()
+
+    def recv(self, *args: Any) -> Any:
+        return self._in_time(super().recv, args)  # type: ignore[misc]
+
+    def recv_into(self, *args: Any) -> Any:
+        return self._in_time(super().recv_into, args)  # type: ignore[misc]
+
+    def _in_time(self, receive: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        usual = self.gettimeout()  # type: ignore[attr-defined]
+        if not usual or _until.get() - boottime() > 0.9 * usual:  # as nearly always: two system calls less
+            return receive(*args)
+        self.settimeout(left(usual))  # type: ignore[attr-defined]
+        try:
+            return receive(*args)
+        finally:
+            self.settimeout(usual)  # type: ignore[attr-defined]
+
+
+@lru_cache
+def _timely(kind: type) -> type:
+    return type(kind.__name__, (_Timely, kind), {"__slots__": ()})
 
 
 class _Quiet:
@@ -30,11 +131,21 @@ class _Quiet:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lib_name = self.lib_version = self.driver_info = None  # the latter in redis-py 8
+        self._place = ""
+
+    def _begins(self) -> None:
+        """Notes where the connection goes to, which Sentinels may have told."""
+        self._place = getattr(self, "path", "") or f"{getattr(self, 'host', '')}:{getattr(self, 'port', '')}"
+        self._asks()
+
+    def _asks(self) -> None:
+        _at.get()[0] = self._place
 
 
 class _Strict(_Quiet):
     """Counts the replies that it is owed; `_whole` is the stream whose handshake is complete."""
 
+    socket_connect_timeout: float | None
     _whole: Any = None
     _owed = 0
 
@@ -44,16 +155,31 @@ class _Strict(_Quiet):
         super().connect()  # type: ignore[misc]
         self._whole, self._owed = self._sock, 0  # type: ignore[attr-defined]
 
+    def _connect(self) -> Any:
+        self._begins()
+        usual = self.socket_connect_timeout
+        self.socket_connect_timeout = left(usual)
+        try:
+            sock = super()._connect()  # type: ignore[misc]
+        finally:
+            self.socket_connect_timeout = usual
+        kind: Any = type(sock)
+        sock.__class__ = _timely(kind)
+        return sock
+
     def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         self._owed += 1
+        self._asks()
         super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             reply = super().read_response(*args, **kwargs)  # type: ignore[misc]
-        except redis.ResponseError as error:
-            self._owed -= 1
-            raise _judged(error) from None
+        except redis.RedisError as error:
+            self._owed -= isinstance(error, redis.ResponseError)
+            if (judged := _judged(error)) is error:
+                raise
+            raise judged from None
         self._owed -= 1
         return reply
 
@@ -70,16 +196,23 @@ class _AsyncStrict(_Quiet):
         await super().connect()  # type: ignore[misc]
         self._whole, self._owed = self._writer, 0  # type: ignore[attr-defined]
 
+    async def _connect(self) -> None:
+        self._begins()
+        await super()._connect()  # type: ignore[misc]
+
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         self._owed += 1
+        self._asks()
         await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             reply = await super().read_response(*args, **kwargs)  # type: ignore[misc]
-        except redis.ResponseError as error:
-            self._owed -= 1
-            raise _judged(error) from None
+        except redis.RedisError as error:
+            self._owed -= isinstance(error, redis.ResponseError)
+            if (judged := _judged(error)) is error:
+                raise
+            raise judged from None
         self._owed -= 1
         return reply
 

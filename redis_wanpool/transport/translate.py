@@ -9,7 +9,7 @@ import redis.exceptions
 from redis_wanpool.errors import BackendUnavailable
 from redis_wanpool.protocol.scripts import names, script
 from redis_wanpool.transport import cluster, sentinel
-from redis_wanpool.transport.strict import NotPrimary
+from redis_wanpool.transport.strict import NotPrimary, place
 from redis_wanpool.transport.url import public_url
 
 _NAMED = re.compile(r"no permissions to run the '([^']+)'")
@@ -57,19 +57,21 @@ def translated(error: Exception, keys: Sequence[str], *, name: str, timeout: flo
             f"failed ({public_url(error)}); see to it with: redis-cli --cluster check",
             passing=True,
         )
-    if not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
+    is_loading = isinstance(error, redis.exceptions.BusyLoadingError)
+    if is_loading or not isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
         if may_not := denied(error, keys):
             return BackendUnavailable(f"Redis ({name}) {_TOLD} {may_not}; see what it should, with: wanpool acl")
         return BackendUnavailable(
-            f"Redis ({name}) refused: {public_url(error)}", passing=bool(_PASSING.match(str(error)))
+            f"Redis ({name}) refused: {public_url(error)}", passing=is_loading or bool(_PASSING.match(str(error)))
         )
     wrapped = error.__cause__ if type(error) is redis.ConnectionError else None  # by redis.asyncio
     if isinstance(wrapped or error, redis.exceptions.AuthenticationError):
         return BackendUnavailable(
             f"Redis ({name}) wants other credentials: {public_url(error)}; put user and password into the URL"
         )
+    where, took = place()
     return BackendUnavailable(
-        f"Redis ({name}) does not answer within {timeout:g} s: "
+        f"Redis ({name}) does not answer ({where and where + ', '}{took:.1f} s, connect_timeout {timeout:g} s): "
         f"{public_url(error) or type(error).__name__}; check that it runs, and the URL",
         answered=False,
         passing=True,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 from command_line import says, tells, wanpool
-from private_server import Server
+from private_server import Server, keep_busy
 from waiting import wait_for
 
 import redis_wanpool.doctor
@@ -368,6 +368,27 @@ def test_a_user_who_may_not_everything(
     assert {name: found[name].severity for name in severities} == severities
     assert any(said in one.seen for one in found.values() if one.code in severities)
     assert "kernel-ports" in found or "redis" in found, "the machine is checked all the same"
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        ("SPOP renamed away", "permissions", "Redis does not know SPOP"),
+        ("busy", "redis", "BUSY"),
+        ("database 9 of 4", "redis", "DB index is out of range"),
+    ],
+)
+def test_what_is_no_missing_right_is_not_called_one(
+    started: Callable[..., Server], doctor: Callable[..., Any], how: str, code: str, said: str
+) -> None:
+    server = started(*(("--rename-command", "SPOP", "") if "SPOP" in how else ()), "--databases", "4")
+    define(server.url)
+    if how == "busy":
+        keep_busy(server)
+    exit_code, found = doctor("--url", server.url + ("?db=9" if "9" in how else ""))
+    assert exit_code and found[code].severity == FAIL and said in found[code].seen, found
+    told = " ".join(f"{one.seen} {one.cure}" for one in found.values())
+    assert "this user" not in told and "as a user" not in told, told
 
 
 def test_the_least_rights_are_enough(server: Any, doctor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,15 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from by_hand import heard
 from command_line import python, says, tells, wanpool
-from private_server import Server
+from private_server import Server, keep_busy
 from waiting import wait_for
 
 from redis_wanpool import (
@@ -153,19 +151,6 @@ IN_GRACE = ("wanpool:{test:0}:config", "grace_until_ms")
 NOBODY = ("127.0.0.1", "1")
 
 
-def keep_busy(server: Server) -> None:
-    """Has the server run a script that does not end, and answer BUSY."""
-    server.admin.config_set("lua-time-limit", 1)
-
-    def run() -> None:
-        with suppress(redis.ResponseError):
-            server.admin.eval("while true do end", 0)
-
-    threading.Thread(target=run).start()
-    with suppress(redis.ResponseError):
-        wait_for(lambda: not server.admin.ping())
-
-
 class TestTroubleThatPasses:
     """The old interface waits for it: an old program takes no answer but a port, or None of an exhausted WAN."""
 
@@ -210,6 +195,7 @@ class TestTroubleThatPasses:
 
     @pytest.mark.parametrize("whose", ["port_allocator", "wan_port_pool", "WanPortPool"])
     def test_too_long_is_an_error_that_says_so(self, troubled: Server, whose: str, monkeypatch: Any) -> None:
+        WanPortPool.get_instance().close()
         monkeypatch.setenv("WANPOOL_LEGACY_WAIT", "0.2")
         troubled.admin.hset(*IN_GRACE, 2**50)
         pool = legacy.WanPortPool.get_instance() if whose == "WanPortPool" else getattr(legacy, whose)

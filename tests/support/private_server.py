@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -66,6 +67,19 @@ class Server:
         self.admin.close()
         if self.process is not None and self.process.poll() is None:
             self.stop()
+
+
+def keep_busy(server: Server) -> None:
+    """Has the server run a script that does not end, and answer BUSY."""
+    server.admin.config_set("lua-time-limit", 1)
+
+    def run() -> None:
+        with suppress(Exception):  # the test may end it meanwhile
+            server.admin.eval("while true do end", 0)
+
+    threading.Thread(target=run).start()
+    with suppress(redis.ResponseError):
+        wait_for(lambda: not server.admin.ping())
 
 
 class Fake:

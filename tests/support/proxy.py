@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,6 +36,9 @@ def read_value(stream: BinaryIO) -> bytes:
 class Proxy:
     """Listens on a unix socket; `plan` says for each script that runs, and each WAIT, what happens to it, or "pass"."""
 
+    DRIP = 0.02
+    """seconds between two pieces"""
+
     def __init__(self, path: Path, server: Path, plan: Callable[[str], str] = lambda name: "pass") -> None:
         self.url = f"unix://{path}"
         self.plan = plan
@@ -43,6 +47,8 @@ class Proxy:
         """the requests that were delivered late, or twice"""
         self.swallowed: Callable[[], object] = lambda: None
         """called when a reply was lost, before its client may know"""
+        self.answer: Callable[[bytes], Iterable[bytes] | None] = lambda request: None
+        """what the client gets in place of the server's answer to a request, piece by piece; None: the server's"""
         self._server = str(server)
         self._later: list[list[Any]] = []
         self._lock = threading.Lock()
@@ -77,7 +83,11 @@ class Proxy:
 
     def _upstream(self) -> socket.socket:
         server = socket.socket(socket.AF_UNIX)
-        server.connect(self._server)
+        try:
+            server.connect(self._server)
+        except OSError:
+            server.close()
+            raise
         return server
 
     def _serve(self, client: socket.socket) -> None:
@@ -87,6 +97,11 @@ class Proxy:
             requests, replies = client.makefile("rb"), server.makefile("rb")
             while True:
                 request = read_value(requests)
+                if (pieces := self.answer(request)) is not None:
+                    for piece in pieces:
+                        client.sendall(piece)
+                        time.sleep(self.DRIP)
+                    continue
                 words = request.split(b"\r\n", 5)
                 verb = words[2].upper()
                 name = _NAMES.get(words[4], "") if verb == b"EVALSHA" else _COMMANDS.get(verb, "")
