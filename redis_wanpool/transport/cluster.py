@@ -100,7 +100,7 @@ class Slots:
         self._doubted[node], self.is_stale = None, True
 
     def misled(self, node: Address) -> None:
-        """Notes that a node is no primary: whoever told so has not heard of a failover."""
+        """Notes that a node is no primary: the one that told so has not heard of a failover."""
         for one in (node, self._told_by):
             if one is not None:
                 self.failed(one)
