@@ -79,15 +79,22 @@ class Engine:
         )
         self.performer.before_repeat = self.protocol.renew_soon
         self.heartbeat = Heartbeat(self.protocol, self.performer, lambda: self.loss_watch.due(boottime()))
-        self.loss_watch = LossWatch(self.protocol, self._on_lost, self.heartbeat.clear_up_soon)
+        self.loss_watch = LossWatch(self.protocol, self._on_lost, self._watched)
         self.ties = Ties(self.heartbeat, self.check_open)
         self.reaper = Reaper(self.protocol, self.performer.run)
-        self._reaping = Ticker("wanpool-reaper", self.reaper.tick)
+        self.reaping = Ticker("wanpool-reaper", self.reaper.tick)
         self.wakeups = Wakeups(
             self.performer.client,
             lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.protocol.holder.id),
             self.performer.disconnect,
         )
+
+    def _watched(self) -> None:
+        """After each look for lost leases, which may have left some to give back: the others must be there."""
+        self.heartbeat.clear_up_soon()
+        for ticker in (self.heartbeat, self.reaping):
+            ticker.see_to()
+        self.ties.see_to()
 
     # -- calls
 
@@ -108,7 +115,7 @@ class Engine:
         if self._ready:
             return None
         self._started = True
-        for ticker in (self.heartbeat, self.loss_watch, self._reaping):  # what keeps leases is there before the first
+        for ticker in (self.heartbeat, self.loss_watch, self.reaping):  # what keeps leases is there before the first
             ticker.start()
         return self.protocol.prepare(
             self.settings.wans, look=not self.backend.is_fake, allow_eviction=self._allow_eviction
@@ -117,7 +124,7 @@ class Engine:
     def prepared(self) -> None:
         """Notes that the preparation succeeded, and starts to reap."""
         self._ready = True
-        self._reaping.due(boottime() + Reaper.INTERVAL)
+        self.reaping.due(boottime() + Reaper.INTERVAL)
 
     def leased(self, leases: Sequence[LeaseT]) -> list[LeaseT]:
         """The new leases, kept alive from now on."""
@@ -169,7 +176,7 @@ class Engine:
                 if not lease.detached:
                     shut_down_all(lease)
             self.loss_watch.stop()
-            self._reaping.stop()
+            self.reaping.stop()
             self.ties.stop()
             self.heartbeat.stop(self.heartbeat.give_back)
 
@@ -182,6 +189,7 @@ class Engine:
         self.begin_to_close()
         self.wakeups.close()
         self.loss_watch.join(self.backend.timeout)
+        self.loss_watch.teller.join(self.backend.timeout)
         if not self.heartbeat.join():
             self.heartbeat.give_back()
 
@@ -192,7 +200,7 @@ class Engine:
             lease.end("forked")
         drop_copies(leases)
         if self._greenlets:  # which live on in the child, as threads do not
-            for kept in (self.heartbeat, self.loss_watch, self._reaping, self.ties):
+            for kept in (self.heartbeat, self.loss_watch, self.reaping, self.ties):
                 kept.stop()
             self.wakeups.close()
         lifetime.of_the_parent.append(dict(self.__dict__))

@@ -43,7 +43,7 @@ class Handovers:
 
     def __init__(self) -> None:
         self._open: list[Handover] = []
-        self._looking = Ticker("wanpool-handovers", self._look)
+        self.looking = Ticker("wanpool-handovers", self._look)
 
     def watch(self, fd: int, tie: Tie, closed: str) -> None:
         """Watches a connection from now on.
@@ -59,10 +59,7 @@ class Handovers:
         self._open.append(handover)
         tie.begun(handover)
         with suppress(NoThread):  # then the heartbeat finds its end
-            self._looking.due(boottime() + SOONEST)
-
-    def stop(self) -> None:
-        self._looking.stop()
+            self.looking.due(boottime() + SOONEST)
 
     def _look(self) -> float | None:
         for handover in list(self._open):

@@ -536,7 +536,7 @@ def test_a_forked_child_closes_and_gives_away_what_it_inherited_without_a_word(
 ) -> None:
     with pool.connect(0, echo, timeout=5) as sock, pool.connect(0, echo, timeout=5) as other:
         with (
-            pool._engine.ties._handovers._looking._starting
+            pool._engine.ties._handovers.looking._starting
         ):  # as another thread of the parent may have at the moment of the fork
             child = os.fork()
             if child == 0:
