@@ -52,11 +52,8 @@ class AsyncCaller:
         if not also_closed:
             engine.check_open()
         try:
-            preparation = engine.preparation()
-            if preparation is not None:
-                await in_thread(lambda: engine.backend.url if not engine.backend.given else None)
-                await self._lead(preparation)
-                engine.prepared()
+            if not engine.is_ready:
+                await in_thread(engine.prepare)
             return await self._lead(conversation)
         finally:
             engine.heartbeat.clear_up_soon()

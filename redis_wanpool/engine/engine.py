@@ -60,7 +60,7 @@ class Engine:
     def _begin(self) -> None:
         """Starts without leases: at first, and in a forked child."""
         settings, backend = self.settings, self.backend
-        self._ready = self._started = False
+        self.is_ready = self._started = False
         self._greenlets = greenlets()
         self.performer = Performer(backend)
         self.performer.tries_again = not self.closed
@@ -110,20 +110,20 @@ class Engine:
                 )
             self._begin()  # with locks and queues that fit
 
-    def preparation(self) -> Conversation[None] | None:
-        """The conversation that comes before all others, then None; call `prepared` when it has succeeded."""
-        if self._ready:
-            return None
-        self._started = True
-        for ticker in (self.heartbeat, self.loss_watch, self.reaping):  # what keeps leases is there before the first
-            ticker.start()
-        return self.protocol.prepare(
-            self.settings.wans, look=not self.backend.is_fake, allow_eviction=self._allow_eviction
-        )
+    def prepare(self) -> None:
+        """Leads, at first, the conversation that comes before all others, in the calling thread.
 
-    def prepared(self) -> None:
-        """Notes that the preparation succeeded, and starts to reap."""
-        self._ready = True
+        What keeps leases is there before the first: its threads, and a connection, for which the process may lack a
+        file descriptor later.
+        """
+        if self.is_ready:
+            return
+        self._started = True
+        for ticker in (self.heartbeat, self.loss_watch, self.reaping):
+            ticker.start()
+        look = not self.backend.is_fake
+        self.performer.run(self.protocol.prepare(self.settings.wans, look=look, allow_eviction=self._allow_eviction))
+        self.is_ready = True
         self.reaping.due(boottime() + Reaper.INTERVAL)
 
     def leased(self, leases: Sequence[LeaseT]) -> list[LeaseT]:
@@ -151,13 +151,6 @@ class Engine:
         holder = yield from self.protocol.holder_of(wan_idx, port)
         logger.warning(NOT_HELD, port, wan_idx, self.settings.namespace, self.protocol.holder.id, holder)
         return False
-
-    def prepare(self) -> None:
-        """Leads the conversation that comes before all others, in the calling thread."""
-        preparation = self.preparation()
-        if preparation is not None:
-            self.performer.run(preparation)
-            self.prepared()
 
     def reap_now(self, dry_run: bool) -> list[HolderSeen]:
         """Reaps at once."""

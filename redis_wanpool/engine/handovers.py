@@ -29,13 +29,20 @@ class Handover:
         return inode(self._fd) == self._inode
 
     def shutdown(self, how: int) -> None:
-        fd = os.dup(self._fd)
         try:
-            if os.fstat(fd).st_ino == self._inode:
-                with socket.socket(fileno=os.dup(fd)) as copy:
-                    copy.shutdown(how)
+            fd = os.dup(self._fd)  # which stays this connection, whoever closes the other meanwhile
+        except OSError:  # perhaps none is left
+            fd = self._fd
+        try:
+            if inode(fd) == self._inode:
+                sock = socket.socket(fileno=fd)
+                try:
+                    sock.shutdown(how)
+                finally:
+                    sock.detach()
         finally:
-            os.close(fd)
+            if fd != self._fd:
+                os.close(fd)
 
 
 class Handovers:
