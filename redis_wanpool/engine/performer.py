@@ -9,7 +9,7 @@ import redis.exceptions
 from redis_wanpool.engine.fanout import side_by_side
 from redis_wanpool.errors import BackendUnavailable
 from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Look, Parallel, Step
-from redis_wanpool.protocol.steps import T
+from redis_wanpool.protocol.steps import T, tell
 from redis_wanpool.sockets.dial import look
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.identity import boot_clock
@@ -27,7 +27,7 @@ def lead(conversation: Conversation[T], perform: Callable[[Step], Answer]) -> T:
             except BackendUnavailable as error:
                 step = conversation.throw(error)
             else:
-                step = conversation.send(answer)
+                step = tell(conversation, step, answer)
     except StopIteration as end:
         value: T = end.value
         return value
@@ -77,7 +77,7 @@ class Performer:
         client = self.client()
         try:
             return exchange.run(client, step, self.boot_clock)
-        except (redis.RedisError, OSError) as error:
+        except (redis.RedisError, OSError, UnicodeDecodeError) as error:
             raise self.backend.translated(error, step.keys) from error
 
     def disconnect(self) -> None:

@@ -32,6 +32,7 @@ class Ledger:
         self.abandoned: set[tuple[int, str]] = set()  #: (wan_idx, ticket) of places in a queue to give up
         self.suspects: dict[int, float] = {}
         """wan_idx -> local time until which upkeep looks for a late duplicate of an unanswered call"""
+        self.differing: set[int] = set()  #: the WANs in which this holder has more or fewer leases than are kept here
         self.graces: dict[int, int] = {}  #: wan_idx -> end of the last known grace, in ms of the WAN's time
         self.reasserts = False  #: whether leases are to be renewed at once, because Redis may have forgotten them
 
