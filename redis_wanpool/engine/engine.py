@@ -127,10 +127,10 @@ class Engine:
         self.reaping.due(boottime() + Reaper.INTERVAL)
 
     def leased(self, leases: Sequence[LeaseT]) -> list[LeaseT]:
-        """The new leases, kept alive from now on."""
+        """The new leases, kept alive from now on, as long as something refers to them."""
         self.heartbeat.due(min(lease.renew_at for lease in leases))
         self.loss_watch.due(min(lease.deadline for lease in leases))
-        self.protocol.keep(leases)  # last: a caller that is interrupted before has no lease
+        self.protocol.ledger.keep(leases)  # last: a caller that is interrupted before has no lease
         if self.closed:
             self.heartbeat.clear_up_soon()
         return list(leases)
@@ -144,7 +144,7 @@ class Engine:
     def releasing_port(self, wan_idx: int, port: int) -> Conversation[bool]:
         """Gives back our lease of that port; False, and a line in the log, if we hold none."""
         wanted = checked_wan(wan_idx), checked_port(port)
-        leases = list(self.protocol.leases.values())
+        leases = self.protocol.ledger.kept()
         lease = next((lease for lease in leases if (lease.wan_idx, lease.port) == wanted), None)
         if lease is not None:
             return (yield from self.protocol.release_one(lease))
@@ -165,7 +165,7 @@ class Engine:
         if not self.closed:
             self.closed = True
             self.performer.tries_again = False
-            for lease in list(self.protocol.leases.values()):
+            for lease in self.protocol.ledger.kept():
                 if not lease.detached:
                     shut_down_all(lease)
             self.loss_watch.stop()
@@ -188,7 +188,7 @@ class Engine:
 
     def begin_again(self) -> None:
         """In a forked child: the parent's leases are not ours, nor are its threads, locks and connections."""
-        leases = list(self.protocol.leases.values())
+        leases = self.protocol.ledger.kept()
         for lease in leases:
             lease.end("forked")
         drop_copies(leases)

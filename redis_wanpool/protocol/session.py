@@ -54,7 +54,7 @@ class Session:
         self.new_secret = new_secret  #: makes the part of a lease_id that nobody can guess
         self.ledger = ledger = Ledger()
         self.leases, self.doubts, self.abandoned = ledger.leases, ledger.doubts, ledger.abandoned
-        self.keep, self.renew_soon, self.leave_to_upkeep = ledger.keep, ledger.renew_soon, ledger.leave_to_upkeep
+        self.renew_soon, self.leave_to_upkeep = ledger.renew_soon, ledger.leave_to_upkeep
         self.losses, self.first_deadline, self.has_work = ledger.losses, ledger.first_deadline, ledger.has_work
         self.known: dict[int, str] = {}
         """wan_idx -> generation of each WAN that this object has seen: if Redis lacks it, its data is lost"""

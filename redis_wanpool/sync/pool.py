@@ -228,7 +228,8 @@ class WanPortPool(PoolObject):
         return self._engine.reap_now(dry_run)
 
     def _lease(self, request: Request) -> list[Lease]:
-        return cast("list[Lease]", self._engine.leased(self._run(self._engine.protocol.hand_out(request))))
+        leases = self._engine.leased(self._run(self._engine.protocol.hand_out(request)))
+        return self._engine.protocol.ledger.anchored(cast("list[Lease]", leases))
 
     def _make_lease(self, grant: Grant) -> Lease:
         return Lease(self._caller, grant)
