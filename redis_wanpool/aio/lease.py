@@ -10,6 +10,7 @@ from redis_wanpool.aio.loops import on_loop, resolve, running_loop, settle
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
+from redis_wanpool.protocol.ledger import Ledger
 from redis_wanpool.sockets import race
 from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.system.clock import boottime
@@ -26,6 +27,7 @@ class AsyncLease(LeaseState):
         self.loop = running_loop()  #: the loop on which `on_lost` is called
 
     async def __aenter__(self) -> Self:
+        self._caller.engine.protocol.ledger.anchors.pop(self.lease_id, None)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -84,18 +86,19 @@ class AsyncLease(LeaseState):
 class Leasing:
     """The result of `acquire`: await it for a lease, or enter it with `async with`."""
 
-    def __init__(self, acquiring: Coroutine[Any, Any, list[AsyncLease]]) -> None:
+    def __init__(self, acquiring: Coroutine[Any, Any, list[AsyncLease]], ledger: Ledger) -> None:
         self._acquiring = acquiring
+        self._ledger = ledger
         self._lease: AsyncLease | None = None
 
     def __await__(self) -> Generator[Any, Any, AsyncLease]:
         return self._first().__await__()
 
     async def _first(self) -> AsyncLease:
-        return (await self._acquiring)[0]
+        return self._ledger.anchored(await self._acquiring)[0]
 
     async def __aenter__(self) -> AsyncLease:
-        self._lease = await self._first()
+        (self._lease,) = await self._acquiring  # which the block ends
         return self._lease
 
     async def __aexit__(self, *raised: object) -> None:

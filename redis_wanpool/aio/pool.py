@@ -87,7 +87,7 @@ class AsyncWanPortPool(PoolObject):
         request = Request.of(
             wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached, reuse_address=reuse_address
         )
-        return Leasing(self._lease(request))
+        return Leasing(self._lease(request), self._engine.protocol.ledger)
 
     async def acquire_many(
         self,
@@ -110,7 +110,7 @@ class AsyncWanPortPool(PoolObject):
             ttl=ttl,
             reuse_address=reuse_address,
         )
-        return await self._lease(request)
+        return self._engine.protocol.ledger.anchored(await self._lease(request))
 
     async def connect(
         self,

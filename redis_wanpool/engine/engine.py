@@ -65,7 +65,7 @@ class Engine:
     def _begin(self) -> None:
         """Starts without leases: at first, and in a forked child."""
         settings, backend = self.settings, self.backend
-        self._ready = self._started = False
+        self.is_ready = self._started = False
         self._greenlets = greenlets()
         self.performer = Performer(backend)
         self.performer.tries_again = not self.closed
@@ -84,15 +84,22 @@ class Engine:
         )
         self.performer.before_repeat = self.protocol.renew_soon
         self.heartbeat = Heartbeat(self.protocol, self.performer, lambda: self.loss_watch.due(boottime()))
-        self.loss_watch = LossWatch(self.protocol, self._on_lost, self.heartbeat.clear_up_soon)
+        self.loss_watch = LossWatch(self.protocol, self._on_lost, self._watched)
         self.ties = Ties(self.heartbeat, self.check_open)
         self.reaper = Reaper(self.protocol, self.performer.run)
-        self._reaping = Ticker("wanpool-reaper", self.reaper.tick)
+        self.reaping = Ticker("wanpool-reaper", self.reaper.tick)
         self.wakeups = Wakeups(
             self.performer.client,
             lambda wan_idx: self.protocol.wan_keys(wan_idx).wake(self.protocol.holder.id),
             self.performer.disconnect,
         )
+
+    def _watched(self) -> None:
+        """After each look for lost leases, which may have left some to give back: the others must be there."""
+        self.heartbeat.clear_up_soon()
+        for ticker in (self.heartbeat, self.reaping):
+            ticker.see_to()
+        self.ties.see_to()
 
     # -- calls
 
@@ -110,9 +117,9 @@ class Engine:
 
     def prepared(self, conversation: Conversation[T]) -> Conversation[T]:
         """A conversation, and what comes before all others."""
-        if not self._ready:
+        if not self.is_ready:
             self._started = True
-            for ticker in (self.heartbeat, self.loss_watch, self._reaping):  # they are there before the first lease
+            for ticker in (self.heartbeat, self.loss_watch, self.reaping):  # they are there before the first lease
                 ticker.start()
             yield from self.protocol.prepare(
                 self.settings.wans,
@@ -120,8 +127,9 @@ class Engine:
                 allow_eviction=self._allow_eviction,
                 is_named=self.backend.is_named,
             )
-            self._ready = True
-            self._reaping.due(boottime() + Reaper.INTERVAL)
+            self.is_ready = True
+            self.reaping.due(boottime() + Reaper.INTERVAL)
+            self.heartbeat.due(boottime())  # it connects now: later the process may lack a file descriptor
         return (yield from conversation)
 
     def patiently(
@@ -138,10 +146,10 @@ class Engine:
         return patiently("acquire", request.wait, lambda left: self.prepared(talk(replace(request, wait=left))))
 
     def leased(self, leases: Sequence[LeaseT]) -> list[LeaseT]:
-        """The new leases, kept alive from now on."""
+        """The new leases, kept alive from now on, as long as something refers to them."""
         self.heartbeat.due(min(lease.renew_at for lease in leases))
         self.loss_watch.due(min(lease.deadline for lease in leases))
-        self.protocol.keep(leases)  # last: a caller that is interrupted before has no lease
+        self.protocol.ledger.keep(leases)  # last: a caller that is interrupted before has no lease
         if self.closed:
             self.heartbeat.clear_up_soon()
         return list(leases)
@@ -155,7 +163,7 @@ class Engine:
     def releasing_port(self, wan_idx: int, port: int) -> Conversation[bool]:
         """Gives back our lease of that port; False, and a line in the log, if we hold none."""
         wanted = checked_wan(wan_idx), checked_port(port)
-        leases = list(self.protocol.leases.values())
+        leases = self.protocol.ledger.kept()
         lease = next((lease for lease in leases if (lease.wan_idx, lease.port) == wanted), None)
         if lease is not None:
             return (yield from self.protocol.release_one(lease))
@@ -166,7 +174,7 @@ class Engine:
     def reap_now(self, dry_run: bool) -> list[HolderSeen]:
         """Reaps at once."""
         self.check_open()
-        if not self._ready:
+        if not self.is_ready:
             self.performer.run(self.prepared(self.protocol.introduce()))
         return self.reaper.now(dry_run=dry_run)
 
@@ -177,11 +185,11 @@ class Engine:
         if not self.closed:
             self.closed = True
             self.performer.tries_again = False
-            for lease in list(self.protocol.leases.values()):
+            for lease in self.protocol.ledger.kept():
                 if not lease.detached:
                     shut_down_all(lease)
             self.loss_watch.stop()
-            self._reaping.stop()
+            self.reaping.stop()
             self.ties.stop()
             self.heartbeat.stop(self.heartbeat.give_back)
 
@@ -195,6 +203,7 @@ class Engine:
         self.begin_to_close()
         self.wakeups.close()
         self.loss_watch.join(min(self.backend.timeout, SILENCE))
+        self.loss_watch.teller.join(min(self.backend.timeout, SILENCE))
         if not self.heartbeat.join(0.0):
             self.heartbeat.give_back()
         while self.heartbeat.is_alive and (left := max(began, self.performer.heard) + SILENCE - boottime()) > 0:
@@ -204,12 +213,12 @@ class Engine:
 
     def begin_again(self) -> None:
         """In a forked child: the parent's leases are not ours, nor are its threads, locks and connections."""
-        leases = list(self.protocol.leases.values())
+        leases = self.protocol.ledger.kept()
         for lease in leases:
             lease.end("forked")
         drop_copies(leases)
         if self._greenlets:  # which live on in the child, as threads do not
-            for kept in (self.heartbeat, self.loss_watch, self._reaping, self.ties):
+            for kept in (self.heartbeat, self.loss_watch, self.reaping, self.ties):
                 kept.stop()
             self.wakeups.close()
         lifetime.of_the_parent.append(dict(self.__dict__))

@@ -82,6 +82,8 @@ def _fill(results: list[Any], numbers: list[int], error: Exception) -> None:
 def _checked(results: list[Any]) -> list[Any]:
     """The results, if each is one, or an error of ours."""
     for result in results:
+        if result is _OPEN:
+            raise WanpoolError("a thread that asked a shard of Redis was ended; ask again")
         if isinstance(result, Exception) and not isinstance(result, WanpoolError):
             raise result
     return results

@@ -29,13 +29,20 @@ class Handover:
         return inode(self._fd) == self._inode
 
     def shutdown(self, how: int) -> None:
-        fd = os.dup(self._fd)
         try:
-            if os.fstat(fd).st_ino == self._inode:
-                with socket.socket(fileno=os.dup(fd)) as copy:
-                    copy.shutdown(how)
+            fd = os.dup(self._fd)  # which stays this connection, whoever closes the other meanwhile
+        except OSError:  # perhaps none is left
+            fd = self._fd
+        try:
+            if inode(fd) == self._inode:
+                sock = socket.socket(fileno=fd)
+                try:
+                    sock.shutdown(how)
+                finally:
+                    sock.detach()
         finally:
-            os.close(fd)
+            if fd != self._fd:
+                os.close(fd)
 
 
 class Handovers:
@@ -43,7 +50,7 @@ class Handovers:
 
     def __init__(self) -> None:
         self._open: list[Handover] = []
-        self._looking = Ticker("wanpool-handovers", self._look)
+        self.looking = Ticker("wanpool-handovers", self._look)
 
     def watch(self, fd: int, tie: Tie, closed: str) -> None:
         """Watches a connection from now on.
@@ -59,10 +66,7 @@ class Handovers:
         self._open.append(handover)
         tie.begun(handover)
         with suppress(NoThread):  # then the heartbeat finds its end
-            self._looking.due(boottime() + SOONEST)
-
-    def stop(self) -> None:
-        self._looking.stop()
+            self.looking.due(boottime() + SOONEST)
 
     def _look(self) -> float | None:
         for handover in list(self._open):

@@ -35,9 +35,12 @@ class Heartbeat(Ticker):
             lease, closed = self._dropped.popleft()
             if lease.ended is None:
                 self._protocol.leave_to_upkeep(lease, end_reason(True, closed))
-        for lease in list(self._protocol.leases.values()):
+        for lease in self._protocol.ledger.kept():
             if lease.connections is not None and not lease.is_connected():
                 self._protocol.leave_to_upkeep(lease, "released")
+        self._protocol.ledger.find_dropped()
+        if not self._performer.heard:  # the blocking client of an asyncio pool
+            self._performer.run(self._protocol.wan_indexes())
         if not self._protocol.has_work():
             return None
         pause = self._performer.run(self._protocol.beat(boottime()))
@@ -54,6 +57,7 @@ class Heartbeat(Ticker):
 
     def give_back(self) -> None:
         """Gives everything back, however long it takes."""
+        self._protocol.ledger.find_dropped()
         if self._protocol.has_work() or self._protocol.registered:
             self._performer.run(self._protocol.give_back())
         self._performer.disconnect()

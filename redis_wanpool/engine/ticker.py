@@ -1,4 +1,4 @@
-"""A thread that does one thing again and again, whenever it is due."""
+"""A thread that does one thing again and again, whenever it is due, and that nothing ends but `stop`."""
 
 import logging
 import math
@@ -42,10 +42,15 @@ class Ticker:
 
     def due(self, at: float) -> None:
         """Makes `tick` run at that local time or earlier."""
-        if at >= self._wakes_at or self._stopped:
+        if self._stopped or (at >= self._wakes_at and self._runs()):
             return
         self._asked.put(at)
         self.start()
+
+    def see_to(self) -> None:
+        """Starts the thread again if it has died."""
+        if self._thread is not None:
+            self.start()
 
     def stop(self, last: Callable[[], object] | None = None) -> None:
         """Makes the thread end, after it has called `last`; does not wait for it."""
@@ -75,11 +80,15 @@ class Ticker:
 
     def start(self) -> None:
         """Starts the thread unless it runs; raises NoThread if there is none."""
-        if self._thread is not None:
+        if self._runs():
             return
         with self._starting:
-            if self._thread is not None or self._stopped:
+            if self._runs() or self._stopped:
                 return
+            if self._thread is not None:
+                logger.error("%s had ended; it is started again", self._name)
+                self._wakes_at = math.inf
+                self._asked.put(boottime())
             self._thread = thread = DeafThread(self._run, name=self._name)
             try:
                 thread.start()
@@ -93,25 +102,39 @@ class Ticker:
                     ) from error
                 raise
 
+    def _runs(self) -> bool:
+        """Whether the thread runs, or somebody is just starting it."""
+        thread = self._thread
+        return thread is not None and (thread.ident is None or thread.is_alive())
+
     def _run(self) -> None:
         if self._thread is not threading.current_thread():
             return
         wakes_at = math.inf
-        while True:
-            while not self._stopped and (left := wakes_at - boottime()) > 0:
-                wakes_at = min(wakes_at, self._heard(None if left == math.inf else min(left, self.LOOK)))
-                self._wakes_at = wakes_at
-            if self._stopped:
-                break
-            self._wakes_at = math.inf
+        while not self._stopped:
             try:
-                pause = self._tick()
-            except Exception:
-                logger.exception("%s: going on after an error", self._name)
-                pause = self.AFTER_ERROR
-            wakes_at = math.inf if pause is None else boottime() + pause
+                wakes_at = self._once(wakes_at)
+            except BaseException:  # whatever a tick raises, or somebody throws into the thread
+                wakes_at = boottime() + self.AFTER_ERROR
+                with suppress(BaseException):
+                    logger.exception("%s: going on after an error", self._name)
         if self._last is not None:
             self._last()
+
+    def _once(self, wakes_at: float) -> float:
+        """Waits for that time, or an earlier one on request, and ticks; returns the time of the next tick."""
+        while not self._stopped:
+            left = wakes_at - boottime()
+            self._wakes_at = wakes_at = min(
+                wakes_at, self._heard(None if left == math.inf else max(0.0, min(left, self.LOOK)))
+            )
+            if wakes_at <= boottime():
+                break
+        if self._stopped:
+            return wakes_at
+        self._wakes_at = math.inf
+        pause = self._tick()
+        return math.inf if pause is None else boottime() + pause
 
     def _heard(self, seconds: float | None) -> float:
         """The earliest requested time, after the first request or that many seconds."""

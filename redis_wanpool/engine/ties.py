@@ -42,9 +42,13 @@ class Ties:
             raise
         return self._tied(result, step.lease, step.close_on_loss, release)
 
+    def see_to(self) -> None:
+        """Goes on watching file descriptors if that has ended."""
+        self._handovers.looking.see_to()
+
     def stop(self) -> None:
         """Stops watching file descriptors."""
-        self._handovers.stop()
+        self._handovers.looking.stop()
 
     def _tied(
         self, sock: LeasedSocket, lease: LeaseState, close_on_loss: bool, release: Callable[[str], object] | None

@@ -4,9 +4,11 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from redis_wanpool.system.signals import DeafThread
+from redis_wanpool.engine.ticker import NoThread, Ticker
+from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport.backend import Backend
 
 logger = logging.getLogger("redis_wanpool")
@@ -18,6 +20,7 @@ class Wakeups:
     """Pops calls from the wake lists and hands each to its waiter. A lost call only costs time."""
 
     SLICE = 1.0
+    AFTER_ERROR = 0.5
     UNHEARD = 1_000
 
     def __init__(
@@ -29,22 +32,19 @@ class Wakeups:
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[tuple[int, ...], Heard]] = {}
         self._unheard: dict[str, float] = {}
-        self._listeners: set[int] = set()
-        self._closed = threading.Event()
+        self._listeners: dict[int, Ticker] = {}
+        self._closed = False
 
     def listen(self, ticket: str, wans: tuple[int, ...], heard: Heard) -> None:
         """Tells `heard` of calls for this ticket, earlier ones included."""
         with self._lock:
             self._waiting[ticket] = wans, heard
-            closed = self._closed.is_set()
-            early = 0.0 if closed else self._unheard.pop(ticket, None)
-            for wan_idx in () if closed else set(wans) - self._listeners:
-                thread = DeafThread(self._run, wan_idx, name=f"wanpool-wakeups-{wan_idx}")
-                with suppress(RuntimeError):  # without a thread waiters ask again, if later
-                    self._listeners.add(wan_idx)
-                    thread.start()
-                    continue
-                self._listeners.discard(wan_idx)
+            early = 0.0 if self._closed else self._unheard.pop(ticket, None)
+            for wan_idx in () if self._closed else wans:
+                if wan_idx not in self._listeners:
+                    self._listeners[wan_idx] = Ticker(f"wanpool-wakeups-{wan_idx}", partial(self._listen, wan_idx))
+                with suppress(NoThread):  # without a thread waiters ask again, if later
+                    self._listeners[wan_idx].due(boottime())
         if early is not None:
             heard(early)
 
@@ -55,32 +55,32 @@ class Wakeups:
 
     def close(self) -> None:
         """Ends the listeners, and calls all waiters, who then find the pool closed."""
-        self._closed.set()
         with self._lock:
-            waiting = list(self._waiting.values())
+            self._closed = True
+            waiting, listeners = list(self._waiting.values()), list(self._listeners.values())
+        for listener in listeners:
+            listener.stop(self._disconnect)  # the pool's end does not wait for it
         for _, heard in waiting:
             heard(0.0)
 
-    def _run(self, wan_idx: int) -> None:
+    def _listen(self, wan_idx: int) -> float | None:
+        with self._lock:
+            if not any(wan_idx in wans for wans, _ in self._waiting.values()):
+                return None
         client = self._client()
         timeout = Backend.client_timeout(client)
         slice_ = self.SLICE if timeout is None else min(self.SLICE, timeout / 2)
-        while not self._closed.is_set():
-            with self._lock:
-                if not any(wan_idx in wans for wans, _ in self._waiting.values()):
-                    self._listeners.discard(wan_idx)
-                    return
-            try:
-                popped = client.blpop([self._list_name(wan_idx)], timeout=slice_)
-            except Exception as error:  # also from a client that another thread closes
-                if not self._closed.wait(0.5):  # the waiter asks again anyway, and reports the error
-                    logger.debug("cannot hear calls of WAN %d, going on trying: %s", wan_idx, error)
-                continue
-            if popped:
-                call = popped[1].decode() if isinstance(popped[1], bytes) else popped[1]
-                ticket, _, ms = call.rpartition(" ")
-                self._hand_over(ticket, int(ms) / 1000)
-        self._disconnect()  # the pool's end did not wait for this one
+        try:
+            popped = client.blpop([self._list_name(wan_idx)], timeout=slice_)
+        except Exception as error:  # also from a client that another thread closes
+            # The waiter asks again anyway, and reports the error
+            logger.debug("cannot hear calls of WAN %d, going on trying: %s", wan_idx, error)
+            return self.AFTER_ERROR
+        if popped:
+            call = popped[1].decode() if isinstance(popped[1], bytes) else popped[1]
+            ticket, _, ms = call.rpartition(" ")
+            self._hand_over(ticket, int(ms) / 1000)
+        return 0.0
 
     def _hand_over(self, ticket: str, seconds: float) -> None:
         with self._lock:

@@ -46,6 +46,6 @@ class Holder:
 
 
 def host_and_pid(holder: str) -> tuple[str, int]:
-    """The host name and the pid in a holder's id (0 for a detached lease)."""
-    host, pid, _ = holder.rsplit(":", 2)
-    return host, int(pid)
+    """The host name and the pid in a holder's id (0 for a detached lease, or of another hand)."""
+    host, pid, _ = (*holder.rsplit(":", 2), "", "")[:3]
+    return host, int(pid) if pid.isdecimal() else 0

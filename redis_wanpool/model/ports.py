@@ -59,5 +59,10 @@ def port_list(ports: Iterable[int]) -> str:
 
 def port_numbers(ports: str) -> list[int]:
     """The ports of a list in its canonical form, ascending."""
-    ranges = (part.partition("-") for part in ports.split(","))
-    return [port for first, _, last in ranges for port in range(int(first), int(last or first) + 1)]
+    found: list[int] = []
+    for part in ports.split(","):
+        match = _RANGE.fullmatch(part)
+        if match is None or (found and int(match[1]) <= found[-1]):
+            raise ValueError(f"{part[:20]!r} is not the next range of a list of ports")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return found

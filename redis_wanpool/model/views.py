@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from redis_wanpool.model.holder import host_and_pid
 
+NUMBERS = ("cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "failover_margin_ms")  #: fields of config
+
 
 def paired(flat: Sequence[str]) -> dict[str, str]:
     """The fields and values of a hash, as a script returns them one after the other."""
@@ -146,7 +148,9 @@ class WanSnapshot:
         state = "draining" if config["state"] == "draining" else "open"
         settled = int(config["weight"]), config["generation"], config
         facts: list[Any] = [wan_idx, config["name"], state, *counts, *settled, now_ms, grace_ms, leases]
-        return cls(*facts)
+        found = cls(*facts)
+        _ = found.pace, [int(config[name]) for name in NUMBERS]  # here, not where somebody reads them later
+        return found
 
     def with_more(self, leases: Sequence[ListedLease]) -> Self:
         """This snapshot, with the leases of a later page."""

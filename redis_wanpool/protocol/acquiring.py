@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from redis_wanpool.errors import BackendUnavailable, WanpoolError
+from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.model.checks import MOST_PORTS_A_CALL, milliseconds
 from redis_wanpool.model.lease import Grant, LeaseState, margin
 from redis_wanpool.model.ports import port_numbers
@@ -13,7 +13,7 @@ from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.ledger import Ids, Ledger
 from redis_wanpool.protocol.refusals import Refusals, is_silence
 from redis_wanpool.protocol.session import logger
-from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
+from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Look, Sleep
 
 CHANCES_LAST = 1.0  #: seconds for which the chances of several WANs count as fresh
 
@@ -96,8 +96,15 @@ class Acquiring(Confirming):
             while True:
                 ttl = request.ttl or (self.ttl_ms or 0) / 1000
                 refusals = Refusals(self.namespace, request, ttl, self.LONGEST_PAUSE)
-                for wan_idx in (yield from self._order(request)):
-                    leases = yield from self._try(wan_idx, attempt, refusals)
+                order = yield from self._order(request)
+                for wan_idx in order:
+                    try:
+                        leases = yield from self._try(wan_idx, attempt, refusals)
+                    except WanpoolError as error:
+                        if is_silence(error) or not self._goes_on_without(wan_idx, order, error):
+                            raise
+                        attempt.begin_again()  # what it may have granted goes back
+                        continue
                     if leases is None:
                         continue
                     if len(leases) >= request.least:
@@ -162,34 +169,37 @@ class Acquiring(Confirming):
         return (yield from self.by_share(request.wans))
 
     def by_share(self, wans: tuple[int, ...] | None) -> Conversation[Sequence[int]]:
-        """The WANs in random order; more weight and a larger share of available ports come earlier."""
-        now: float | None = None
-        if wans is None:
-            answer = yield Ask(("HKEYS", namespace_keys(self.namespace)[0]))
-            now, wans = answer.sent, tuple(sorted(map(int, answer.reply)))
-        elif not self.is_sharded:
-            now = yield from self._look_at_chance(wans[0])
-        seen_at = {wan_idx: self._chances.get(wan_idx, (0.0, 0.0))[0] for wan_idx in wans}
-        old = [wan_idx for wan_idx in wans if now is None or now - seen_at[wan_idx] > CHANCES_LAST]
-        looks = yield from self.side_by_side([(wan_idx, self._look_at_chance(wan_idx)) for wan_idx in old])
-        for wan_idx, result in zip(old, looks, strict=True):
-            if isinstance(result, WanpoolError):
-                if not (is_silence(result) and self.is_sharded):
-                    raise result
-                self._chances[wan_idx] = now or 0.0, 0.0  # its server does not answer: the others come first
-        chances = {wan_idx: self._chances[wan_idx][1] for wan_idx in wans}
+        """The WANs in random order; more weight and a larger share of available ports come earlier.
+
+        One that is broken, or whose server is silent, is passed by.
+        """
+        wanted = (yield from self.wan_indexes()) if wans is None else wans
+        now = (yield Look(())).sent
+        old = [idx for idx in wanted if idx not in self._chances or now - self._chances[idx][0] > CHANCES_LAST]
+        looks = yield from self.side_by_side([(idx, self._look_at_chance(idx)) for idx in old])
+        for wan_idx, chance in zip(old, looks, strict=True):
+            if isinstance(chance, WanNotDefined) and wans is not None:
+                raise chance
+            self._chances[wan_idx] = now, chance
+            self.goes("look at the ports", wan_idx, chance if isinstance(chance, WanpoolError) else None)
+        chances = {idx: self._chances[idx][1] for idx in wanted}
+        errors = [chance for chance in chances.values() if isinstance(chance, WanpoolError)]
+        if errors and len(errors) == len(wanted):
+            raise errors[0]
+        fit = {idx: chance for idx, chance in chances.items() if not isinstance(chance, WanpoolError)}
         # Efraimidis and Spirakis, weighted random sampling, 2006: the largest random ** (1 / weight) comes first
-        return sorted(
-            chances, key=lambda wan_idx: self.random.random() ** (1 / max(chances[wan_idx], 1e-9)), reverse=True
-        )
+        return sorted(fit, key=lambda idx: self.random.random() ** (1 / max(fit[idx], 1e-9)), reverse=True)
+
+    def _goes_on_without(self, wan_idx: int, order: Sequence[int], error: WanpoolError) -> bool:
+        """Whether others may grant what a broken WAN did not."""
+        if wan_idx == order[-1] or type(error) not in (WanpoolError, BackendUnavailable, WanMismatch, WanNotDefined):
+            return False
+        self.goes("look at the ports", wan_idx, error)
+        return True
 
     def _look_at_chance(self, wan_idx: int) -> Conversation[float]:
-        """Notes how likely a WAN is to grant; returns the local time at which it was asked."""
+        """How likely a WAN is to grant."""
         answer = yield from self.expect(self.call("snapshot", wan_idx, self.network, 0), "SNAPSHOT")
-        self._chances[wan_idx] = answer.sent, self._chance(wan_idx, answer)
-        return answer.sent
-
-    def _chance(self, wan_idx: int, answer: Answer) -> float:
         seen = WanSnapshot.parse(wan_idx, answer.reply)
         if seen.state != "open" or seen.grace_ms or seen.total == 0:
             return 0.0

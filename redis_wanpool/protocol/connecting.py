@@ -47,7 +47,8 @@ class Connecting(Acquiring, Keeping):
                 break
             end_reason, words = "unused", {}
             try:
-                self.keep(leases)
+                self.ledger.keep(leases)
+                self.ledger.anchored(leases)
                 rejected, failure, seen = yield from self._refused_among(leases, dial.source_address)
                 good = next((lease for lease in leases if lease not in rejected), None)
                 yield from self.release([lease for lease in leases if lease not in (good, *rejected)], end_reason)

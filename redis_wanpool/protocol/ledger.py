@@ -5,10 +5,13 @@ its next place before it leaves the one before.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from redis_wanpool.model.endings import final_word
 from redis_wanpool.model.lease import LeaseState
+
+LeaseT = TypeVar("LeaseT", bound=LeaseState)
 
 SUSPECT_FOR = 60.0  #: seconds for which upkeep looks for a late duplicate of an unanswered call
 BEAT_A_TTL = 3  #: how many renewals a ttl has
@@ -22,7 +25,14 @@ class Ledger:
     """What a pool object holds and owes. Times are by the local clock of its leases, in seconds."""
 
     def __init__(self) -> None:
-        self.leases: dict[str, LeaseState] = {}  #: lease_id -> lease that is kept alive
+        self.leases: WeakValueDictionary[str, LeaseState] = WeakValueDictionary()
+        """lease_id -> lease that is kept alive"""
+        self.anchors: dict[str, LeaseState] = {}
+        """Those that live on when nothing refers to them: their users may know the number of the port.
+
+        One in a `with` block is not among them: the block refers to it and ends it, unless that is interrupted.
+        """
+        self._places: dict[str, tuple[int, int]] = {}  #: lease_id -> WAN and port of each lease that is kept alive
         self.fresh: WeakValueDictionary[str, LeaseState] = WeakValueDictionary()
         """the leases on their way to the caller; they go with the stack of an interrupted call"""
         self.in_flight: WeakValueDictionary[str, Ids] = WeakValueDictionary()
@@ -32,6 +42,7 @@ class Ledger:
         self.abandoned: set[tuple[int, str]] = set()  #: (wan_idx, ticket) of places in a queue to give up
         self.suspects: dict[int, float] = {}
         """wan_idx -> local time until which upkeep looks for a late duplicate of an unanswered call"""
+        self.differing: set[int] = set()  #: the WANs in which this holder has more or fewer leases than are kept here
         self.graces: dict[int, int] = {}  #: wan_idx -> end of the last known grace, in ms of the WAN's time
         self.reasserts = False  #: whether leases are to be renewed at once, because Redis may have forgotten them
 
@@ -56,16 +67,37 @@ class Ledger:
         self.fresh[lease.lease_id] = lease
 
     def keep(self, leases: Iterable[LeaseState]) -> None:
-        """Keeps new leases alive from now on, until they end."""
+        """Keeps new leases alive from now on, until they end, or until nothing refers to one that is not anchored."""
         for lease in leases:
             self.leases[lease.lease_id] = lease
+            self._places[lease.lease_id] = lease.wan_idx, lease.port
             self.fresh.pop(lease.lease_id, None)
+
+    def anchored(self, leases: list[LeaseT]) -> list[LeaseT]:
+        """Keeps leases alive even if nothing refers to them; returns them, in one line that no interrupt divides."""
+        return self.anchors.update({lease.lease_id: lease for lease in leases}) or leases
+
+    def find_dropped(self) -> None:
+        """Leaves leases to upkeep that nobody can end any more; how their connections ended, nobody can tell."""
+        for lease_id, (wan_idx, port) in list(self._places.items()):
+            if lease_id not in self.leases and self._forget(lease_id):
+                self.doubts[wan_idx, lease_id] = str(port), "time_wait"
+
+    def kept(self) -> list[LeaseState]:
+        """The leases that are kept alive at this moment, even while other threads change them."""
+        return [lease for found in self.leases.valuerefs() if (lease := found()) is not None]
+
+    def _forget(self, lease_id: str) -> bool:
+        was_kept = self._places.pop(lease_id, None) is not None  # first: else another thread might find it dropped
+        self.leases.pop(lease_id, None)
+        self.anchors.pop(lease_id, None)
+        return was_kept
 
     # -- renewals
 
     def renew_soon(self, leases: Iterable[LeaseState] | None = None) -> None:
         """Makes these leases, or all, due at the next beat, which is to come at once."""
-        for lease in list(self.leases.values()) if leases is None else leases:
+        for lease in self.kept() if leases is None else leases:
             lease.renew_at = 0.0
             self.reasserts = True
 
@@ -73,7 +105,7 @@ class Ledger:
         """Re-asserts the leases of a WAN, once in each grace."""
         if self.graces.get(wan_idx) != ends_ms:
             self.graces[wan_idx] = ends_ms
-            self.renew_soon(lease for lease in list(self.leases.values()) if lease.wan_idx == wan_idx)
+            self.renew_soon(lease for lease in self.kept() if lease.wan_idx == wan_idx)
 
     def due(self, now: float) -> Iterator[LeaseState]:
         """The leases to renew now, with those that would be due a little later, to save a call."""
@@ -83,7 +115,7 @@ class Ledger:
 
     def attached(self) -> list[LeaseState]:
         """The kept leases that end with this process."""
-        return [lease for lease in list(self.leases.values()) if not lease.detached]
+        return [lease for lease in self.kept() if not lease.detached]
 
     def count_on(self, wan_idx: int) -> int:
         """How many attached leases a WAN has."""
@@ -91,9 +123,9 @@ class Ledger:
 
     def losses(self) -> list[LeaseState]:
         """The leases that ended without our release since the last call."""
-        lost = [lease for lease in list(self.leases.values()) if lease.lost]
+        lost = [lease for lease in self.kept() if lease.lost]
         for lease in lost:
-            known = self.leases.pop(lease.lease_id, None) is not None and lease.end(lease.reason or "expired")
+            known = self._forget(lease.lease_id) and lease.end(lease.reason or "expired")
             if known and not lease.detached:  # another process may have renewed a detached one
                 # Redis may still think otherwise for the length of the margin: the port need not wait for it
                 self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), "unseen"
@@ -101,7 +133,7 @@ class Ledger:
 
     def first_deadline(self) -> float | None:
         """The local time at which the next lease is lost if nothing renews it."""
-        return min((lease.deadline for lease in list(self.leases.values())), default=None)
+        return min((lease.deadline for lease in self.kept()), default=None)
 
     # -- the end of a lease
 
@@ -109,7 +141,7 @@ class Ledger:
         """A call is about to end the lease, or upkeep has to."""
         # First the doubt: a lease in neither would look unknown.
         self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), end_reason
-        self.leases.pop(lease.lease_id, None)
+        self._forget(lease.lease_id)
 
     def leave_to_upkeep(self, lease: LeaseState, end_reason: str) -> None:
         """Ends a lease here and now; upkeep tells Redis."""
@@ -129,15 +161,13 @@ class Ledger:
         # In the order in which another thread moves an id on: in flight, fresh, kept, in doubt.
         if lease_id in self.in_flight or lease_id in self.fresh:
             return False
-        known = self.leases.get(lease_id)
-        expected = known is not None and (known.wan_idx, known.port) == (wan_idx, port)
-        return not expected and (wan_idx, lease_id) not in self.doubts
+        return self._places.get(lease_id) != (wan_idx, port) and (wan_idx, lease_id) not in self.doubts
 
     # -- what there is to do
 
     def has_work(self) -> bool:
         """Whether there is anything for upkeep."""
-        return bool(self.leases or self.doubts or self.abandoned or self.suspects)
+        return bool(self._places or self.doubts or self.abandoned or self.suspects)
 
     def to_clear_up(self) -> set[int]:
         """The WANs of unanswered calls."""

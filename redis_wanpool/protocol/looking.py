@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis_wanpool.errors import PortNotInRange, WanpoolError
+from redis_wanpool.errors import PortNotInRange
 from redis_wanpool.model.checks import MOST_PORTS_A_CALL, milliseconds
 from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.model.views import LeasePage, ListedLease, PortSeen, WanSnapshot
@@ -20,19 +20,11 @@ class Looking(Session):
         """The ports of each WAN, also of one that is not ready yet or has lost its data."""
         flat = (yield Ask(("HGETALL", namespace_keys(self.namespace)[0]))).reply
         pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-        try:
-            found = sorted((int(wan_idx), claim.split(" ")[0]) for wan_idx, claim in pairs)
-        except ValueError:
-            raise self.unreadable() from None
-        return dict(found)
+        return dict(sorted((int(wan_idx), claim.split(" ")[0]) for wan_idx, claim in pairs))
 
     def ports_by_wan(self) -> Conversation[dict[int, list[int]]]:
         """The ports of each WAN as numbers."""
-        claims = yield from self.claims()
-        try:
-            return {wan_idx: port_numbers(ports) for wan_idx, ports in claims.items()}
-        except ValueError:
-            raise self.unreadable() from None
+        return {wan_idx: port_numbers(ports) for wan_idx, ports in (yield from self.claims()).items()}
 
     def wan_of(self, port: int) -> Conversation[int]:
         """The WAN to which a port belongs; raises PortNotInRange if it belongs to none."""
@@ -68,21 +60,6 @@ class Looking(Session):
         """All that is known about a port."""
         answer = yield from self.expect(self.call("explain", wan_idx, port), "EXPLAINED")
         return PortSeen.parse(wan_idx, port, answer.reply)
-
-    def wan_indexes(self) -> Conversation[tuple[int, ...]]:
-        """All WANs of the namespace, ascending."""
-        answer = yield Ask(("HKEYS", namespace_keys(self.namespace)[0]))
-        try:
-            return tuple(sorted(int(wan_idx) for wan_idx in answer.reply))
-        except ValueError:
-            raise self.unreadable() from None
-
-    def unreadable(self) -> WanpoolError:
-        """The error for claims that this version did not write."""
-        return WanpoolError(
-            f"{namespace_keys(self.namespace)[0]} was not written by this version of redis-wanpool; use the same "
-            "version on all machines, and see: wanpool doctor"
-        )
 
     def snapshot(self, wan_idx: int, *, leases: bool = False) -> Conversation[WanSnapshot]:
         """The counts of a WAN at one moment; with `leases` also its leases, the first 1,000 as of that moment."""

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redis_wanpool.errors import WanMismatch, WanNotDefined
+from redis_wanpool.errors import BackendUnavailable, WanpoolError
 from redis_wanpool.model.holder import Holder
 from redis_wanpool.protocol.bounded import pages
 from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.looking import Looking
-from redis_wanpool.protocol.session import logger
 from redis_wanpool.protocol.steps import Ask, Conversation
 
 HOLDERS_A_CALL = 500
@@ -48,15 +47,16 @@ class Reaping(Looking, Keeping):
     def leases_of(self, holder: str) -> Conversation[list[HeldLease]]:
         """The leases of a holder in all WANs."""
         indexes = yield from self.wan_indexes()
-        of_each = yield from self.all_of([(wan_idx, self._held_there(wan_idx, holder)) for wan_idx in indexes])
-        return [lease for leases in of_each for lease in leases]
+        of_each = yield from self.side_by_side([(wan_idx, self._held_there(wan_idx, holder)) for wan_idx in indexes])
+        for wan_idx, leases in zip(indexes, of_each, strict=True):
+            error = leases if isinstance(leases, WanpoolError) else None
+            if isinstance(error, BackendUnavailable):  # its leases there may be seen later
+                raise error
+            self.goes("look after the dead", wan_idx, error)
+        return [lease for leases in of_each if not isinstance(leases, WanpoolError) for lease in leases]
 
     def _held_there(self, wan_idx: int, holder: str) -> Conversation[list[HeldLease]]:
-        try:
-            held = yield from self.held(wan_idx, holder)
-        except (WanNotDefined, WanMismatch) as error:  # its definition was never finished, or another version wrote it
-            logger.debug("cannot look after the dead there: %s", error)
-            return []
+        held = yield from self.held(wan_idx, holder)
         return [HeldLease(wan_idx, port, lease_id, expires_at) for port, lease_id, expires_at in held]
 
     def reap(self, holder: Holder, leases: Sequence[HeldLease]) -> Conversation[dict[int, tuple[int, ...]]]:

@@ -12,7 +12,7 @@ from redis_wanpool.model.holder import Holder, random_secret
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol.keys import WanKeys, namespace_keys
 from redis_wanpool.protocol.ledger import Ledger
-from redis_wanpool.protocol.refusals import data_is_gone, is_silence, not_defined, unexpected
+from redis_wanpool.protocol.refusals import data_is_gone, not_defined, unexpected
 from redis_wanpool.protocol.scripts import script
 from redis_wanpool.protocol.steps import Answer, Ask, Call, Conversation, Parallel, T
 
@@ -54,14 +54,15 @@ class Session:
         self.new_secret = new_secret  #: makes the part of a lease_id that nobody can guess
         self.ledger = ledger = Ledger()
         self.leases, self.doubts, self.abandoned = ledger.leases, ledger.doubts, ledger.abandoned
-        self.keep, self.renew_soon, self.leave_to_upkeep = ledger.keep, ledger.renew_soon, ledger.leave_to_upkeep
+        self.renew_soon, self.leave_to_upkeep = ledger.renew_soon, ledger.leave_to_upkeep
         self.losses, self.first_deadline, self.has_work = ledger.losses, ledger.first_deadline, ledger.has_work
         self.known: dict[int, str] = {}
         """wan_idx -> generation of each WAN that this object has seen: if Redis lacks it, its data is lost"""
         self.registered = False
-        self._outage = False
-        self._chances: dict[int, tuple[float, float]] = {}
-        """wan_idx -> (local time, chance in the choice among several)"""
+        self._troubles: set[tuple[str, object]] = set()
+        """what this object cannot do, and in which WAN, as it said in the log; until it can"""
+        self._chances: dict[int, tuple[float, float | WanpoolError]] = {}
+        """wan_idx -> (local time, chance in the choice among several, or what is wrong with it)"""
         self._of_no_use_in: dict[int, tuple[int, ...]] = {}  #: wan_idx -> the ports of the WAN in `kept`
         self._keys: dict[int, WanKeys] = {}
 
@@ -83,28 +84,36 @@ class Session:
 
     def side_by_side(self, branches: Sequence[tuple[int, Conversation[T]]]) -> Conversation[list[T | WanpoolError]]:
         """The result of each WAN's conversation, or its error; on several servers all run at once."""
-        if self.is_sharded and len(branches) > 1:
-            together = Parallel(tuple((self.wan_keys(wan_idx).declared[0], what) for wan_idx, what in branches))
-            results: list[T | WanpoolError] = (yield together).reply
-            return results
-        results = []
-        for number, (_, conversation) in enumerate(branches, start=1):
-            try:
-                results.append((yield from conversation))
-            except WanpoolError as error:
-                results.append(error)
-                if is_silence(error):  # it will not answer the others either
-                    results += [error] * (len(branches) - number)
-                    break
+        together = Parallel(tuple((self.wan_keys(wan_idx).declared[0], what) for wan_idx, what in branches))
+        results: list[T | WanpoolError] = (yield together).reply if branches else []
         return results
 
     def all_of(self, branches: Sequence[tuple[int, Conversation[T]]]) -> Conversation[list[T]]:
         """The result of each WAN's conversation; raises the first error, if there is one."""
+        if len(branches) == 1:
+            return [(yield from branches[0][1])]
         results = yield from self.side_by_side(branches)
         found = [result for result in results if not isinstance(result, WanpoolError)]
         if len(found) < len(results):
             raise next(result for result in results if isinstance(result, WanpoolError))
         return found
+
+    def goes(self, what: str, wan_idx: object, error: Exception | None) -> None:
+        """Says in the log, once until it passes, what goes wrong in a WAN; None: it goes well."""
+        if error is None:
+            self._troubles.discard((what, wan_idx))
+        elif (what, wan_idx) not in self._troubles:
+            self._troubles.add((what, wan_idx))
+            logger.warning("cannot %s of WAN %s (namespace %r), going on: %s", what, wan_idx, self.namespace, error)
+
+    def wan_indexes(self) -> Conversation[tuple[int, ...]]:
+        """All WANs of the namespace, ascending; other things there are passed by."""
+        key = namespace_keys(self.namespace)[0]
+        words = (yield Ask(("HKEYS", key))).reply
+        for word in words:
+            if not word.isdecimal():
+                self.goes("read the ports", ascii(word), ValueError(f"{key} has a field that is no WAN index"))
+        return tuple(sorted(int(word) for word in words if word.isdecimal()))
 
     def introduce(self) -> Conversation[None]:
         """Registers this holder in Redis, as alive now."""

@@ -4,6 +4,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from redis_wanpool.errors import WanpoolError
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.checks import milliseconds
 from redis_wanpool.model.durability import Durability
@@ -26,6 +27,13 @@ class Call:
     """what must confirm its grant, asked on the same connection: WAIT counts only the writes of that"""
     wan_idx: int | None = None  #: the WAN whose script it is; None: a script of the namespace
 
+    @property
+    def subject(self) -> str:
+        """The key whose contents it returns, or the beginning of its keys' names."""
+        what = {"held": "held:{}", "snapshot": "config", "explain": "grants", "leases": "grants", "census": "grants"}
+        last = what.get(self.script.name, "*").format(*self.args[:1])
+        return self.keys[0].rpartition(":")[0] + ":" + last
+
     def timed_args(self, clock: str, boottime: float) -> tuple[str | int, ...]:
         """The arguments as the script gets them; `clock` names the boot clock, or is "" for none."""
         return (clock, milliseconds(boottime), *self.args) if self.timed else self.args
@@ -40,6 +48,11 @@ class Ask:
     """whether each primary is asked: the reply is then a list of pairs, a server's name and its reply (None: silent)"""
 
     at: str = ""  #: the name of the one server to ask; "": the one that has the keys
+
+    @property
+    def subject(self) -> str:
+        """What it asks about, for a message."""
+        return " ".join(self.words[1:2] or self.words)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -114,5 +127,26 @@ class Parallel:
     branches: tuple[tuple[str, "Conversation[Any]"], ...]  #: a key of the WAN, and the conversation
 
 
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  #: what goes wrong when foreign contents are read
+
 Step = Call | Ask | Sleep | Resolve | Try | Look | Connect | Parallel
 Conversation = Generator[Step, Answer, T]
+
+
+def tell(conversation: Conversation[T], step: Step, answer: Answer) -> Step:
+    """Tells a conversation the answer to its step; returns the next one.
+
+    Raises:
+        WanpoolError: it cannot read what Redis said. All replies pass here, so that no reader has to check them.
+    """
+    try:
+        return conversation.send(answer)
+    except WanpoolError:
+        raise
+    except UNREADABLE as error:
+        if not isinstance(step, (Call, Ask)):
+            raise
+        raise WanpoolError(
+            f"{step.subject} was not written by this version of redis-wanpool ({error}); use the same version on all "
+            "machines, and see: wanpool doctor"
+        ) from error

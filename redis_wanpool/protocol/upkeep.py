@@ -18,30 +18,27 @@ class Upkeep(Keeping):
 
     def beat(self, now: float) -> Conversation[float]:
         """Renews what is due, and clears up; returns the most seconds until the next beat."""
-        failed = self.ledger.reasserts = False
+        self.ledger.reasserts = False
         due: dict[int, list[Sequence[LeaseState]]] = {}
         for wan_idx, batch in batches(self.ledger.due(now)):
             due.setdefault(wan_idx, []).append(batch)
         wans = sorted({*due, *self.ledger.to_clear_up()})
         branches = [(wan_idx, self._beat_there(wan_idx, due.get(wan_idx, []), now)) for wan_idx in wans]
-        for wan_idx, result in zip(wans, (yield from self.side_by_side(branches)), strict=True):
-            if isinstance(result, WanpoolError):
-                failed = self._failed(f"renew the leases of WAN {wan_idx}", result)
-                for lease in (lease for batch in due.get(wan_idx, []) for lease in batch):
-                    lease.unreachable = isinstance(result, BackendUnavailable)
-        self._outage = failed
-        return self._next_beat(now, failed)
+        results = yield from self.side_by_side(branches)
+        for wan_idx, result in zip(wans, results, strict=True):
+            error = result if isinstance(result, WanpoolError) else None
+            self.goes("keep the leases", wan_idx, error)
+            for lease in (lease for batch in due.get(wan_idx, []) for lease in batch) if error else ():
+                lease.unreachable = isinstance(error, BackendUnavailable)
+        return self._next_beat(now, any(isinstance(result, WanpoolError) for result in results))
 
     def _beat_there(self, wan_idx: int, due: Sequence[Sequence[LeaseState]], now: float) -> Conversation[None]:
-        """Does what is due on one WAN; goes on after an error, unless Redis does not answer."""
-        todo = [("clear up after an unanswered call", self._clear_up(wan_idx, now))]
-        todo += [(f"renew {len(batch)} leases of WAN {wan_idx}", self._renew(wan_idx, batch)) for batch in due]
+        """Renews what is due on one WAN, then clears up; goes on after an error, unless Redis does not answer."""
         first: WanpoolError | None = None
-        for what, conversation in todo:
+        for conversation in (*(self._renew(wan_idx, batch) for batch in due), self._clear_up(wan_idx, now)):
             try:
                 yield from conversation
             except WanpoolError as error:
-                self._failed(what, error)
                 first = first or error
                 if is_silence(error):
                     break
@@ -54,7 +51,7 @@ class Upkeep(Keeping):
         answer = yield from self.expect(self.renewal(wan_idx, batch), "RENEWED")
         self.renewed(batch, answer)
         if answer.reply[2] != self.ledger.count_on(wan_idx):
-            yield from self._compare(wan_idx)
+            self.ledger.differing.add(wan_idx)
 
     def _next_beat(self, now: float, failed: bool) -> float:
         leases = self.ledger.attached()
@@ -64,12 +61,6 @@ class Upkeep(Keeping):
         if self.ledger.to_clear_up():
             due.append(5.0)
         return max(0.02, min(due, default=3600.0) * self.random.uniform(0.8, 1.0))
-
-    def _failed(self, what: str, error: WanpoolError) -> bool:
-        if not self._outage:
-            logger.warning("cannot %s, going on trying: %s", what, error)
-        self._outage = True
-        return True
 
     def _clear_up(self, wan_idx: int, now: float) -> Conversation[None]:
         """Gives back what unanswered calls may have taken on a WAN, and places in its queue."""
@@ -83,9 +74,10 @@ class Upkeep(Keeping):
             if of_wan == wan_idx:
                 yield self.call("leave", wan_idx, ticket)
                 ledger.abandoned.discard((wan_idx, ticket))
-        if wan_idx in ledger.suspects:
+        if wan_idx in ledger.suspects or wan_idx in ledger.differing:
+            ledger.differing.discard(wan_idx)
             yield from self._compare(wan_idx)
-            if now > ledger.suspects[wan_idx]:
+            if now > ledger.suspects.get(wan_idx, now):
                 del ledger.suspects[wan_idx]
 
     def _compare(self, wan_idx: int) -> Conversation[None]:

@@ -231,7 +231,8 @@ class WanPortPool(PoolObject):
 
     def _lease(self, request: Request, *, legacy: bool = False) -> list[Lease]:
         leasing = self._engine.patiently(request, self._engine.protocol.hand_out, legacy=legacy)
-        return cast("list[Lease]", self._engine.leased(self._caller.run(leasing)))
+        leases = self._engine.leased(self._caller.run(leasing))
+        return self._engine.protocol.ledger.anchored(cast("list[Lease]", leases))
 
     def _make_lease(self, grant: Grant) -> Lease:
         return Lease(self._caller, grant)

@@ -28,6 +28,8 @@ def translated(error: Exception, keys: Sequence[str], *, name: str, timeout: flo
         name: the server's, without a password.
         timeout: seconds for which the client waited.
     """
+    if isinstance(error, UnicodeDecodeError):
+        return BackendUnavailable(f"Redis ({name}) has contents that are no text ({error}), in {' or '.join(keys[:1])}")
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "-OOM " in str(error):  # the latter from Redis 6.2
         return BackendUnavailable(
             f"Redis ({name}) is out of memory and takes nothing new; leases are renewed and released as ever. "

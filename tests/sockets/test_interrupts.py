@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import gc
 import os
+import pickle
 import socket
 import sys
 import threading
@@ -15,9 +18,10 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+from faces import make
 from listening import listening
 from private_server import Server
-from waiting import wait_for
+from waiting import KEPT_TTL, wait_for
 
 import redis_wanpool
 from redis_wanpool import AsyncWanPortPool, WanPortPool
@@ -28,8 +32,8 @@ PREFIX = "wanpool:{test:0}:"
 OURS = os.path.dirname(redis_wanpool.__file__)  # noqa: PTH120  # as frames have it
 
 
-def interrupted_at(line: int, act: Callable[[], object]) -> bool:
-    """Whether the act was interrupted, at that line of our code, counted as they are passed.
+def interrupted_at(line: int, act: Callable[[], object], *, but: str = "") -> bool:
+    """Whether the act was interrupted, at that line of our code, but for a function, counted as they are passed.
 
     An interrupt of a finalizer goes no further, and counts.
     """
@@ -37,7 +41,7 @@ def interrupted_at(line: int, act: Callable[[], object]) -> bool:
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal left
-        if not frame.f_code.co_filename.startswith(OURS):
+        if not frame.f_code.co_filename.startswith(OURS) or frame.f_code.co_name == but:
             return None
         if event == "line":
             left -= 1
@@ -92,6 +96,80 @@ def test_a_connection_interrupted_at_any_line_leaves_no_lease(server: Any, echo:
         pool._engine.heartbeat.due(boottime())
         wait_for(lambda: not server.admin.zcard(PREFIX + "leased") and not pool._engine.protocol.leases)
         assert pool.snapshot(0).leased == 0
+
+
+def beats(pool: Any) -> None:
+    """Collects garbage, and makes the heartbeat look at what is left."""
+    gc.collect()
+    pool._engine.heartbeat.due(boottime())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_block_interrupted_at_any_line_leaves_no_lease(server: Any) -> None:
+    """But at the first step of `__enter__`: an interrupt there leaves what `pool.acquire(0).port` leaves."""
+
+    def act() -> None:
+        with pool.acquire(0, reuse_address=True) as lease:
+            assert lease.port
+
+    with WanPortPool(server.url, namespace="test", rest=0) as pool:
+        pool.define_wan(0, "23000-23899", cooldown=0, lease_ttl=60)
+        act()
+        line = 0
+        while interrupted_at(line, act, but="__enter__"):
+            line += 1
+        assert line > 100
+        beats(pool)
+        ledger = pool._engine.protocol.ledger
+        assert not ledger.anchors
+        # A trace function that raises in a `with` may leave an error that keeps frames, and what they refer to
+        wait_for(lambda: server.admin.zcard(PREFIX + "leased") == len(ledger.kept()) <= 2)
+
+
+class TestLeaseThatNothingRefersTo:
+    @pytest.fixture
+    def pool(self, server: Any, face: str, loop: Any) -> Iterator[Any]:
+        with make(face, loop, server.url, namespace="test", rest=0) as pool:
+            pool.define_wan(0, "23000-23009", cooldown=0, lease_ttl=KEPT_TTL)
+            yield pool
+
+    def test_lives_on_if_its_user_has_the_number(self, pool: Any, server: Any) -> None:
+        ports = [pool.acquire(0).port, pool.allocate_port(wan_idx=0)]
+        ports += [lease.port for lease in pool.acquire_many(0, 2)]
+        ends = server.admin.zmscore(PREFIX + "leased", ports)
+        beats(pool)
+        wait_for(
+            lambda: all(
+                now > then + KEPT_TTL * 1000
+                for now, then in zip(server.admin.zmscore(PREFIX + "leased", ports), ends, strict=True)
+            )
+        )
+        assert all(pool.release_port(0, port) for port in ports)
+
+    async def entered(self, pool: Any) -> Any:
+        """The socket of a lease in a block that nobody leaves."""
+        if isinstance(pool, WanPortPool):
+            return pool.acquire(0, reuse_address=True).__enter__().socket()
+        return (await pool.acquire(0, reuse_address=True).__aenter__()).socket()
+
+    def test_is_given_back_when_its_block_has_ended_without_that(self, pool: Any, server: Any, loop: Any) -> None:
+        sock = loop.run(self.entered(getattr(pool, "_thing", pool)))
+        beats(pool)
+        pool._engine.protocol.ledger.find_dropped()
+        assert not pool._engine.protocol.doubts and server.admin.zscore(PREFIX + "leased", sock.getsockname()[1])
+        sock.close()
+        del sock
+        beats(pool)
+        wait_for(lambda: not server.admin.zcard(PREFIX + "leased"))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_lease_is_not_copied(server: Any, face: str, loop: Any, copied: Callable[[Any], Any]) -> None:
+    with make(face, loop, server.url, namespace="test", rest=0) as pool:
+        pool.define_wan(0, "23000-23009", cooldown=0)
+        lease = pool.acquire(0)
+        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+            copied(getattr(lease, "_thing", lease))
 
 
 def test_a_thread_that_somebody_is_just_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -536,7 +536,7 @@ def test_a_forked_child_closes_and_gives_away_what_it_inherited_without_a_word(
 ) -> None:
     with pool.connect(0, echo, timeout=5) as sock, pool.connect(0, echo, timeout=5) as other:
         with (
-            pool._engine.ties._handovers._looking._starting
+            pool._engine.ties._handovers.looking._starting
         ):  # as another thread of the parent may have at the moment of the fork
             child = os.fork()
             if child == 0:
@@ -654,6 +654,23 @@ class TestLoss:
             with suppress(ssl.SSLError):  # an end without a goodbye
                 assert sock.recv(30) == b""
             assert lease.lost
+
+    def test_ends_what_ssl_took_over_though_no_descriptor_is_left(
+        self, pool: WanPortPool, tls_echo: Any, server: Any, trusting: ssl.SSLContext, monkeypatch: Any
+    ) -> None:
+        plain = pool.connect(0, tls_echo, timeout=5, close_on_loss=True)
+        lease = plain.lease
+        with trusting.wrap_socket(plain, server_hostname="localhost") as sock:
+            sock.recv(30)
+
+            def dup(fd: int) -> int:
+                raise OSError(errno.EMFILE, "Too many open files")
+
+            monkeypatch.setattr(handovers.os, "dup", dup)
+            self.lose(server, lease)
+            sock.settimeout(20)
+            with suppress(ssl.SSLError):
+                assert sock.recv(30) == b""
 
     def test_is_told_of_all_though_connections_come_meanwhile(self, pool: WanPortPool, server: Any) -> None:
         leases = [pool.acquire(0, reuse_address=True) for _ in range(3)]
