@@ -124,16 +124,15 @@ class TestKeepers:
 
     @pytest.mark.parametrize("name", KEEPERS)
     def test_are_started_again_if_they_have_died(self, pool: Any, name: str, caplog: Any) -> None:
-        keeper = getattr(pool._engine, name)
-        keeper._run = lambda: None
-        keeper.start()
-        wait_for(lambda: not keeper._runs())
-        del keeper._run
         lease = pool.acquire(0)
+        keeper: Ticker = getattr(pool._engine, name)
+        keeper.stop()
+        assert keeper.join()
+        keeper._stopped = False  # as if nobody had asked it to end
         before = lease.expires_at
         pool._engine.loss_watch.due(boottime())
         wait_for(keeper._runs)
-        assert f"{keeper._thread.name} had ended" in caplog.text
+        assert f"{keeper._name} had ended" in caplog.text
         wait_for(lambda: lease.expires_at > before)
         lease.check()
 
