@@ -23,15 +23,15 @@ for i, port in ipairs(ports) do
   local how, expires_at, until_ms = "gone", tonumber(expires[i] or 0), now_ms + math.min(ttl_ms, max_ttl_ms)
   local lease_id, last_fence, _, _, _, was = read_grant(last[i])
   if lease_id == asked_id then how = was end
-  if (grace_ms > 0 or config[16] == "grace") and tonumber(fence) > tonumber(last_fence or 0)
-    and reassert(port, asked_id, fence, ARGV[5], until_ms, last[i]) then
-    if grace_ms == 0 then begin_grace() end
+  local mends = was == "unreadable" and expires_at > now_ms and redis.call("HGET", IDS, asked_id) == port -- it knows it
+  local is_older = was ~= "unreadable" and (grace_ms > 0 or config[16] == "grace") and fence - (last_fence or 0) > 0
+  if (mends or is_older) and reassert(port, asked_id, fence, ARGV[5], until_ms, last[i]) then
+    if grace_ms == 0 and is_older then begin_grace() end
     how, expires_at = "live", until_ms
   end
   if how == "live" and (expires_at > now_ms or grace_ms > 0) then
     expires_at = math.max(expires_at, until_ms)
-    leased[#leased + 1] = expires_at
-    leased[#leased + 1] = port
+    leased[#leased + 1], leased[#leased + 2] = expires_at, port
     answer[4 + i] = expires_at
     local lease, left_ms, text = LEASE .. port, expires_at - now_ms, iso(expires_at + ahead_ms)
     if redis.call("PEXPIRE", lease, left_ms) == 1 then

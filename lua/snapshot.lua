@@ -15,7 +15,7 @@ local function grants_of(page)
   local ports, grants = {}, {}
   for i = 1, #page, 2 do ports[#ports + 1] = page[i] end
   if #ports == 0 then return ports, grants end
-  for i, text in ipairs(redis.call("HMGET", GRANTS, unpack(ports))) do grants[i] = {read_grant(text or "?")} end
+  for i, text in ipairs(redis.call("HMGET", GRANTS, unpack(ports))) do grants[i] = {read_grant(text or "")} end
   return ports, grants
 end
 

@@ -2,7 +2,7 @@
 -- whether a plain socket, without SO_REUSEADDR, may have it; of a live one, whether it was granted for such a socket.
 -- Nothing of a port that was never leased. What is there and cannot be read was written by another hand: "unreadable".
 local function read_grant(text)
-  if not text or text == "" then return end
+  if not text then return end
   local lease_id, fence, network, rest_ms, free_at, how, kind =
     string.match(text, "^(%S+/%S+) (%d+) (%S+) (%d+) (%d+) (%S+) ?(%l*)$")
   if not lease_id then return "?/?", "0", "?", "0", "0", "unreadable", "" end

@@ -1,12 +1,13 @@
 """Renews leases and gives them back."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from redis_wanpool.model.checks import checked_ttl, milliseconds
 from redis_wanpool.model.endings import CLEAN, OURS, REJECTS, end_reason, final_word
 from redis_wanpool.model.lease import LeaseState, margin
 from redis_wanpool.protocol.bounded import LEASES_A_CALL, batches
-from redis_wanpool.protocol.session import Session
+from redis_wanpool.protocol.session import Session, logger
 from redis_wanpool.protocol.steps import Answer, Call, Conversation, Look
 
 
@@ -61,7 +62,7 @@ class Keeping(Session):
         ours = [lease for lease in leases if lease.reason is None]
         if ours:
             answer = yield from self.expect(self.renewal(wan_idx, ours), "RENEWED")
-            told.update(zip(ours, answer.reply[4:], strict=True))
+            told.update(zip(ours, self._results(wan_idx, answer, len(ours)), strict=True))
         back = [lease for lease in ours if isinstance(told[lease], int)]
         if back:
             pairs = [item for lease in back for item in (lease.port, lease.lease_id)]
@@ -147,10 +148,18 @@ class Keeping(Session):
             *fields,
         )
 
+    def _results(self, wan_idx: int, answer: Answer, count: int) -> list[Any]:
+        """The results of a renewal; the log gets the ports that were set aside meanwhile."""
+        more = answer.reply[4 + count :]
+        for port, record in zip(more[::2], more[1::2], strict=True):
+            key = self.wan_keys(wan_idx).prefix + "grants"
+            logger.error("port %s is out of service: %s says %a of it, which cannot be read", port, key, record[:200])
+        return list(answer.reply[4 : 4 + count])
+
     def renewed(self, leases: Sequence[LeaseState], answer: Answer, ttl: float | None = None) -> None:
         """Notes the result of a renewal for each lease."""
         now_ms = answer.reply[1]
-        for lease, result in zip(leases, answer.reply[4:], strict=True):
+        for lease, result in zip(leases, self._results(leases[0].wan_idx, answer, len(leases)), strict=True):
             if isinstance(result, int):
                 left = (result - now_ms) / 1000
                 lease.extend(result / 1000, answer.sent + left - margin(max(lease.ttl, ttl or 0.0)))

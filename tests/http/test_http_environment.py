@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import pickle
@@ -22,6 +23,7 @@ import httpx
 import pytest
 import requests
 import trustme
+from cryptography.x509 import load_pem_x509_certificate
 from waiting import wait_for
 from web import Web
 
@@ -118,11 +120,16 @@ async def test_httpx_believes_whom_the_environment_names(
 
 
 def hash_of(certificate: str) -> str:
-    """The name by which OpenSSL finds it in a folder."""
-    import subprocess
+    """The name by which OpenSSL finds it in a folder: of its subject in small letters (X509_NAME_hash(3))."""
 
-    command = ["openssl", "x509", "-hash", "-noout", "-in", certificate]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    def der(tag: int, content: bytes) -> bytes:
+        return bytes([tag, len(content)]) + content
+
+    names = b""
+    for attribute in load_pem_x509_certificate(Path(certificate).read_bytes()).subject:
+        oid = der(6, bytes([0x55, 4, int(attribute.oid.dotted_string.removeprefix("2.5.4."))]))
+        names += der(0x31, der(0x30, oid + der(0x0C, " ".join(str(attribute.value).lower().split()).encode())))
+    return f"{int.from_bytes(hashlib.sha1(names).digest()[:4], 'little'):08x}"
 
 
 def test_netrc_is_read_and_its_password_goes_to_its_host_only(

@@ -120,3 +120,43 @@ def test_bytes_that_are_no_text_are_an_error_too(pool: Any, own_server: Any) -> 
     with pytest.raises(BackendUnavailable, match=r"no text.*lease:20005"):
         pool.release_port(0, 20_005)
     assert pool.acquire(0).release() is True
+
+
+@pytest.mark.parametrize("record", ["x", "h:1:x/y abc net 0 0 live", "h:1:x 1 net 0 0 live", ""])
+def test_a_port_whose_record_cannot_be_read_is_set_aside_and_no_other_pays(
+    pool: Any, own_server: Any, record: str, caplog: Any
+) -> None:
+    spoiled, innocent = pool.acquire(0, port=20_000), pool.acquire(0, port=20_001)
+    own_server.admin.hset(key("grants"), "20000", record)
+    own_server.admin.zadd(key("leased"), {"20000": 1})
+    with Operator(own_server.url, namespace="test") as operator:
+        assert operator.snapshot(0).leased == 1
+        innocent.renew()
+        assert "20000" in caplog.text and key("grants") in caplog.text and ascii(record) in caplog.text
+        seen = operator.snapshot(0)
+        assert (seen.withheld, seen.leased, seen.free) == (1, 1, 8)
+        assert 20_000 not in {lease.port for lease in pool.acquire_many(0, 8)}
+        with pytest.raises(WanpoolError):
+            spoiled.renew()
+        innocent.check()
+
+
+def test_a_cooling_port_whose_record_cannot_be_read_goes_to_nobody(pool: Any, own_server: Any) -> None:
+    pool.define_wan(2, "22000-22001", cooldown=1000)
+    for lease in [pool.acquire(2), pool.acquire(2)]:
+        lease.release(closed="reset")
+    own_server.admin.hset(key("grants", 2), "22000", "x")
+    own_server.admin.zadd(key("cooling", 2), {"22000": 1})
+    with Operator(own_server.url, namespace="test") as operator:
+        assert [lease.port for lease in pool.acquire_many(2, 2, at_least=1)] == [22_001]
+        assert (operator.snapshot(2).withheld, operator.snapshot(2).leased) == (1, 1)
+
+
+def test_a_holder_mends_the_record_of_its_lease(pool: Any, own_server: Any) -> None:
+    lease = pool.acquire(0, port=20_000)
+    record = own_server.admin.hget(key("grants"), "20000")
+    own_server.admin.hset(key("grants"), "20000", "x")
+    lease.renew()
+    lease.check()
+    assert own_server.admin.hget(key("grants"), "20000").split()[:2] == record.split()[:2]
+    assert pool.acquire(0).release(), "no grace has begun"
