@@ -30,17 +30,20 @@ _at: ContextVar[list[Any]] = ContextVar("at", default=["", 0.0])  # noqa: B039 -
 
 
 class within:  # noqa: N801 - a context manager; as a generator it would take 1 us more
-    """Ends what goes on here after these seconds; what goes on around it may end it earlier."""
+    """Ends what goes on here after these seconds; what goes on around it may end it earlier.
 
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
+    With `anew` nothing goes on around it: an interrupt may have left a limit behind that nobody took away.
+    """
+
+    def __init__(self, seconds: float | None, *, anew: bool = False) -> None:
+        self._seconds = math.inf if seconds is None else seconds
+        self._before = math.inf if anew else _until.get()
 
     def __enter__(self) -> None:
-        seconds, until = self._seconds, _until.get()
-        self._token = _until.set(until if seconds is None else min(until, boottime() + seconds))
+        _until.set(min(self._before, boottime() + self._seconds))
 
     def __exit__(self, *_: object) -> None:
-        _until.reset(self._token)
+        _until.set(self._before)
 
 
 def left(usual: float | None = None, *, parts: int = 1) -> float | None:
@@ -158,9 +161,11 @@ class _Strict(_Quiet):
     def _connect(self) -> Any:
         self._begins()
         usual = self.socket_connect_timeout
-        self.socket_connect_timeout = left(usual)
         try:
+            self.socket_connect_timeout = left(usual)
             sock = super()._connect()  # type: ignore[misc]
+        except TimeoutError as error:  # of which redis-py 8 makes an AttributeError where the server is a socket's path
+            raise redis.TimeoutError(f"Timeout connecting to server: {error}") from error
         finally:
             self.socket_connect_timeout = usual
         kind: Any = type(sock)
