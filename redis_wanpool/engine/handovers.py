@@ -30,7 +30,7 @@ class Handover:
 
     def shutdown(self, how: int) -> None:
         try:
-            fd = os.dup(self._fd)  # which stays this connection, whoever closes the other meanwhile
+            fd = os.dup(self._fd)  # which stays this connection if anybody closes the other
         except OSError:  # perhaps none is left
             fd = self._fd
         try:

@@ -43,7 +43,7 @@ def run(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     stand-in, which has no connections, and has this process's clock.
     """
     forget()
-    with within(_limit(client), anew=True):
+    with within(_limit(client), outermost=True):
         return blocking(_run(client, step, clock))
 
 
@@ -51,7 +51,7 @@ async def run_async(client: Any, step: Call | Ask, clock: str | None) -> Answer:
     """The same on an asyncio client."""
     seconds = _limit(client)
     forget()
-    with within(seconds, anew=True):
+    with within(seconds, outermost=True):
         async with asyncio.timeout(seconds):
             return await awaited(_run(client, step, clock))
 

@@ -32,12 +32,12 @@ _at: ContextVar[list[Any]] = ContextVar("at", default=["", 0.0])  # noqa: B039 -
 class within:  # noqa: N801 - a context manager; as a generator it would take 1 us more
     """Ends what goes on here after these seconds; what goes on around it may end it earlier.
 
-    With `anew` nothing goes on around it: an interrupt may have left a limit behind that nobody took away.
+    With `outermost` nothing goes on around it: an interrupt may have left a limit behind that nobody took away.
     """
 
-    def __init__(self, seconds: float | None, *, anew: bool = False) -> None:
+    def __init__(self, seconds: float | None, *, outermost: bool = False) -> None:
         self._seconds = math.inf if seconds is None else seconds
-        self._before = math.inf if anew else _until.get()
+        self._before = math.inf if outermost else _until.get()
 
     def __enter__(self) -> None:
         _until.set(min(self._before, boottime() + self._seconds))
