@@ -16,7 +16,7 @@ from redis_wanpool.engine.fanout import side_by_side_async
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Look, Parallel, Resolve, Sleep, Step, Try
-from redis_wanpool.protocol.steps import T, tell
+from redis_wanpool.protocol.steps import T, answered
 from redis_wanpool.sockets import dial, race
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.transport import exchange
@@ -86,7 +86,7 @@ class AsyncCaller:
                 except BackendUnavailable as error:
                     step = conversation.throw(error)
                 else:
-                    step = tell(conversation, step, answer)
+                    step = answered(conversation, step, answer)
         except StopIteration as end:
             value: T = end.value
             return value

@@ -10,7 +10,7 @@ import redis.exceptions
 from redis_wanpool.engine.fanout import side_by_side
 from redis_wanpool.errors import BackendUnavailable
 from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Look, Parallel, Sleep, Step
-from redis_wanpool.protocol.steps import T, tell
+from redis_wanpool.protocol.steps import T, answered
 from redis_wanpool.sockets.dial import look
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.identity import boot_clock
@@ -28,7 +28,7 @@ def lead(conversation: Conversation[T], perform: Callable[[Step], Answer]) -> T:
             except BackendUnavailable as error:
                 step = conversation.throw(error)
             else:
-                step = tell(conversation, step, answer)
+                step = answered(conversation, step, answer)
     except StopIteration as end:
         value: T = end.value
         return value

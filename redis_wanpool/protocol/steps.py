@@ -133,7 +133,7 @@ Step = Call | Ask | Sleep | Resolve | Try | Look | Connect | Parallel
 Conversation = Generator[Step, Answer, T]
 
 
-def tell(conversation: Conversation[T], step: Step, answer: Answer) -> Step:
+def answered(conversation: Conversation[T], step: Step, answer: Answer) -> Step:
     """Tells a conversation the answer to its step; returns the next one.
 
     Raises:
