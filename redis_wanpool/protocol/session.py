@@ -106,14 +106,14 @@ class Session:
             self._troubles.add((what, wan_idx))
             logger.warning("cannot %s of WAN %s (namespace %r), going on: %s", what, wan_idx, self.namespace, error)
 
-    def wan_indexes(self) -> Conversation[tuple[int, ...]]:
-        """All WANs of the namespace, ascending; other things there are passed by."""
+    def wan_indexes(self, *, strict: bool = False) -> Conversation[tuple[int, ...]]:
+        """All WANs of the namespace, ascending; other things there are passed by, or `strict` refuses them."""
         key = namespace_keys(self.namespace)[0]
         words = (yield Ask(("HKEYS", key))).reply
-        for word in words:
+        for word in words if not strict else ():
             if not word.isdecimal():
                 self.goes("read the ports", ascii(word), ValueError(f"{key} has a field that is no WAN index"))
-        return tuple(sorted(int(word) for word in words if word.isdecimal()))
+        return tuple(sorted(int(word) for word in words if strict or word.isdecimal()))
 
     def introduce(self) -> Conversation[None]:
         """Registers this holder in Redis, as alive now."""

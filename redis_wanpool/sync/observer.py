@@ -121,7 +121,7 @@ class Observer:
 
     def wans(self) -> tuple[int, ...]:
         """Returns the WANs of the namespace, ascending."""
-        return self._run(self._protocol.wan_indexes())
+        return self._run(self._protocol.wan_indexes(strict=True))
 
     def claims(self) -> dict[int, str]:
         """Returns the ports of each WAN, even if it is not ready yet or has lost its data."""
