@@ -1,12 +1,21 @@
 -- Tells how many ports become free to all besides those that are, if running leases go on and nothing new is granted.
--- ARGV 1 boot clock  2 its time in ms, then for each look ahead how far, in ms
--- Reply {"OUTLOOK", how many ports are in quarantine, for each look ahead how many become free until then}
+-- ARGV 1 boot clock  2 its time in ms  3 network, then for each look ahead how far, in ms
+-- Reply {"OUTLOOK", how many ports are in quarantine, how many rested ones of the network its plain sockets cannot have yet,
+--   of the 1,000 that rested last, for each look ahead how many become free until then}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
+-- @include "grant"
+local network, LOOK, late = ARGV[3], 1000, 0
+-- @include "plain"
+local _, ats = plain_ats(redis.call("ZREVRANGEBYSCORE", RESTING .. network, now_ms, int(now_ms - LINGER_MS), "WITHSCORES",
+  "LIMIT", 0, LOOK))
+for _, at in ipairs(ats) do
+  if at > now_ms then late = late + 1 end
+end
 local due_ms = grace_ms > 0 and 0 or now_ms
-local reply = {"OUTLOOK", redis.call("ZCOUNT", QUARANTINED, "(" .. int(now_ms), "+inf")}
-for i = 3, #ARGV do
+local reply = {"OUTLOOK", redis.call("ZCOUNT", QUARANTINED, "(" .. int(now_ms), "+inf"), late}
+for i = 4, #ARGV do
   local till_ms = now_ms + ARGV[i]
   local since_ms, upto_ms = now_ms - cooldown_ms, math.min(now_ms, till_ms - cooldown_ms)
   local expired = redis.call("ZCOUNT", LEASED, "(" .. int(since_ms), int(math.min(due_ms, upto_ms)))

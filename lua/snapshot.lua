@@ -1,15 +1,12 @@
 -- Counts the ports of a WAN as what they are now, settled or not, and lists the first of its leases.
 -- ARGV 1 boot clock  2 its time in ms  3 network  4 how many leases to list at most
 -- Reply {"SNAPSHOT", now, ms that a grace lasts yet, free, leased, cooling, withheld, how many cooling ports that network
---   may have, how many of these its plain sockets may have (as far as 1,000), {name, value, ...} of config,
---   {port, lease_id, fence, network, expires_at, ...} by expiry}
+--   may have, {name, value, ...} of config, {port, lease_id, fence, network, expires_at, ...} by expiry}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
 -- @include "grant"
-local network, LOOK = ARGV[3], 1000
--- @include "plain"
--- @include "plain_ports"
+local LOOK = 1000
 local upto = grace_ms > 0 and 0 or int(now_ms) -- what is due until then is settled, or as good as
 local function grants_of(page)
   local ports, grants = {}, {}
@@ -55,6 +52,6 @@ ports, grants = grants_of(page)
 for i, port in ipairs(ports) do
   for _, word in ipairs({port, grants[i][1], grants[i][2], grants[i][3], page[2 * i]}) do listed[#listed + 1] = word end
 end
-local rested = redis.call("ZCOUNT", RESTING .. network, "-inf", upto)
+local rested = redis.call("ZCOUNT", RESTING .. ARGV[3], "-inf", upto)
 return {"SNAPSHOT", now_ms, grace_ms, total - leased - cooling - withheld, leased, cooling, withheld, rested,
-  #plain_ports(LOOK), redis.call("HGETALL", CONFIG), listed}
+  redis.call("HGETALL", CONFIG), listed}

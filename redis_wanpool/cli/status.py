@@ -15,7 +15,6 @@ from redis_wanpool.terminal.format import one_line, seconds_of, span, table, wid
 from redis_wanpool.terminal.language import said
 from redis_wanpool.terminal.screen import FullScreen, bar, coloured, size
 
-MOST_PLAIN = 1000  #: how far lua/snapshot.lua counts ports for plain sockets
 COUNTS = ("total", "free", "leased", "cooling", "withheld")
 LOOKS_AHEAD = (60, 1800, 3600)
 NARROW, FEWEST = 10, 5  #: columns that are shown at most and at least where not all fit; all are in the JSON
@@ -39,7 +38,7 @@ def facts(wan: WanStatus) -> dict[str, Any]:
         "grace_left": round(wan.seen.grace_ms / 1000, 3),
         "quarantined": wan.quarantined,
         "rested": wan.seen.rested,
-        "rested_for_plain_sockets": wan.seen.plain,
+        "rested_for_plain_sockets": wan.seen.rested - wan.late,
         "grants_per_second": rounded(wan.pace),
         "sustains_per_second": {
             "one_network": rounded(wan.for_one_network),
@@ -128,19 +127,19 @@ def overview(operator: Operator, all_seen: Seen) -> list[tuple[str, str]]:
         lines = table([row[:shown] for row in rows], right=(0, *range(3, shown)))
         note = said("a wider terminal shows more")
     colours = ["bold", *map(_colour, wans)]
-    return [(head, ""), *zip(lines, colours, strict=True), (note, "dim"), *map(_lingering, filter(_lingers, wans))]
-
-
-def _lingers(wan: WanStatus) -> bool:
-    return wan.seen.plain < min(wan.seen.rested, MOST_PLAIN)
+    return [
+        (head, ""),
+        *zip(lines, colours, strict=True),
+        (note, "dim"),
+        *(_lingering(wan) for wan in wans if wan.late),
+    ]
 
 
 def _lingering(wan: WanStatus) -> tuple[str, str]:
     text = said(
-        "WAN {seen.wan_idx}: {late} of the {seen.rested} ports that have rested for this network wait up to 65 s more "
-        "for plain sockets, which the kernel refuses a port in TIME_WAIT (docs/clients.md)",
-        seen=wan.seen,
-        late=wan.seen.rested - wan.seen.plain,
+        "WAN {wan.seen.wan_idx}: {wan.late} of the {wan.seen.rested} ports that have rested for this network wait up "
+        "to 65 s more for plain sockets, which the kernel refuses a port in TIME_WAIT (docs/clients.md)",
+        wan=wan,
     )
     return text, "dim"
 

@@ -116,7 +116,6 @@ class WanSnapshot:
     cooling: int
     withheld: int
     rested: int  #: how many of the cooling ports the asking network may have
-    plain: int  #: how many of these its plain sockets may have, too, which bind without SO_REUSEADDR; 1,000 at most
     weight: int
     generation: str
     config: dict[str, str]
@@ -167,6 +166,8 @@ class WanStatus:
     frees: tuple[int, ...]
     """How many ports are free to all after each time that was asked for, if no lease ends early and none is granted."""
     rest: float  #: seconds before the asking network may have a port again
+    late: int = 0
+    """How many of its rested ports plain sockets, which bind without SO_REUSEADDR, cannot have yet; 1,000 at most."""
 
     @property
     def pace(self) -> float:

@@ -38,8 +38,13 @@ class Looking(Session):
         )
 
     def outlook(self, wan_idx: int, looks_ahead: Sequence[float]) -> Conversation[list[int]]:
-        """How many ports are in quarantine, and how many become free to all within each of these seconds."""
-        answer = yield from self.expect(self.call("outlook", wan_idx, *map(milliseconds, looks_ahead)), "OUTLOOK")
+        """How many ports are in quarantine, how many wait for plain sockets only, and how many become free to all.
+
+        Args:
+            looks_ahead: seconds, to each of which there is a last number.
+        """
+        call = self.call("outlook", wan_idx, self.network, *map(milliseconds, looks_ahead))
+        answer = yield from self.expect(call, "OUTLOOK")
         counts: list[int] = answer.reply[1:]
         return counts
 

@@ -165,9 +165,9 @@ class Observer:
 
         def looking(wan_idx: int) -> Conversation[WanStatus]:
             seen = yield from self._protocol.snapshot(wan_idx)
-            quarantined, *more = yield from self._protocol.outlook(wan_idx, looks_ahead)
+            quarantined, late, *more = yield from self._protocol.outlook(wan_idx, looks_ahead)
             frees = tuple(min(seen.total - seen.leased - seen.withheld, seen.free + count) for count in more)
-            return WanStatus(seen, quarantined, frees, self._settings.rest)
+            return WanStatus(seen, quarantined, frees, self._settings.rest, late)
 
         indexes = self._indexes(wans)
         looks = self._run(self._protocol.side_by_side([(wan_idx, looking(wan_idx)) for wan_idx in indexes]))

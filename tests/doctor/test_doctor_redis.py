@@ -144,7 +144,7 @@ DIFFER = "fail wan-differs, ok wan"
 
 def wan(state: str = "open", **changed: Any) -> WanSnapshot:
     config = {**RULES.fields(), "generation": "g", "on_failover": "grace", **changed.pop("config", {})}
-    counts = {"grace_ms": 0, "free": 5, "leased": 3, "cooling": 2, "withheld": 0, "rested": 0, "plain": 0, **changed}
+    counts = {"grace_ms": 0, "free": 5, "leased": 3, "cooling": 2, "withheld": 0, "rested": 0, **changed}
     return WanSnapshot(
         wan_idx=0, name="", state=state, weight=1, generation="g", config=config, now_ms=1000, leases=(), **counts
     )

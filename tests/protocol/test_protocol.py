@@ -214,6 +214,18 @@ class TestTwoClocks:
         age(124)
         b.acquire(0)
 
+    def test_a_plain_socket_gets_a_clean_port_behind_many_that_linger(self, pools: Pools) -> None:
+        pool = pools(network="a", rest=0)
+        pool.define_wan(0, "20000-20039", cooldown=1000)
+        leases = pool.acquire_many(0, 40, reuse_address=True)
+        clean = leases[:2]
+        for lease in (*clean, *leases[2:]):
+            lease.release(closed="reset" if lease in clean else "fin")
+        assert {lease.port for lease in pool.acquire_many(0, 2)} == {lease.port for lease in clean}
+        with pytest.raises(PoolExhausted) as caught:
+            pool.acquire(0)
+        assert caught.value.reusable == 38
+
     def test_a_drained_connection_needs_no_rest(self, pools: Pools) -> None:
         a, b = pools(network="a", rest=10), pools(network="b", rest=10)
         a.define_wan(0, "20000", cooldown=125)

@@ -121,7 +121,7 @@ def test_no_script_touches_a_key_of_another_wan(wan: Wan) -> None:
         wan("drain")
         wan("open")
         wan("explain", first)
-        wan("outlook", 60000)
+        wan("outlook", "n", 60000)
         wan("census", "", "", 10, "")
         wan("leases", "", "", 10, "")
         while wan("remove", "force", 4) != ["REMOVED"]:
@@ -214,7 +214,7 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan("reap", port, "h:1:x/0", expires - 1, port, "h:1:x/nobody", expires)[2:] == ["live", "gone"]
     assert wan("snapshot", "n", 10)[:1] == ["SNAPSHOT"]
     assert wan("explain", port)[0] == "EXPLAINED"
-    assert wan("outlook", 60000, 3600000) == ["OUTLOOK", 0, 0, 0]
+    assert wan("outlook", "n", 60000, 3600000) == ["OUTLOOK", 0, 0, 0, 0]
     assert wan("leases", "", "", 10, "")[0] == "LEASES"
     assert wan("census", "", "", 10, "") == ["CENSUS", "", "", "h:1:x", "n", 1]
     assert wan("remove", "", 100) == ["IN_USE", 1]
