@@ -20,6 +20,7 @@ from chance import LONG, SEED
 from command_line import Program
 from faces import Loop, maker
 from private_server import SERVERS, Fake, Server, start_server
+from proxy import Proxy
 from scheduling import connects, scope
 from sentinels import Watch
 from web import Web
@@ -212,6 +213,14 @@ def own_server(request: Any, tmp_path: Path) -> Iterator[Server]:
     server = Server(request.param, tmp_path)
     yield server
     server.close()
+
+
+@pytest.fixture
+def proxy(own_server: Server, tmp_path: Path) -> Iterator[Proxy]:
+    """What stands between a client and that server, and may spoil what they say."""
+    proxy = Proxy(tmp_path / "p", own_server.socket)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What both faces share: how a pool object is made, and its identity."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ def backend_of(settled: Settings, url: str | None, client: Any, connect_timeout:
     )
 
 
-class PoolObject(OfThisProcess):
+class PoolObject(OfThisProcess, ABC):
     """A pool object with its engine; each face adds its kind of lease, and a caller that performs steps."""
 
     blocking: bool
@@ -89,8 +90,10 @@ class PoolObject(OfThisProcess):
         """Where the pool's Redis is, without a password."""
         return self._engine.backend.name
 
+    @abstractmethod
     def _make_lease(self, grant: Grant) -> LeaseState:
-        raise NotImplementedError
+        """A lease of this face."""
 
+    @abstractmethod
     def _tell_loss(self, lease: LeaseState) -> None:
-        raise NotImplementedError
+        """Calls `on_lost` as this face does."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,13 +24,6 @@ TROUBLE = 0.2
 RARELY = 0.01
 """silence costs PATIENCE each time"""
 UNDER_TEST = ("acquire", "renew", "release", "reject")
-
-
-@pytest.fixture
-def proxy(own_server: Server, tmp_path: Path) -> Iterator[Proxy]:
-    proxy = Proxy(tmp_path / "p", own_server.socket)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,19 +25,12 @@ AOF = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 @pytest.fixture
-def troubled(started: Callable[..., Server]) -> Server:
+def own_server(started: Callable[..., Server]) -> Server:
     return started(*AOF)
 
 
 @pytest.fixture
-def proxy(troubled: Server, tmp_path: Path) -> Iterator[Proxy]:
-    proxy = Proxy(tmp_path / "p", troubled.socket)
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture
-def pools(face: str, loop: Loop, troubled: Server, proxy: Proxy) -> Iterator[Callable[..., Any]]:
+def pools(face: str, loop: Loop, own_server: Server, proxy: Proxy) -> Iterator[Callable[..., Any]]:
     with maker(face, loop, proxy.url) as new:
         yield new
 
@@ -85,24 +77,24 @@ TROUBLES: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
 @pytest.mark.parametrize("is_known", [True, False], ids=["known", "first"])
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_what_passes_is_waited_out(
-    pool: Any, pools: Any, troubled: Server, proxy: Proxy, trouble: str, is_known: bool, monkeypatch: Any
+    pool: Any, pools: Any, own_server: Server, proxy: Proxy, trouble: str, is_known: bool, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(Acquiring, "LONGEST_PAUSE", 0.5)
     if not is_known:
         pool = pools(connect_timeout=0.5)
     begin, end = TROUBLES[trouble]
-    begin(troubled, proxy)
+    begin(own_server, proxy)
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(lambda: pool.acquire(0, wait=LONG))
         time.sleep(0.3)  # it has met the trouble; were it late, the test would pass for less
         assert not waiting.done()
-        end(troubled, proxy)
+        end(own_server, proxy)
         assert waiting.result(LONG).port in range(25610, 25620)
 
 
 @pytest.mark.parametrize("call", ["acquire_many", "connect"])
-def test_whatever_takes_a_port_waits(pool: Any, troubled: Server, call: str, web: Web, face: str) -> None:
-    troubled.stop()
+def test_whatever_takes_a_port_waits(pool: Any, own_server: Server, call: str, web: Web, face: str) -> None:
+    own_server.stop()
     with ThreadPoolExecutor(1) as threads:
         if call == "connect":
             waiting = threads.submit(lambda: pool.connect(0, web.server_address, wait=LONG))
@@ -110,7 +102,7 @@ def test_whatever_takes_a_port_waits(pool: Any, troubled: Server, call: str, web
             waiting = threads.submit(lambda: pool.acquire_many(0, 2, wait=LONG, reuse_address=True))
         time.sleep(0.1)
         assert not waiting.done()
-        troubled.start(*AOF)
+        own_server.start(*AOF)
         got = waiting.result(LONG)
     if call == "connect":
         (got if face == "sync" else got[1]).close()
@@ -121,44 +113,44 @@ def test_whatever_takes_a_port_waits(pool: Any, troubled: Server, call: str, web
 @pytest.mark.parametrize(
     "words", [("run", "--wait", "60s", "--", "true"), ("acquire", "--wait", "60s", "--ttl", "60s")]
 )
-def test_commands_wait(troubled: Server, words: tuple[str, ...]) -> None:
-    env = {"WANPOOL_URL": troubled.url, "WANPOOL_NAMESPACE": "test"}
+def test_commands_wait(own_server: Server, words: tuple[str, ...]) -> None:
+    env = {"WANPOOL_URL": own_server.url, "WANPOOL_NAMESPACE": "test"}
     assert wanpool("init", "--wan", "0=25610-25619", "--on-failover", "continue", **env).returncode == 0
-    troubled.stop()
+    own_server.stop()
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(spawned, words[0], "--wan", "0", *words[1:], **env)
         time.sleep(1.0)
-        troubled.start(*AOF)
+        own_server.start(*AOF)
         done = waiting.result(LONG)
     assert done.returncode == 0, done
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_no_call_takes_longer_than_its_wait(
-    pools: Any, pool: Any, troubled: Server, proxy: Proxy, trouble: str
+    pools: Any, pool: Any, own_server: Server, proxy: Proxy, trouble: str
 ) -> None:
     """And one connect_timeout where Redis is silent."""
     begin, end = TROUBLES[trouble]
-    begin(troubled, proxy)
+    begin(own_server, proxy)
     pool = pools(connect_timeout=0.5)
     before = time.monotonic()
     with pytest.raises((BackendUnavailable, InGrace), match=r"acquire waited .* this has not passed: ") as caught:
         pool.acquire(0, wait=0.4)
     assert 0.4 <= time.monotonic() - before < 0.4 + 0.5 + 1.0, "a second is for the machine"
     assert caught.value.passing and caught.value.__cause__ is not None
-    end(troubled, proxy)
+    end(own_server, proxy)
 
 
-def test_a_wait_in_grace_is_no_longer_than_was_asked(pool: Any, troubled: Server) -> None:
+def test_a_wait_in_grace_is_no_longer_than_was_asked(pool: Any, own_server: Server) -> None:
     """The steps themselves tell: no sleep ends after the wait."""
-    troubled.admin.hset(*IN_GRACE, 2**50)
+    own_server.admin.hset(*IN_GRACE, 2**50)
     before = time.monotonic()
     with pytest.raises(InGrace):
         pool.acquire(0, wait=0.5)
     assert time.monotonic() - before < 3, "it slept until the grace was to be looked at again"
 
 
-def test_without_a_wait_a_call_tries_once_more_over_a_new_connection(pool: Any, proxy: Proxy, troubled: Server) -> None:
+def test_without_a_wait_a_call_tries_once_more_on_a_new_connection(pool: Any, proxy: Proxy, own_server: Server) -> None:
     seen: list[bytes] = []
 
     def refuse(request: bytes) -> None:
@@ -174,13 +166,13 @@ def test_without_a_wait_a_call_tries_once_more_over_a_new_connection(pool: Any, 
     assert "waited" not in str(caught.value) and 1 <= len({bytes(request) for request in seen}) <= 4
 
 
-def test_an_idle_connection_that_was_dropped_is_no_trouble(pool: Any, troubled: Server) -> None:
+def test_an_idle_connection_that_was_dropped_is_no_trouble(pool: Any, own_server: Server) -> None:
     pool.acquire(0).release()
-    troubled.cut()
+    own_server.cut()
     assert pool.acquire(0).release()
 
 
-def test_what_does_not_pass_is_an_error_at_once(pool: Any, troubled: Server) -> None:
+def test_what_does_not_pass_is_an_error_at_once(pool: Any, own_server: Server) -> None:
     with pytest.raises(WanNotDefined):
         pool.acquire(7, wait=LONG)
     leases = pool.acquire_many(0, 10, reuse_address=True)
@@ -190,8 +182,8 @@ def test_what_does_not_pass_is_an_error_at_once(pool: Any, troubled: Server) -> 
     assert time.monotonic() - before < 3 and len(leases) == 10
 
 
-def test_the_end_of_the_pool_ends_the_wait(pool: Any, troubled: Server) -> None:
-    troubled.stop()
+def test_the_end_of_the_pool_ends_the_wait(pool: Any, own_server: Server) -> None:
+    own_server.stop()
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(lambda: pool.acquire(0, wait=LONG))
         time.sleep(0.1)

@@ -5,25 +5,16 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from faces import Loop, maker
-from private_server import Server
 from proxy import Proxy
 
 from redis_wanpool import BackendUnavailable
 
 TIMEOUT, FOR_THE_MACHINE = 1.0, 1.5
 """seconds: the connect_timeout, and what a loaded machine may add"""
-
-
-@pytest.fixture
-def proxy(own_server: Server, tmp_path: Path) -> Iterator[Proxy]:
-    proxy = Proxy(tmp_path / "p", own_server.socket)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture
