@@ -65,7 +65,7 @@ def _footer(facts: dict[str, Any]) -> str:
     lock = f"python-redis-lock {version}" if version else "python-redis-lock not installed"
     return (
         "A pair is an acquire and a release. Medians, and in brackets the 10th to the 90th percentile of the rounds; "
-        f"what stands in one line ran in turn, in one run of {facts['seconds']} s on {facts['system']}, "
+        f"the two of a line ran in turn, in one run of {facts['seconds']} s on {facts['system']}, "
         f"{facts['server']} (append-only file, synced every second, unix socket), "
         f"redis-py {facts['redis_py']}, {lock}, Python {facts['python']}, {facts['date']}.{quick}\n"
     )

@@ -83,7 +83,7 @@ def test_the_architecture_lists_each_folder_once() -> None:
 
 @pytest.mark.parametrize("floor", FLOORS)
 def test_folders_are_layers(floor: str) -> None:
-    """A folder imports only what stands before it in docs/architecture.md."""
+    """A folder imports only the folders before it in docs/architecture.md."""
     below = {*FLOORS[: FLOORS.index(floor)], floor}
     for module in modules():
         if room(module) == floor:

@@ -152,7 +152,7 @@ def built(source: Path, into: Path, target: str) -> Path:
 
 
 def tracked() -> list[str]:
-    """What the repository has; where there is none, as in the archive itself, what stands at its top."""
+    """What the repository has; where there is none, as in the archive itself, what is at its top."""
     if not (ROOT / ".git").exists():
         return [
             name for name in ("README.md", "Makefile", "CONTRIBUTING.md", "pyproject.toml") if (ROOT / name).exists()

@@ -32,7 +32,7 @@ def add_to(verbs: Verbs) -> None:
     )
     parser.add_argument("--failover-margin", metavar="SPAN", help="by how much a grace is longer than max ttl (10s)")
     parser.add_argument(
-        "--recover", action="store_true", help="make WANs anew whose data is lost; they begin with a grace"
+        "--recover", action="store_true", help="define WANs again whose data is lost; they begin with a grace"
     )
     parser.add_argument(
         "--show", action="store_true", help="print the wanpool.toml of what Redis holds; change nothing"
@@ -88,7 +88,7 @@ _SPANS = ("lease_ttl", "max_ttl", "cooldown", "quarantine", "failover_margin")
 
 
 def settings_of(config: dict[str, str]) -> dict[str, Any]:
-    """A WAN as wanpool.toml has it, by what stands in Redis; without what is so by default."""
+    """A WAN as wanpool.toml has it, from its definition in Redis; defaults are left out."""
     seconds = {name: int(config[f"{name}_ms"]) / 1000 for name in _SPANS}
     most = int(config["max_per_network"])
     values: dict[str, Any] = {

@@ -108,7 +108,7 @@ def remove(options: argparse.Namespace) -> int:
             removed.append(wan_idx)
             if not options.json:
                 print(f"{_at(operator, wan_idx)} is removed; it had {claims.get(wan_idx)}")
-        told = ["the router may know old connections of these ports: use them anew after its timeout (cool-down)"]
+        told = ["the router may know old connections of these ports: use them again after its timeout (cool-down)"]
         answer(options, told, namespace=operator.namespace, removed=removed)
     return DONE
 

@@ -36,7 +36,7 @@ def found(severity: str, name: str, wans: Iterable[int] = (), /, *, code: str = 
         name: like replicas/too-few.
         wans: the WANs concerned, if it concerns single ones.
         code: if it is another.
-        fields: what stands in the texts; and whole texts by their names: seen, means, cure.
+        fields: the values of the texts' fields; and whole texts by their names: seen, means, cure.
     """
     texts = {part: said(text, **fields) for part, text in _texts().get(name, {}).items()}
     texts |= {part: str(fields[part]) for part in ("seen", "means", "cure") if part in fields}

@@ -18,7 +18,7 @@ _CAP_NET_BIND_SERVICE = 10
 class LinuxFacts:
     """What the kernel says in this network namespace; None is what it does not."""
 
-    ephemeral: tuple[int, int] | None = None  #: the ports that it gives to who does not choose: first and last
+    ephemeral: tuple[int, int] | None = None  #: the ports that it gives to programs that choose none: first and last
     reserved: str | None = None  #: those that it does not, as a list
     timestamps: int | None = None
     unprivileged: int | None = None  #: the first port that needs no privilege

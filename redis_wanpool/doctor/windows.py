@@ -16,7 +16,7 @@ from redis_wanpool.tuning.windows.netsh_store import Netsh, Runner
 class WindowsFacts:
     """What netsh says; None is what it does not."""
 
-    dynamic: tuple[int, int] | None = None  #: the ports that Windows gives to who does not choose: first and last
+    dynamic: tuple[int, int] | None = None  #: the ports that Windows gives to programs that choose none: first and last
     excluded: tuple[Excluded, ...] | None = None
 
 

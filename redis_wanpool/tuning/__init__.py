@@ -26,7 +26,7 @@ class Status(StrEnum):
 
 
 class TuningError(WanpoolError):
-    """A setting could not be read, changed or restored; the message says what stands."""
+    """A setting could not be read, changed or restored; the message says what is in effect."""
 
 
 class Unreadable(TuningError):
@@ -91,7 +91,7 @@ class Wishes:
     """What an operator asks for beyond the suggestions."""
 
     time_wait: int = 30  #: seconds, for TcpTimedWaitDelay
-    dynamic: tuple[int, int] | None = None  #: first and last port that Windows is to give to who does not choose
+    dynamic: tuple[int, int] | None = None  #: first and last port that Windows is to give to programs that choose none
     fin_wait_2: int | None = None  #: seconds, for TcpFinWait2Delay, which is not documented
 
 

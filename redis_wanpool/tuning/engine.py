@@ -20,8 +20,8 @@ class Applied:
 class Undone:
     """What was taken back."""
 
-    done: tuple[Change, ...]  #: from what stood to what stands now
-    left: tuple[Change, ...]  #: what somebody else changed since: from what stands to what stood before
+    done: tuple[Change, ...]  #: from the value before to the value now
+    left: tuple[Change, ...]  #: what somebody else changed since: from the value now to the one before
 
 
 def apply(system: System, changes: Sequence[Change]) -> Applied:
@@ -29,7 +29,7 @@ def apply(system: System, changes: Sequence[Change]) -> Applied:
 
     Raises:
         NotElevated: only an administrator may; nothing was done.
-        TuningError: somebody else changed an item meanwhile, or it could not be written; the message says what stands.
+        TuningError: somebody else changed an item meanwhile, or could not be written; the message says what holds.
     """
     if not changes:
         return Applied((), ())

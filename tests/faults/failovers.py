@@ -65,7 +65,7 @@ class Tally:
 
 
 class Pair:
-    """A primary and a replica; the link leads to whoever is the primary."""
+    """A primary and a replica; the link leads to the primary of the moment."""
 
     def __init__(self, folder: Path) -> None:
         self.link = folder / "s"

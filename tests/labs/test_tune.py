@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 FIRST, LAST = 20000, 21999
-"""all that the kernel gives to who does not choose"""
+"""all that the kernel gives to programs that choose none"""
 POOL = set(range(20500, 20600))
 OTHERS = set(range(20700, 20710))
 """reserved by somebody else before"""

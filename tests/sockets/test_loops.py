@@ -1,4 +1,4 @@
-"""Whoever closes a descriptor, and in whatever order: event loops of others, other objects, other processes."""
+"""Connections that anything may close, in any order: event loops of others, other objects, other processes."""
 
 from __future__ import annotations
 

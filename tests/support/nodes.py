@@ -40,7 +40,7 @@ class Place:
 
     host: str = "127.0.0.1"
     prefix: tuple[str, ...] = ()
-    """what stands before a command that is to run there"""
+    """the words before a command that is to run there"""
 
 
 class Node(Server):

@@ -17,7 +17,7 @@ import requests
 import urllib3
 
 Client = Callable[[str, int, bool], Any]
-"""of a URL, a port, and whether the server closes first; what stands in the JSON that it sends"""
+"""of a URL, a port, and whether the server closes first; the JSON that it sends"""
 TIMEOUT = 10
 
 

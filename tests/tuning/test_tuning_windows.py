@@ -1,4 +1,4 @@
-"""What is said of the settings of a Windows: by its version, by what stands there, by what the pool needs."""
+"""What is said of the settings of a Windows: by its version, by the values there, by what the pool needs."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ RESERVED = "net.ipv4.ip_local_reserved_ports"
 TIMESTAMPS = "net.ipv4.tcp_timestamps"
 UNPRIVILEGED = "net.ipv4.ip_unprivileged_port_start"
 FILE = "/etc/sysctl.d/90-wanpool.conf"
-FEWEST = 1_000  #: how many ports the kernel must keep for who does not choose
+FEWEST = 1_000  #: how many ports the kernel must keep for programs that choose none
 FORWARD = "net.ipv4.ip_forward"
 TRACKED, MOST_TRACKED = "net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max"
 NEARLY = 0.8  #: of nf_conntrack_max: beyond it the table of connections counts as nearly full
@@ -176,11 +176,12 @@ class Look:
             return
         inside = sum(found[0] <= port <= found[1] for port in self.ports)
         why = said(
-            "what the kernel gives to who does not choose, reserved ports excepted; {inside} of the pool are in it",
+            "what the kernel gives to programs that choose none, reserved ports excepted; {inside} of the pool are "
+            "in it",
             inside=inside,
         )
         if not self.ports:
-            why = said("what the kernel gives to who does not choose")
+            why = said("what the kernel gives to programs that choose none")
         elif not inside:
             why = said("it keeps off the pool's ports")
         if (found[1] - found[0]) % 2 == 0:

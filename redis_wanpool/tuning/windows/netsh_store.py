@@ -21,7 +21,7 @@ class Netsh:
         self._run = runner
 
     def dynamic(self, family: str) -> tuple[int, int]:
-        """The ports that Windows gives to who does not choose, first and last. Raises Unreadable."""
+        """The ports that Windows gives to programs that choose none, first and last. Raises Unreadable."""
         return self._told(["int", family, "show", "dynamicport", "tcp"], dynamic_ports)
 
     def excluded(self) -> tuple[Excluded, ...]:

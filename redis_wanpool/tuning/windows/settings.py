@@ -138,7 +138,7 @@ class Look:
         elif overlap:
             wanted = self._room()
             why = said(
-                "Windows gives {count} ports of the pool to whoever asks for any: connections from them fail",
+                "Windows gives {count} ports of the pool to programs that choose none: connections from them fail",
                 count=len(overlap),
             )
         elif first < LOWEST:
@@ -212,8 +212,8 @@ class Look:
         yield Setting(name, Status.SUGGESTION if missing else Status.OK, value, "netsh", why, "", changes=changes)
         if lost := sorted(kept.intersection(self.ports)):
             why = said(
-                "Hyper-V, WSL and Docker (WinNAT) keep them, anew at each start: programs are refused them (10013), "
-                "and this host leases others; to have them back, exclude the pool, and restart"
+                "Hyper-V, WSL and Docker (WinNAT) keep them, and choose others at each start: programs are refused "
+                "them (10013), and this host leases others; to have them back, exclude the pool, and restart"
             )
             text = port_list(lost)
             yield Setting("excludedportrange tcp, kept", Status.MANAGED, text, "netsh", why)
