@@ -8,21 +8,23 @@ EXTRAS := [embedded,dev,bench]
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 # How many times as long randomised tests last: in make long as long as they should, elsewhere in a short form.
 LONG = 0.2
-# Three workers for two cores, as tests wait half of their time; those of a file that needs this machine's ports stay in one.
+# Two workers a core, as tests wait half of their time; those of a file that needs this machine's ports stay in one.
 # Where Python may keep no bytecode, each of the many processes compiles everything: it may here.
-PYTEST = PYTHONDONTWRITEBYTECODE= WANPOOL_WHEEL=$(WHEEL) WANPOOL_LONG=$${WANPOOL_LONG:-$(LONG)} $(BIN)/python -P -m pytest -q -n 3
+PYTEST = PYTHONDONTWRITEBYTECODE= WANPOOL_WHEEL=$(WHEEL) WANPOOL_LONG=$${WANPOOL_LONG:-$(LONG)} $(BIN)/python -P -m pytest -q -n 4
 SERVERS := valkey-9.1 redis-6.2 redis-8.2 libfaketime
 # The layers whose tests ask something of the server that its version may answer in another way.
 BY_VERSION := $(addprefix tests/,model protocol transport engine faults doctor cli)
 BY_CLUSTER := $(addprefix tests/,model protocol/test_protocol.py protocol/test_scripts.py protocol/test_queue.py \
   protocol/test_bounded.py protocol/test_model.py engine/test_reaper.py cli/test_operator.py faults/test_faults.py)
 SHORT_LABS := $(addprefix tests/labs/,test_tools.py test_tls.py test_redis_cli.py)
+# What is asked of other versions; .ci/run leaves out what is slow.
+ASKED ?= per_server
 # The first of them also runs with a false clock, which Debian's Redis with its jemalloc does not survive.
 VERSIONS ?= valkey-8.1,redis-7.0
 # What make test-all adds to what .ci/run runs.
 PARTS := bench long versions clusters clients model failovers labs mutants pythons bare
 
-.PHONY: demo test test-all $(PARTS) clients-there labs-short check faults fmt clean
+.PHONY: demo test slow test-all $(PARTS) clients-there labs-short check faults fmt clean
 
 $(VENV)/.ready: pyproject.toml $(SOURCE)
 	@what='-e .$(EXTRAS)'; \
@@ -52,7 +54,11 @@ build/clients/.ready: | $(VENV)/.ready
 
 # On one server, with the same random choices each time. WANPOOL_TEST_SERVERS=redis-6.2,valkey-9.1 chooses others.
 test: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
-	WANPOOL_SEED=$${WANPOOL_SEED:-1} $(PYTEST) --hypothesis-seed=1 -m "not long"
+	WANPOOL_SEED=$${WANPOOL_SEED:-1} $(PYTEST) --hypothesis-seed=1 -m "not long and not slow"
+
+# What waits for real timeouts and deaths, or starts many programs.
+slow: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+	WANPOOL_SEED=$${WANPOOL_SEED:-1} $(PYTEST) --hypothesis-seed=1 -m slow
 
 # What takes long or is random: all of it, by other choices each time.
 long: LONG = 1
@@ -69,7 +75,7 @@ bench: $(VENV)/.ready
 
 versions: $(VENV)/.ready
 	$(PYTHON) tests/support/servers.py
-	WANPOOL_TEST_SERVERS=$(VERSIONS) $(PYTEST) -m per_server $(BY_VERSION)
+	WANPOOL_TEST_SERVERS=$(VERSIONS) $(PYTEST) -m "$(ASKED)" $(BY_VERSION)
 
 # Three primaries and three replicas.
 clusters: $(VENV)/.ready $(SERVERS:%=.servers/%/server)

@@ -155,6 +155,7 @@ def stage(started: Any, authority: Any, tmp_path: Path) -> Iterator[Stage]:
     stage.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_runs_from_top_to_bottom(stage: Stage, page: Path) -> None:
     stage.run(program(page, lambda text: not needs_tools(text)))

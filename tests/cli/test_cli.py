@@ -23,6 +23,7 @@ VISIT = Visit(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["redis_wanpool", "redis_wanpool.cli"])
 def test_runs_as_a_module(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
@@ -36,6 +37,7 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     assert (running.returncode, said) == (1, "wanpool: No space left on device\n")
 
 
+@pytest.mark.slow
 def test_demo_does_the_main_job_and_leaves_nothing(embedded: Any, tmp_path: Path) -> None:
     done = spawned("demo", "--seconds", "4", "--log", str(tmp_path / "log"))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,6 +51,7 @@ def test_demo_does_the_main_job_and_leaves_nothing(embedded: Any, tmp_path: Path
     assert says("demo", "--judge", str(tmp_path / "log"))
 
 
+@pytest.mark.slow
 def test_demo_leaves_a_server_that_ran_before_and_its_data(embedded: Any) -> None:
     with WanPortPool() as pool:
         pool.define_wan(0, "30000-30009")

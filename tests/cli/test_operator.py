@@ -497,6 +497,7 @@ class TestRun:
         assert out == f"heard {signal.SIGTERM.value}\n" and process.returncode == 1
         assert f"port {port} of WAN 0" in err and "revoked" in err and err.count("\n") == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("how", ["revoked", "killed", "over"])
     def test_all_that_the_command_started_ends_with_its_lease(
         self, server: Any, pool: WanPortPool, operator: Operator, tmp_path: Path, how: str

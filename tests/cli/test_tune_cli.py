@@ -510,6 +510,7 @@ def printed(*calls: str, closed: str = "", **env: str) -> list[bytes]:
     return done.stdout.split(b"\0")[:-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "calls"), [("cp437", "show plan"), ("cp936", "plan show"), ("ascii", "show plan"), ("cp437", "guide")]
 )
@@ -521,6 +522,7 @@ def test_any_console_takes_it(page: str, calls: str) -> None:
         assert calls == "guide" or ("端口池" in one.decode(page)) == (page == "cp936")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("closed", "calls"), [(">&-", ("show", "guide")), (">&- 2>&-", ("guide", "show"))])
 def test_no_console_at_all_is_no_failure(closed: str, calls: tuple[str, str]) -> None:
     """As under pythonw.exe, and in some services of Windows."""

@@ -80,6 +80,7 @@ def test_a_port_whose_server_closed_first_is_clean_at_once(
     assert len(used) < 60, "ports came again"
 
 
+@pytest.mark.slow
 @pytest.mark.longer
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
 def test_a_port_that_the_kernel_remembers_longer_than_redis_is_not_handed_out(
@@ -186,6 +187,7 @@ def test_a_port_that_lingers_here_only_goes_back_to_where_it_was(
     assert caught.value.state == "lingering"
 
 
+@pytest.mark.slow
 def test_run_hands_its_command_a_port_that_it_can_bind(pool: WanPortPool, server: Any, web: Web) -> None:
     curl = shutil.which("curl")
     command = (

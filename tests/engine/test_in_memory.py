@@ -88,6 +88,7 @@ def replace(package: Path, lua: Path) -> None:
 CHANGES = {"uninstalled": remove, "upgraded": replace, "no file may be opened": lambda package, lua: None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_program_keeps_and_gives_back_its_leases(
     own_server: Any, program: Any, tmp_path: Path, face: str, what: str

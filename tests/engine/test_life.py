@@ -32,6 +32,7 @@ def program(program: Callable[..., Program], own_server: Any) -> Callable[[str],
 
 
 class TestExit:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("how", "code"), [("", 0), ("sys.exit(3)", 3), ("raise KeyError", 1)])
     def test_gives_everything_back(self, program: Any, own_server: Any, how: str, code: int) -> None:
         assert program(POOL + "pool.acquire_many(0, 3)\n" + how).end()[0] == code
@@ -53,6 +54,7 @@ class TestExit:
         assert program(text).end()[0] == 0
         assert own_server.admin.zcard(COOLING) == 3
 
+    @pytest.mark.slow
     def test_is_not_held_up_by_a_redis_that_does_not_answer(self, program: Any, own_server: Any) -> None:
         """The pools would wait for minutes, one after the other."""
         text = """
@@ -69,6 +71,7 @@ class TestExit:
         assert running.end()[0] == 0
         own_server.process.send_signal(signal.SIGCONT)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
     def test_of_a_child_of_multiprocessing_gives_back_too(self, program: Any, own_server: Any, method: str) -> None:
         text = f"""
@@ -109,6 +112,7 @@ print(pool.snapshot(0).leased, pool.snapshot(0).cooling)
         code, out, err = program(text).end()
         assert (code, out.strip()) == (0, "1 8"), err
 
+    @pytest.mark.slow
     def test_forgets_the_holder_though_it_never_got_a_port(self, program: Any, own_server: Any) -> None:
         text = """
 pool.acquire_many(0, 10)
@@ -139,6 +143,7 @@ class TestSigterm:
         assert self.told(program(self.TEXT + self.WAIT))[0] == -signal.SIGTERM
         assert own_server.admin.zcard(LEASED) == 0 and own_server.admin.zcard(COOLING) == 3
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("handler", "code", "said"),
         [
@@ -228,6 +233,7 @@ class TestFork:
         code, out, err = program(text).end()
         assert (code, out.strip()) == (0, "1"), err
 
+    @pytest.mark.slow
     def test_a_child_owns_nothing_of_its_parents_and_can_use_the_pool_at_once(self, program: Any) -> None:
         text = (
             POOL.replace("lease_ttl=600", "lease_ttl=5")
@@ -259,6 +265,7 @@ print("parent holds", lease.port)
         code, out, err = program(text).end()
         assert code == 0 and "parent holds" in out, err
 
+    @pytest.mark.slow
     def test_under_threads_that_lease_leaves_parent_and_children_at_work(self, program: Any, own_server: Any) -> None:
         """Forks fall into every moment of a lease's life, with locks held by other threads."""
         text = (

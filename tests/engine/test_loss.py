@@ -111,6 +111,7 @@ class TestBlackHole:
         hole.open()
         pool.close()
 
+    @pytest.mark.slow
     def test_loss_is_known_and_told_before_another_may_have_the_port(
         self, hole: BlackHole, pool: Any, own_server: Any, told: list[tuple[str, float]]
     ) -> None:
@@ -131,6 +132,7 @@ class TestBlackHole:
         pool.close()
         assert [lease_id for lease_id, _ in told] == [lease.lease_id]
 
+    @pytest.mark.slow
     def test_the_same_pool_object_goes_on_afterwards(
         self, hole: BlackHole, pool: Any, own_server: Any, told: list[tuple[str, float]]
     ) -> None:
@@ -232,6 +234,7 @@ def test_a_program_that_on_lost_starts_hears_signals(own_server: Any) -> None:
     assert int(blocked[0], 16) == 0
 
 
+@pytest.mark.slow
 def test_a_paused_holder_uses_nothing_after_its_pause(own_server: Any, face: str) -> None:
     with WanPortPool(own_server.url, namespace="test", rest=0) as pool:
         pool.define_wan(0, "20000-20003", cooldown=0, lease_ttl=KEPT_TTL)

@@ -47,6 +47,7 @@ print(refused)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["acquire", "connect"])
 def test_without_a_thread_nothing_is_leased(server: Any, face: str, call: str) -> None:
     with WanPortPool(server.url, namespace="test", rest=0) as pool:

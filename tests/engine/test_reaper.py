@@ -103,6 +103,7 @@ class TestVerdict:
         found = verdict.verdict(before, this_holder())
         assert found.word == "dead" and "another one by now" in found.why
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "change",
         [{"boot_id": "other"}, {"host": "clone"}, {"pid_namespace": "1+1"}, {"pid": 0}, {"pid": 2**80}],
@@ -338,6 +339,7 @@ def test_a_holder_says_now_and_then_that_it_lives(looker: WanPortPool, server: A
     assert server.admin.hkeys(HOLDERS) == [looker.holder]
 
 
+@pytest.mark.slow
 def test_reap_says_of_each_holder_what_it_saw(pools: Any, backends: Any, process: Any) -> None:
     pool = pools(reap=False)
     pool.define_wan(0, "20000-20009", cooldown=100, lease_ttl=600)

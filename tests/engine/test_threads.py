@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -113,9 +112,14 @@ class TestKeepers:
     def test_outlive_what_is_thrown_into_them(self, pool: Any, name: str, caplog: Any) -> None:
         lease = pool.acquire(0)
         keeper: Ticker = getattr(pool._engine, name)
-        thread = keeper._thread
-        assert thread is not None and thread.ident is not None
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+        thread, tick = keeper._thread, keeper._tick
+        assert thread is not None
+
+        def exits() -> float | None:
+            keeper._tick = tick
+            raise SystemExit
+
+        keeper._tick = exits
         keeper.due(boottime())
         wait_for(lambda: "going on after an error" in caplog.text)
         before = lease.expires_at

@@ -43,6 +43,7 @@ def cramped(request: Any, tmp_path: Path) -> Iterator[Cramped]:
     server.close()
 
 
+@pytest.mark.slow
 def test_nothing_is_granted_twice_and_service_comes_back(cramped: Cramped, face: str, loop: Loop) -> None:
     told: list[Any] = []
     holder: Any = make(face, loop, cramped.url, namespace="test", rest=0, network="here", on_lost=told.append)

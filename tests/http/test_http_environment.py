@@ -178,6 +178,7 @@ def test_what_lives_in_one_process_cannot_be_copied(pool: WanPortPool, copied: C
             copied(things.get(of) or WanTransport(pool, 0))
 
 
+@pytest.mark.slow
 def test_a_session_from_before_a_fork_hears_no_answers_of_others(
     pool: WanPortPool, web: Web, tls: str, bundle: str
 ) -> None:

@@ -78,6 +78,7 @@ def server_minus_boot(server: Server) -> tuple[float, float]:
     return seconds + micros / 1e6 - after - 0.05, seconds + micros / 1e6 - before + 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", ["+1h", "-1h"])
 def test_a_client_whose_clock_is_an_hour_off_sees_and_does_the_same(server: Server, offset: str) -> None:
     with WanPortPool(server.url, namespace="test", network="here", rest=0) as pool:

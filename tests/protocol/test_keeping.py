@@ -54,6 +54,7 @@ def test_an_empty_script_cache_is_no_obstacle(brief: Any, backends: Any) -> None
     wait_for(lambda: lease.expires_at > first)
 
 
+@pytest.mark.slow
 def test_broken_connections_are_made_anew(server: Any, face: str, loop: Any) -> None:
     from faces import make
 

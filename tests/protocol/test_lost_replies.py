@@ -81,6 +81,7 @@ def test_a_broken_exchange_is_made_up_for_unseen(pool: Any, proxy: Proxy, own_se
     assert proxy.happened[kind] == 4
 
 
+@pytest.mark.slow
 def test_silence_is_an_error_that_leaves_nothing_behind(pool: Any, proxy: Proxy, own_server: Server) -> None:
     pool._engine.protocol.ledger.suspects.clear()  # an earlier search for late duplicates would find this one, too
     once(proxy, "acquire", "silent")
@@ -230,6 +231,7 @@ class Storm:
         self.leases.remove((pool, lease))
 
 
+@pytest.mark.slow
 @pytest.mark.longer
 @pytest.mark.timeout(100 + 0.05 * OPERATIONS)
 @pytest.mark.parametrize("cooldown", [0, 0.05])

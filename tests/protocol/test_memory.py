@@ -196,6 +196,7 @@ def dump(server: Server) -> dict[str, Any]:
 class TestFull:
     """With noeviction and all memory taken, leases are kept and given back as ever, and new ones refused."""
 
+    @pytest.mark.slow
     def test_running_leases_live_on(self, small: Server, pool_of: Any, face: str) -> None:
         pool = pool_of(face, "20000-20009", lease_ttl=KEPT_TTL)
         leases = pool.acquire_many(0, 3)
@@ -245,6 +246,7 @@ class TestFull:
         assert small.admin.hget(PREFIX + "grants", tried[0]).endswith(" rejected")
         check_invariant(small.admin)
 
+    @pytest.mark.slow
     def test_what_expired_is_settled(self, small: Server, pool_of: Any, face: str) -> None:
         pool = pool_of(face, "20000-20009", cooldown=0.5, lease_ttl=KEPT_TTL)
         kept = pool.acquire(0)

@@ -350,6 +350,7 @@ class TestSeveralWans:
         with pytest.raises(WanDraining):
             pool.acquire(ANY)
 
+    @pytest.mark.slow
     def test_weight_counts(self, pools: Pools) -> None:
         pool = pools(namespace="weights")
         pool.define_wan(0, "20000-20999", cooldown=0, weight=9)

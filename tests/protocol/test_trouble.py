@@ -26,6 +26,7 @@ def pool(own_server: Any, face: str, loop: Loop) -> Iterator[Any]:
         yield pool
 
 
+@pytest.mark.slow
 def test_foreign_contents_of_one_wan_cost_no_lease(pool: Any, own_server: Any, caplog: Any) -> None:
     leases = [pool.acquire(wan_idx) for wan_idx in WANS]
     held = key(f"held:{pool.holder}")

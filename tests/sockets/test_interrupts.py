@@ -74,6 +74,7 @@ def echo() -> Iterator[tuple[str, int]]:
         yield address
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("how", ["plain", "file", "duplicate", "detached"])
 def test_a_connection_interrupted_at_any_line_leaves_no_lease(server: Any, echo: Any, how: str) -> None:
@@ -126,6 +127,7 @@ def interrupt_blocks(url: str) -> None:
         wait_for(lambda: admin.zcard(PREFIX + "leased") == len(ledger.kept()) <= 2)
 
 
+@pytest.mark.slow
 def test_a_block_interrupted_at_any_line_leaves_no_lease(server: Any) -> None:
     """But at the first step of `__enter__`: an interrupt there leaves what `pool.acquire(0).port` leaves.
 
@@ -144,6 +146,7 @@ class TestLeaseThatNothingRefersTo:
             pool.define_wan(0, "23900-23909", cooldown=0, lease_ttl=KEPT_TTL)
             yield pool
 
+    @pytest.mark.slow
     def test_lives_on_if_its_user_has_the_number(self, pool: Any, server: Any) -> None:
         ports = [pool.acquire(0).port, pool.allocate_port(wan_idx=0)]
         ports += [lease.port for lease in pool.acquire_many(0, 2)]

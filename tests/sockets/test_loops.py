@@ -47,6 +47,7 @@ async def by_httpx(pool: AsyncWanPortPool, web: Web) -> None:
         assert (await client.get(web.url)).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("visit", [by_streams, by_abort, by_aiohttp, by_httpx])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_each_loop_gives_the_port_back_when_it_closes_a_connection(

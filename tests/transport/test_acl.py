@@ -134,6 +134,7 @@ def denied(server: Server) -> list[Any]:
     return [(entry["username"], entry["object"]) for entry in server.admin.acl_log()]
 
 
+@pytest.mark.slow
 def test_everything_works_and_nothing_is_to_spare(guarded: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durability, "EARLIER", 1.5)  # time enough for the answer, also of a loaded machine
     holder, operator, viewer = users()

@@ -43,6 +43,7 @@ ENDLESS: dict[str, Callable[[bytes], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ENDLESS)
 def test_every_call_and_the_end_of_the_pool_come_to_an_end(new: Callable[..., Any], proxy: Proxy, how: str) -> None:
     pool = new()
@@ -81,6 +82,7 @@ def test_a_reply_that_drips_comes_to_an_end_soon(new: Callable[..., Any], proxy:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 def test_the_end_waits_for_no_long_timeout(new: Callable[..., Any], proxy: Proxy) -> None:
     pool = new(connect_timeout=10.0)
     pool.define_wan(0, "20000-20003", cooldown=0)

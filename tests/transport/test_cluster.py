@@ -192,6 +192,7 @@ def test_a_shard_that_may_evict_any_key_is_refused(shards: Shards, pools: Callab
         node.admin.config_set("maxmemory-policy", "noeviction")
 
 
+@pytest.mark.slow
 def test_a_silent_shard_holds_up_no_other(shards: Shards, pools: Callable[..., Any], face: str) -> None:
     pool = with_wans(pools(connect_timeout=1.0), lease_ttl=KEPT_TTL)
     leases = [pool.acquire(wan_idx) for wan_idx in range(WANS)]
@@ -347,6 +348,7 @@ def test_without_the_key_that_is_never_there_a_script_would_stop_halfway(shards:
         shards.admin.flushall()
 
 
+@pytest.mark.slow
 def test_a_moved_slot_is_followed_and_begins_a_grace(shards: Shards, pools: Callable[..., Any]) -> None:
     pool, other = with_wans(pools(), on_failover="grace", lease_ttl=KEPT_TTL, failover_margin=0.5), pools()
     lease = pool.acquire(0)

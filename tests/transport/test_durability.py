@@ -197,6 +197,7 @@ class TestTooFew:
         )
         return str(caught.value)
 
+    @pytest.mark.slow
     def test_the_grant_is_taken_back(self, new_pool: Any, group: Group) -> None:
         group.add_replica()
         pool = defined(new_pool(min_replicas=2, connect_timeout=PATIENCE))
@@ -238,6 +239,7 @@ class TestTooFew:
         group.primary.admin.config_set("appendfsync", "no")
         self.short(group, pool, lambda: pool.acquire(0), 0, 1)
 
+    @pytest.mark.slow
     def test_a_waiter_is_told_when_its_grant_is_not_confirmed(self, new_pool: Any, group: Group) -> None:
         pool = defined(new_pool(min_replicas=1, connect_timeout=PATIENCE))
         held = new_pool().acquire_many(0, 10)
@@ -250,6 +252,7 @@ class TestTooFew:
                 waiting.result(20)
         assert pool.snapshot(0).free == 10 and not pool._engine.protocol.doubts
 
+    @pytest.mark.slow
     def test_what_cannot_be_taken_back_at_once_is_taken_back_soon(
         self, new_pool: Any, proxy: Proxy, group: Group
     ) -> None:
@@ -286,6 +289,7 @@ class TestCut:
         assert not cut and sent[-1:] == ["WAIT 1"] and len(sent) == (1 if kind == "unsent" else 2)
         assert leased(group) == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("group", SERVERS, indirect=True)
     def test_and_not_by_what_another_connection_wrote(self, pool: Any, proxy: Proxy, group: Group) -> None:
         replica = group.add_replica()
@@ -298,6 +302,7 @@ class TestCut:
         assert not cut and (caught.value.confirmed, caught.value.wanted) == (0, 1)
         wait_for(lambda: leased(group) == 0 and not pool._engine.protocol.doubts)
 
+    @pytest.mark.slow
     def test_silence_leaves_nothing_behind(self, pool: Any, proxy: Proxy, group: Group) -> None:
         silent = ["silent"]
         proxy.plan = lambda name: silent.pop() if name == "WAIT" and silent else "pass"

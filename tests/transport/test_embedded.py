@@ -60,12 +60,14 @@ def use_at_once(count: int) -> list[list[int]]:
     return [[int(word) for word in line.split()] for line, _ in told]
 
 
+@pytest.mark.slow
 def test_twenty_that_start_cold_at_once_share_one_server(home: Path) -> None:
     rows = use_at_once(20)
     assert len({row[0] for row in rows}) == 1
     assert len({row[1] for row in rows}) == 20, "nobody shares a port"
 
 
+@pytest.mark.slow
 def test_kill_and_restart_lose_no_acknowledged_lease(home: Path) -> None:
     before = {row[1]: row[2] for row in use_at_once(4)}
     process = pid()
@@ -175,6 +177,7 @@ def test_an_old_binary_that_would_not_see_the_data_is_refused(home: Path, monkey
         server.ensure()
 
 
+@pytest.mark.slow
 def test_a_new_binary_reads_what_another_wrote(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {row[1] for row in use_at_once(2)}
     client().bgrewriteaof()

@@ -63,6 +63,7 @@ def leases(pool: Any) -> None:
     assert pool.acquire(0).release()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_others_are_asked_when_one_names_a_replica(pair: Pair, new: Callable[..., Any], kind: str) -> None:
     stale, right = pair.teller(stale=True), pair.teller(stale=False)
@@ -70,6 +71,7 @@ def test_others_are_asked_when_one_names_a_replica(pair: Pair, new: Callable[...
     assert stale.asked and right.asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_replica_that_was_named_passes(pair: Pair, new: Callable[..., Any], kind: str) -> None:
     teller = pair.teller(stale=True)
@@ -81,6 +83,7 @@ def test_a_replica_that_was_named_passes(pair: Pair, new: Callable[..., Any], ki
     leases(pool)
 
 
+@pytest.mark.slow
 def test_a_name_that_moves_is_followed(pair: Pair, new: Callable[..., Any], tmp_path: Path) -> None:
     name = tmp_path / "name"
     name.symlink_to(pair.replica.socket)
@@ -100,6 +103,7 @@ def test_a_name_that_moves_is_followed(pair: Pair, new: Callable[..., Any], tmp_
         assert waiting.result(LONG).port == 20000
 
 
+@pytest.mark.slow
 def test_what_is_and_stays_a_replica_is_refused(pair: Pair, new: Callable[..., Any]) -> None:
     pool = new(f"redis://127.0.0.1:{pair.ports[1]}/0")
     before = pair.replica.admin.info("stats")["total_connections_received"]
@@ -109,6 +113,7 @@ def test_what_is_and_stays_a_replica_is_refused(pair: Pair, new: Callable[..., A
     assert pair.replica.admin.info("stats")["total_connections_received"] - before >= 4, "over new connections"
 
 
+@pytest.mark.slow
 def test_a_replica_without_its_primary_passes(pair: Pair, new: Callable[..., Any]) -> None:
     pair.primary.stop()
     wait_for(lambda: pair.replica.admin.info("replication")["master_link_status"] == "down")
@@ -138,6 +143,7 @@ def test_the_address_that_failed_is_named(new: Callable[..., Any], kind: str, ho
     assert seconds and (float(seconds[1]) >= 0.1) == (how == "hangs")
 
 
+@pytest.mark.slow
 def test_a_sentinel_that_hangs_is_named_and_leaves_time_for_the_others(pair: Pair, new: Callable[..., Any]) -> None:
     right = pair.teller(stale=False)
     with socket.create_server(("127.0.0.78", 0)) as silent:
@@ -153,6 +159,7 @@ def sockets_to(port: int) -> list[socket.socket]:
     return [socket.socket(fileno=os.dup(one.fd)) for one in found if one.raddr and one.raddr.port == port]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the options of Linux")
 @pytest.mark.parametrize("kind", [*KINDS, "redis"])
 def test_a_dead_path_is_found_before_it_is_needed(pair: Pair, new: Callable[..., Any], kind: str) -> None:

@@ -112,6 +112,7 @@ def test_no_sentinel_is_there(face: str, loop: Loop) -> None:
     pool.close()
 
 
+@pytest.mark.slow
 def test_a_client_of_ones_own(watch: Watch, face: str) -> None:
     hosts = [(sentinel.place.host, sentinel.port) for sentinel in watch.sentinels]
     (blocking if face == "sync" else lambda hosts: asyncio.run(awaiting(hosts)))(hosts)
