@@ -8,6 +8,7 @@ import os
 import signal
 import ssl
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, closing
 from pathlib import Path
@@ -188,12 +189,24 @@ def _server(name: str, running: dict[str, Any], factory: pytest.TempPathFactory)
     return running[name]
 
 
+def _check_what_is_left(admin: Any) -> None:
+    """A pool object that a slow machine's Redis held up may still give back what it had."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return check_invariant(admin)
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 @pytest.fixture(params=SERVERS)
 def server(request: Any, running: dict[str, Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real server, empty."""
     found = _server(request.param, running, tmp_path_factory)
     yield found
-    check_invariant(found.admin)
+    _check_what_is_left(found.admin)
 
 
 @pytest.fixture(params=[*SERVERS, "fake"])
@@ -202,7 +215,7 @@ def backends(request: Any, running: dict[str, Server], tmp_path_factory: pytest.
     fake = request.param == "fake"
     found: Any = Fake() if fake else _server(request.param, running, tmp_path_factory)
     yield found
-    check_invariant(found.admin)
+    _check_what_is_left(found.admin)
     if fake:
         found.close()
 
