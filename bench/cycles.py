@@ -24,7 +24,7 @@ def measure(size: Size) -> Iterator[Row]:
     """Both faces."""
     with private_server() as server:
         with WanPortPool(server.url, rest=0) as pool:
-            pool.define_wan(0, "20000-21999", cooldown=0)
+            pool.define_wan(0, "20000-21999", cooldown=0, fresh=True)
         yield _blocking(server.url, size)
         yield asyncio.run(_awaiting(server.url, size))
 

@@ -61,12 +61,12 @@ def _site(stack: ExitStack, grow: Growth, count: int, large: int) -> tuple[Serve
 def _wans(server: Server, pool: WanPortPool, count: int) -> None:
     for wan_idx in range(count):
         first = 1024 + wan_idx * PORTS
-        pool.define_wan(wan_idx, f"{first}-{first + PORTS - 1}", cooldown=0)
+        pool.define_wan(wan_idx, f"{first}-{first + PORTS - 1}", cooldown=0, fresh=True)
         talk.acquire(server.client, pool, wan_idx, 1)
 
 
 def _ports(server: Server, pool: WanPortPool, count: int) -> None:
-    pool.define_wan(0, f"1024-{1023 + count}", cooldown=0, max_ttl=3600)
+    pool.define_wan(0, f"1024-{1023 + count}", cooldown=0, max_ttl=3600, fresh=True)
 
 
 def _holders(server: Server, pool: WanPortPool, count: int) -> None:

@@ -25,7 +25,7 @@ def measure(size: Size) -> Iterator[Row]:
     """The median and the 99th percentile of each situation, round by round."""
     with private_server() as server, WanPortPool(server.url, rest=0) as pool:
         bare = _bare(server)
-        pool.define_wan(0, "20000-21999", cooldown=0)
+        pool.define_wan(0, "20000-21999", cooldown=0, fresh=True)
         yield from _rows("2,000 of 2,000 ports free", lambda: _acquires(pool, size.pairs), bare, size)
         yield _of_the_look(pool, size)
         taken = pool.acquire_many(0, 1_000) + pool.acquire_many(0, 999)
@@ -114,7 +114,7 @@ def _after_many_expired(size: Size) -> Iterator[Row]:
 def _let_expire(server: Server, count: int, cooldown: float) -> None:
     """Leases that nobody renews or releases, by another holder; waits until all have run out."""
     with WanPortPool(server.url, rest=0, network="dead") as dead:
-        dead.define_wan(0, f"5000-{4_999 + count}", cooldown=cooldown)
+        dead.define_wan(0, f"5000-{4_999 + count}", cooldown=cooldown, fresh=True)
         calls = count // MOST_PORTS_A_CALL
         granted = talk.acquire(
             server.client, dead, 0, calls, busy=False, count=MOST_PORTS_A_CALL, ttl=TTL, detached=True

@@ -17,10 +17,10 @@ STEADY = 1_000
 def measure(size: Size) -> Iterator[Row]:
     """Bytes a port: never leased, leased, and free after it was leased once."""
     with private_server() as server, WanPortPool(server.url, rest=0) as pool:
-        pool.define_wan(1, "1000", cooldown=0)
+        pool.define_wan(1, "1000", cooldown=0, fresh=True)
         pool.acquire(1).release()
         empty = _used(server)
-        pool.define_wan(0, f"10000-{9_999 + size.ports}", cooldown=0)
+        pool.define_wan(0, f"10000-{9_999 + size.ports}", cooldown=0, fresh=True)
         yield _row("free, never leased", _used(server) - empty, size)
         leases = talk.acquire(server.client, pool, 0, size.ports // 1_000, busy=False, count=1_000)
         yield _row("leased", _used(server) - empty, size)

@@ -36,7 +36,7 @@ def measure(size: Size) -> Iterator[Row]:
         ports = size.expired // wans
         for wan_idx in range(wans):
             first = 1024 + wan_idx * ports
-            pool.define_wan(wan_idx, f"{first}-{first + ports - 1}")
+            pool.define_wan(wan_idx, f"{first}-{first + ports - 1}", fresh=True)
             for begun in range(0, ports, 1_000):
                 pool.acquire_many(wan_idx, min(1_000, ports - begun), ttl=60, label="bench")
         for words in COMMANDS:

@@ -27,7 +27,7 @@ def measure(size: Size) -> Iterator[Row]:
     logging.getLogger("redis_lock").setLevel(logging.ERROR)
     for share in (0.0, 0.9):
         with private_server() as server, WanPortPool(server.url, rest=0) as pool:
-            pool.define_wan(0, f"{PORTS[0]}-{PORTS[-1]}", cooldown=0)
+            pool.define_wan(0, f"{PORTS[0]}-{PORTS[-1]}", cooldown=0, fresh=True)
             client = redis.Redis.from_url(server.url)
             taken = round(share * len(PORTS))
             designs = _designs(client)

@@ -25,7 +25,7 @@ def measure(size: Size) -> Iterator[Row]:
     context = multiprocessing.get_context("spawn")
     with private_server() as server, tempfile.TemporaryDirectory(prefix="wanpool-bench-") as folder:
         with WanPortPool(server.url, rest=0) as pool:
-            pool.define_wan(0, f"{PORTS[0]}-{PORTS[-1]}", cooldown=0)
+            pool.define_wan(0, f"{PORTS[0]}-{PORTS[-1]}", cooldown=0, fresh=True)
         workers = []
         for _ in range(max(size.processes)):
             here, there = context.Pipe()

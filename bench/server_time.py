@@ -26,7 +26,7 @@ def measure(size: Size) -> Iterator[Row]:
         (125, 1, "rest 1 s, cool-down 125 s"),
     ):
         with private_server() as server, WanPortPool(server.url, rest=rest) as pool:
-            pool.define_wan(0, PORTS, cooldown=cooldown)
+            pool.define_wan(0, PORTS, cooldown=cooldown, fresh=True)
             unsafe = Unsafe(server.client, _lease_fields(server, pool), range(20_000, 22_000))
             yield from _pairs(server, pool, unsafe, size, named)
             if not cooldown:

@@ -27,7 +27,9 @@ def measure(size: Size) -> Iterator[Row]:
         for url in urls.values():
             with WanPortPool(url, rest=0) as pool:
                 for wan_idx in range(WANS):
-                    pool.define_wan(wan_idx, f"{1024 + PORTS * wan_idx}-{1023 + PORTS * (wan_idx + 1)}", cooldown=0)
+                    pool.define_wan(
+                        wan_idx, f"{1024 + PORTS * wan_idx}-{1023 + PORTS * (wan_idx + 1)}", cooldown=0, fresh=True
+                    )
         links, workers = [], []
         for number in range(PROCESSES):
             here, there = context.Pipe()

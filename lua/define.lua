@@ -1,45 +1,47 @@
 -- Defines a WAN, a bounded number of ports a call: call again while it fills.
--- ARGV 1 its generation  2 "new" if it may be made, "recovered" if it may with a grace to begin with
---   3 how many ports a call  4 "grace" or "continue" after a failover, unless the definition says it
---   5... name, value, ... of the definition; "ports" is a list like 20000-21999,23000
+-- ARGV 1 boot clock  2 its time in ms  3 its generation  4 "" if it must not be made, or on whose word it may: "new"
+--   nobody's: it begins with a grace, unless the server has surely been as it is for as long; "recovered": it was lost, and
+--   begins with a grace; "fresh": nobody can hold its ports, so there is no grace; "still fresh": it must not be made, but if
+--   it began with a grace, and no port was leased since, that ends
+--   5 how many ports a call  6 "grace" or "continue" after a failover, unless the definition says it
+--   7... name, value, ... of the definition; "ports" is a list like 20000-21999,23000
 -- Reply {"FILLING", made by this call or not (1, 0)}  {"DEFINED", the same, generation}
 --   {"DIFFERENT", {name, value, ...} as it is defined}  {"GONE"} if it is not there and must not be made
 --   {"OTHER_PROTOCOL", version}
 -- @include "keys"
 -- @include "int"
-local PROTOCOL = "3"
-local made = 0
-local protocol = redis.call("HGET", CONFIG, "protocol")
-if protocol and protocol ~= PROTOCOL then return {"OTHER_PROTOCOL", protocol} end
-if not protocol then
-  if ARGV[2] == "" then return {"GONE"} end
-  local time = redis.call("TIME")
-  local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-  redis.call("HSET", CONFIG, "protocol", PROTOCOL, "state", "filling", "seen_ms", int(now_ms), "ahead_ms", 0, "fence", 0,
-    "waiting", 0, "leaving", 0, "filled", 0, "generation", ARGV[1], "on_failover", ARGV[4], "source", "", "run_id", "",
-    "grace_until_ms", 0, unpack(ARGV, 5))
-  local rules = redis.call("HMGET", CONFIG, "on_failover", "max_ttl_ms", "failover_margin_ms")
-  if rules[1] == "grace" then
+local OUR_PROTOCOL, FIRST, made, defined = "3", 7, 0, redis.call("HGET", CONFIG, "protocol")
+if not defined then
+  if ARGV[4] == "" or ARGV[4] == "still fresh" then return {"GONE"} end
+  local clock_now = redis.call("TIME")
+  local begun_ms = clock_now[1] * 1000 + math.floor(clock_now[2] / 1000)
+  redis.call("HSET", CONFIG, "protocol", OUR_PROTOCOL, "state", "filling", "seen_ms", int(begun_ms), "ahead_ms", 0,
+    "fence", int(1000 * begun_ms), "waiting", 0, "leaving", 0, "filled", 0, "generation", ARGV[3], "on_failover", ARGV[6],
+    "source", "", "run_id", "", "grace_until_ms", 0, "by", ARGV[4], unpack(ARGV, FIRST))
+  if ARGV[4] == "fresh" and redis.call("HGET", CONFIG, "on_failover") == "grace" then
     redis.call("HSET", CONFIG, "source", string.match(redis.call("INFO", "replication"), "master_replid:(%x+)"),
       "run_id", string.match(redis.call("INFO", "server"), "run_id:(%x+)"))
   end
-  if ARGV[2] == "recovered" then
-    redis.call("HSET", CONFIG, "grace_until_ms", int(now_ms + rules[2] + rules[3]), "succeeds", 1)
-  end
   made = 1
+elseif defined ~= OUR_PROTOCOL then
+  return {"OTHER_PROTOCOL", defined}
 end
-for i = 5, #ARGV, 2 do
+for i = FIRST, #ARGV, 2 do
   if redis.call("HGET", CONFIG, ARGV[i]) ~= ARGV[i + 1] then
     return {"DIFFERENT", redis.call("HGETALL", CONFIG)}
   end
 end
-local config = redis.call("HMGET", CONFIG, "state", "filled", "ports", "generation")
-if config[1] == "removing" then return {"GONE"} end
-if config[1] ~= "filling" then return {"DEFINED", made, config[4]} end
+local stage, filled, list, generation, by, until_ms, new_until_ms, total = unpack(
+  redis.call("HMGET", CONFIG, "state", "filled", "ports", "generation", "by", "grace_until_ms", "new_until_ms", "total"))
+if stage == "removing" then return {"GONE"} end
+if stage ~= "filling" then
+  local ends_grace = ARGV[4] == "still fresh" and until_ms == new_until_ms and redis.call("SCARD", FREE) == tonumber(total)
+  if ends_grace then redis.call("HSET", CONFIG, "grace_until_ms", 0) end
+  return {"DEFINED", made, generation}
+end
 
-local first, left = tonumber(config[2]), tonumber(ARGV[3])
-local ports, passed = {}, 0
-for from, to in string.gmatch(config[3], "(%d+)-?(%d*)") do
+local first, left, ports, passed = tonumber(filled), tonumber(ARGV[5]), {}, 0
+for from, to in string.gmatch(list, "(%d+)-?(%d*)") do
   from, to = tonumber(from), tonumber(to ~= "" and to or from)
   for port = math.max(from, from + first - passed), to do
     if #ports == left then break end
@@ -51,5 +53,8 @@ redis.call("HSET", CONFIG, "filled", int(first + #ports), "total", int(passed))
 if #ports > 0 then redis.call("SADD", FREE, unpack(ports)) end
 if first + #ports < passed then return {"FILLING", made} end
 redis.call("HSET", CONFIG, "state", "open")
-redis.call("HDEL", CONFIG, "filled")
-return {"DEFINED", made, config[4]}
+redis.call("HDEL", CONFIG, "filled", "by")
+-- @include "wan"
+if by == "recovered" then begin_grace() end
+if grace_ms > 0 then saw("new_until_ms", int(now_ms + grace_ms), "succeeds", 1) elseif has_begun then saw() end
+return {"DEFINED", made, generation}

@@ -2,29 +2,29 @@
 -- data knows of its port shows that the data is older than its grant: that begins a grace, and the lease is put back.
 -- ARGV 1 boot clock  2 its time in ms  3 holder  4 network  5 its rest in ms  6 host  7 pid
 --   then for each lease: port, lease_id, fence, ttl in ms, label
--- Reply {"RENEWED", now, number of ports that the holder holds here, number of ports settled, then for each lease
---   its new expires_at, or how it ended, or "gone" when nothing is known of it any more; port and record of each set aside}
+-- Reply {"RENEWED", now, number of ports that the holder holds here, number of ports settled, generation, then for each lease
+--   its new expires_at, or how it ended, or "gone" when nothing is known of it any more, or "data_lost" when its grant is
+--   forgotten and cannot be put back; port and record of each set aside}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
 -- @include "grant"
 -- @include "iso"
-local SETTLE, FIRST, FIELDS = 64, 8, 5
-local network = ARGV[4]
+local SETTLE, FIRST, FIELDS, network = 64, 8, 5, ARGV[4]
 -- @include "reassert"
-local answer, leased, ports = {"RENEWED", now_ms, 0, 0}, {}, {}
+local answer, leased, ports, last, expires = {"RENEWED", now_ms, 0, 0, config[20]}, {}, {}, {}, {}
 for i = FIRST, #ARGV, FIELDS do ports[#ports + 1] = ARGV[i] end
-local last, expires = {}, {}
 if #ports > 0 then
   last, expires = redis.call("HMGET", GRANTS, unpack(ports)), redis.call("ZMSCORE", LEASED, unpack(ports))
 end
 for i, port in ipairs(ports) do
   local asked_id, fence, ttl_ms, label = unpack(ARGV, FIRST + FIELDS * (i - 1) + 1, FIRST + FIELDS * i - 1)
-  local how, expires_at, until_ms = "gone", tonumber(expires[i] or 0), now_ms + math.min(ttl_ms, max_ttl_ms)
+  local expires_at, until_ms = tonumber(expires[i] or 0), now_ms + math.min(ttl_ms, max_ttl_ms)
   local lease_id, last_fence, _, _, _, was = read_grant(last[i])
-  if lease_id == asked_id then how = was end
   local mends = was == "unreadable" and expires_at > now_ms and redis.call("HGET", IDS, asked_id) == port -- it knows it
-  local is_older = was ~= "unreadable" and (grace_ms > 0 or config[16] == "grace") and fence - (last_fence or 0) > 0
+  local is_forgotten = was ~= "unreadable" and fence - (last_fence or 0) > 0
+  local is_older = is_forgotten and (grace_ms > 0 or config[16] == "grace")
+  local how = lease_id == asked_id and was or is_forgotten and "data_lost" or "gone"
   if (mends or is_older) and reassert(port, asked_id, fence, ARGV[5], until_ms, last[i]) then
     if grace_ms == 0 and is_older then begin_grace() end
     how, expires_at = "live", until_ms
@@ -32,7 +32,7 @@ for i, port in ipairs(ports) do
   if how == "live" and (expires_at > now_ms or grace_ms > 0) then
     expires_at = math.max(expires_at, until_ms)
     leased[#leased + 1], leased[#leased + 2] = expires_at, port
-    answer[4 + i] = expires_at
+    answer[5 + i] = expires_at
     local lease, left_ms, text = LEASE .. port, expires_at - now_ms, iso(expires_at + ahead_ms)
     if redis.call("PEXPIRE", lease, left_ms) == 1 then
       redis.call("HSET", lease, "expires_at", text)
@@ -42,7 +42,7 @@ for i, port in ipairs(ports) do
       redis.call("PEXPIRE", lease, left_ms)
     end
   else
-    answer[4 + i] = how == "live" and "expired" or how
+    answer[5 + i] = how == "live" and "expired" or how
   end
 end
 if #leased > 0 then redis.call("ZADD", LEASED, "XX", unpack(leased)) end

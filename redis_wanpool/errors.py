@@ -87,7 +87,7 @@ class LeaseLost(WanpoolError):
 
     port: int
     wan_idx: int
-    reason: str  #: expired, revoked, reaped, unreachable, forked, released, or rejected
+    reason: str  #: expired, revoked, reaped, unreachable, data_lost, forked, released, or rejected
 
 
 class InGrace(WanpoolError):

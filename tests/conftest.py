@@ -28,6 +28,8 @@ from web import Web
 
 import redis_wanpool
 from redis_wanpool import AsyncWanPortPool
+from redis_wanpool.model.wan import WanDefinition
+from redis_wanpool.protocol.wans import Wans
 from redis_wanpool.terminal import language
 from redis_wanpool.transport import embedded as embedded_server
 
@@ -109,6 +111,28 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WANPOOL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
+
+
+AS_ASKED = Wans.define_wan
+
+
+@pytest.fixture(autouse=True)
+def says_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' servers have just been started, or emptied, and nobody can hold their ports: definitions say so.
+
+    That is so of all pool objects and commands of this process, but for a test that asks for `as_asked`.
+    """
+
+    def define_wan(self: Wans, wanted: WanDefinition, *, recover: bool = False, fresh: bool = False) -> Any:
+        return AS_ASKED(self, wanted, recover=recover, fresh=fresh or not recover)
+
+    monkeypatch.setattr(Wans, "define_wan", define_wan)
+
+
+@pytest.fixture
+def as_asked(says_fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WANs are defined as their definers ask for it."""
+    monkeypatch.setattr(Wans, "define_wan", AS_ASKED)
 
 
 @pytest.fixture

@@ -3,11 +3,14 @@
 One port, two holders, two servers, time in ticks. After each request the replica is brought up to date, or its link is
 cut until the next failover: so a failover finds any earlier state. It makes the replica the primary, with a new
 replication id; the old primary goes on for up to `SPLIT` ticks, and who likes still talks to it. Then it follows the
-new one. A holder has one request on its way at a time. Request and reply may each be late by any number of ticks, a
-reply may be lost, and a request may arrive once more at any time.
+new one. The primary may also restart, with all its data, with what the replica has, or with none, and all its data may
+be deleted. Where there is none, anybody may define the WAN anew at any time. A holder has one request on its way at a
+time. Request and reply may each be late by any number of ticks, a reply may be lost, and a request may arrive once
+more at any time.
 
 The search tries every order of these steps, breadth first, within the bounds below. What it leaves out: more ports
-(they do not touch each other), more holders, the rates of clocks (the margins in docs/safety.md), and steps of a clock.
+(they do not touch each other), more holders, the rates of clocks (the margins in docs/safety.md), and steps of a
+clock.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 TTL, SPLIT = 2, 1
 TWICE = "both hold the port"
@@ -26,16 +29,17 @@ WRONGS = (TWICE, LOST, REVIVED, FENCE)
 
 
 class Bounds(NamedTuple):
-    """How long a run is, and how many requests, failovers, and requests that arrive once more there are."""
+    """How long a run is, and how many requests, failovers, requests that arrive once more, and losses there are."""
 
     ticks: int
     sends: int
     failovers: int
     late: int
+    losses: int = 0
 
 
-QUICK = (Bounds(3, 3, 1, 0), Bounds(2, 3, 2, 0), Bounds(2, 2, 1, 1))
-DEEP = (Bounds(4, 3, 2, 0), Bounds(4, 4, 1, 0), Bounds(4, 3, 1, 1))
+QUICK = (Bounds(3, 3, 1, 0), Bounds(2, 3, 2, 0), Bounds(2, 2, 1, 1), Bounds(3, 2, 0, 0, 1), Bounds(4, 3, 0, 0, 1))
+DEEP = (Bounds(4, 3, 2, 0), Bounds(4, 4, 1, 0), Bounds(4, 3, 1, 1), Bounds(4, 3, 0, 0, 2), Bounds(3, 3, 1, 0, 1))
 """what is searched with all rules"""
 
 RULES = {
@@ -52,10 +56,17 @@ RULES = {
     "every promotion has its own id": ("a server is known by its name, like run_id", TWICE, Bounds(3, 3, 2, 0)),
     "stale data cannot know": ("data that never granted anything begins no grace", TWICE, Bounds(1, 2, 1, 0)),
     "fences go on beyond the forgotten": ("they go on from what the data knows", FENCE, Bounds(4, 3, 1, 0)),
+    "a WAN that is defined again begins a grace": ("it grants at once", TWICE, Bounds(1, 2, 0, 0, 1)),
+    "a grace counts from a start only if nothing came after it": (
+        "also after a promotion, or when all data was deleted",
+        TWICE,
+        Bounds(3, 3, 0, 0, 1),
+    ),
 }
 """rule -> what replaces it, the result, and the bounds within which that is found"""
 
 NONE, LIVE, ENDED = 0, 1, 2
+T = TypeVar("T")
 
 
 class Data(NamedTuple):
@@ -68,6 +79,15 @@ class Data(NamedTuple):
     counter: int = 0
     source: int = 0
     grace_until: int = 0
+    is_defined: bool = True
+
+
+class Life(NamedTuple):
+    """What a server tells of itself."""
+
+    started: int = 0
+    is_as_started: bool = True
+    """whether it was not promoted since, and none of its data was deleted as a whole"""
 
 
 class Message(NamedTuple):
@@ -97,11 +117,13 @@ class State(NamedTuple):
     """the last tick at which the old primary takes requests"""
     is_cut: bool = False
     servers: tuple[Data, Data] = (Data(), Data())
+    lives: tuple[Life, Life] = (Life(), Life())
     holders: tuple[Holder, Holder] = (Holder(), Holder())
     late: Message | None = None
     sends: int = 0
     failovers: int = 0
     lates: int = 0
+    losses: int = 0
     newest: int = 0
     """the highest fence that any server granted"""
 
@@ -162,6 +184,7 @@ class Search:
         )
         if state.sends and not is_over:  # nothing can come of time alone
             yield from self._time(state)
+            yield from self._loss(state)
         for number, holder in enumerate(state.holders):
             if holder.message is None:
                 yield from self._send(state, number, holder)
@@ -171,10 +194,38 @@ class Search:
                 yield self._hear(state, number, holder.message)
             if holder.message is not None and holder.message.answer is not None:
                 yield f"holder {number} hears nothing", self._with(state, number, holder._replace(message=None))
-        if state.late is not None and self._takes(state, state.late.server):
+        is_late = state.late is not None and self._takes(state, state.late.server)
+        if state.late is not None and is_late and state.servers[state.late.server].is_defined:
             data, _ = self._served(state, state.late)
             said = f"a late {state.late.kind} of holder {state.late.holder} arrives at {state.late.server}"
             yield from self._stored(state._replace(late=None), state.late.server, data, said)
+
+    def _loss(self, state: State) -> Iterator[tuple[str, State]]:
+        """The primary restarts, or its data is deleted; or somebody defines the WAN where it is not."""
+        primary, now = state.primary, state.now
+        data, new = state.servers[primary], state.last_id + 1
+        if not data.is_defined:
+            life = state.lives[primary]
+            until = self._since(life, now) + self._grace()
+            if not self.has("a WAN that is defined again begins a grace"):
+                until = 0
+            # a fence is a time, and so goes on; ten are as many as an old primary grants until then
+            made = Data(counter=state.newest + 10, source=state.ids[primary], grace_until=until)
+            yield from self._stored(state, primary, made, "the WAN is defined anew")
+        if state.losses == self.bounds.losses:
+            return
+        after = state._replace(losses=state.losses + 1)
+        lives = _with(state.lives, primary, state.lives[primary]._replace(is_as_started=False))
+        yield from self._stored(after._replace(lives=lives), primary, Data(is_defined=False), "all data is deleted")
+        ids, lives = _with(state.ids, primary, new), _with(state.lives, primary, Life(now))
+        after = after._replace(ids=ids, last_id=new, lives=lives)
+        for kept, which in ((data, "all"), (state.servers[1 - primary], "older"), (Data(is_defined=False), "no")):
+            yield from self._stored(after, primary, kept, f"server {primary} restarts with {which} data")
+
+    def _since(self, life: Life, now: int) -> int:
+        """The moment from which a grace counts."""
+        is_sure = life.is_as_started or not self.has("a grace counts from a start only if nothing came after it")
+        return life.started if is_sure else now
 
     def _time(self, state: State) -> Iterator[tuple[str, State]]:
         replica = 1 - state.primary
@@ -188,9 +239,9 @@ class Search:
             names = self.has("every promotion has its own id")
             new = state.last_id + 1 if names else replica
             ids = (new, state.ids[1]) if replica == 0 else (state.ids[0], new)
-            after = state._replace(
-                primary=replica, ids=ids, last_id=state.last_id + 1, failovers=state.failovers + 1, is_cut=False
-            )
+            lives = _with(state.lives, replica, state.lives[replica]._replace(is_as_started=False))
+            after = state._replace(primary=replica, ids=ids, last_id=state.last_id + 1, lives=lives, is_cut=False)
+            after = after._replace(failovers=state.failovers + 1)
             yield f"server {replica} is promoted", after._replace(split_until=-1)
             yield f"server {replica} is promoted, the old one goes on", after._replace(split_until=state.now + SPLIT)
 
@@ -221,8 +272,14 @@ class Search:
     def _arrive(self, state: State, number: int, message: Message) -> Iterator[tuple[str, State]]:
         if not self._takes(state, message.server):
             return
-        data, answer = self._served(state, message)
         holder = state.holders[number]
+        if not state.servers[message.server].is_defined:
+            yield (
+                f"{message.kind} of holder {number} finds no WAN at {message.server}",
+                self._with(state, number, holder._replace(message=None)),
+            )
+            return
+        data, answer = self._served(state, message)
         said = f"{message.kind} of holder {number} arrives at {message.server}"
         if message.kind == "acquire" and answer and answer <= state.newest and state.split_until < state.now:
             raise Wrong(FENCE, said)
@@ -265,7 +322,8 @@ class Search:
     def _served(self, state: State, message: Message) -> tuple[Data, int]:
         """The data after a request, and the answer."""
         now = state.now
-        data = self._noticed(state.servers[message.server], state.ids[message.server], now)
+        life = state.lives[message.server]
+        data = self._noticed(state.servers[message.server], state.ids[message.server], self._since(life, now))
         in_grace = data.grace_until > now
         is_due = data.status == LIVE and data.expires <= now
         if message.server != state.primary and self.has("a split brain ends before a lease does"):
@@ -305,14 +363,18 @@ class Search:
         lease = TTL if self.has("a grace is as long as a lease") else 0
         return lease + (SPLIT if self.has("a grace outlasts the split brain") else 0)
 
-    def _noticed(self, data: Data, source: int, now: int) -> Data:
+    def _noticed(self, data: Data, source: int, since: int) -> Data:
         if data.source == source or not self.has("a failover begins a grace"):
             return data._replace(source=source)
         if data.counter == 0 and not self.has("stale data cannot know"):
             return data._replace(source=source)
         ahead = 10 if self.has("fences go on beyond the forgotten") else 0
-        until = max(data.grace_until, now + self._grace())
+        until = max(data.grace_until, since + self._grace())
         return data._replace(source=source, grace_until=until, counter=data.counter + ahead)
+
+
+def _with(pair: tuple[T, T], number: int, value: T) -> tuple[T, T]:
+    return (value, pair[1]) if number == 0 else (pair[0], value)
 
 
 def main() -> None:

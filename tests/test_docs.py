@@ -41,9 +41,9 @@ ELSEWHERE = {
 TOOLS = re.compile(r"redis-cli |curl -|from twisted|import scrapy|from celery")
 """what not every machine has: the blocks with these are run by tests/labs/test_tools.py, and test_redis_cli.py"""
 BEFORE = {
-    "$ wanpool init --wan 0=20000-21999     # the ports that": "mkdir -p core/wan_manager; cd core/wan_manager\n"
+    "$ wanpool init --fresh --wan 0=20000-21999   # the ports that": "mkdir -p core/wan_manager; cd core/wan_manager\n"
     "echo old > __init__.py; touch ports.json ports.lock; cd ../..",
-    "$ wanpool init --wan 0=30000-30999": "wanpool remove 0 --force",
+    "$ wanpool init --fresh --wan 0=30000-30999": "wanpool remove 0 --force",
 }
 """what comes before some blocks of docs/adopt.md: there is an old package; the second way is gone without the first"""
 PRELUDE = """

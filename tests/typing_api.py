@@ -87,6 +87,7 @@ def blocking() -> None:
 def operating() -> None:
     with Operator("redis://10.0.0.2/0", namespace="prod", connect_timeout=1.0, allow_eviction=True) as operator:
         made: bool = operator.define_wan(0, "20000-21999", cooldown=15, name="telecom", recover=True)
+        made = operator.define_wan(1, "22000-23999", fresh=True)
         wans: tuple[int, ...] = operator.wans()
         claims: dict[int, str] = operator.claims()
         numbers: dict[int, list[int]] = operator.ports_by_wan()

@@ -48,11 +48,11 @@ class AsyncWanPortPool(PoolObject):
     # -- WANs
 
     async def define_wan(
-        self, wan_idx: int, ports: str, *, recover: bool = False, **options: Unpack[WanOptions]
+        self, wan_idx: int, ports: str, *, recover: bool = False, fresh: bool = False, **options: Unpack[WanOptions]
     ) -> bool:
         """Defines a WAN, with the arguments of `WanPortPool.define_wan`; asking again for the same changes nothing."""
         definition = WanDefinition.of(wan_idx, ports, **options)
-        return await self._run(self._engine.protocol.define_wan(definition, recover=recover))
+        return await self._run(self._engine.protocol.define_wan(definition, recover=recover, fresh=fresh))
 
     async def drain(self, wan_idx: int) -> None:
         """Grants nothing new on a WAN; running leases live on."""

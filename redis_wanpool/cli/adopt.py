@@ -15,7 +15,7 @@ from redis_wanpool.cli.init import definition
 from redis_wanpool.cli.verb import Verbs, operator_of, print_json
 from redis_wanpool.errors import BackendUnavailable, InvalidValue
 from redis_wanpool.model.ports import port_numbers
-from redis_wanpool.model.wan import WanDefinition
+from redis_wanpool.model.wan import WanDefinition, how_to_define
 from redis_wanpool.transport.url import public_url
 
 SHIM = '''\
@@ -204,7 +204,7 @@ def _unknown(
         nor = "" if settled.url is None else ", nor does its Redis"
         raise InvalidValue(
             f"{given}: {found} is there, and says nothing of WAN {left[0].wan_idx}{nor}; define it, with: wanpool init "
-            f"{given}. Nothing was written"
+            f"--fresh {given}, or with --recover if Redis may have lost it. Nothing was written"
         )
     return left
 
@@ -260,7 +260,7 @@ def _notes(folder: Path, found: Path | None, wans: list[WanDefinition], known_at
             f"{config.user_folder()}"
         )
     else:
-        notes.append("no WAN is given here: define them, for example with: wanpool init --wan 0=20000-21999")
+        notes.append(f"no WAN is given here: define them, for example with: {how_to_define()}")
     if folder.is_dir():
         beside = sorted(path.name for path in folder.iterdir() if re.search(r"\.(py|json|lock)$", path.name))
         old = [name for name in beside if name not in (*FILES, *OLD_MODULES)]

@@ -8,16 +8,16 @@ from redis_wanpool import settings
 from redis_wanpool.cli.verb import DONE, Verbs, answer, operator_of
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.ports import ports_text
-from redis_wanpool.model.wan import COOLDOWN, WanDefinition
+from redis_wanpool.model.wan import COOLDOWN, WanDefinition, how_to_define
 from redis_wanpool.terminal.format import seconds_of
 
 
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
         init,
-        "wanpool init --wan 0=20000-21999 --wan 1=22000-23999",
-        "wanpool init --wan 0=20000-21999 --cooldown 15s     # a router that forgets after 10 s",
-        "wanpool init                                        # the WANs of wanpool.toml",
+        "wanpool init --fresh --wan 0=20000-21999 --wan 1=22000-23999   # a first start: nobody can hold these ports",
+        "wanpool init --fresh --wan 0=20000-21999 --cooldown 15s        # a router that forgets after 10 s",
+        "wanpool init --fresh                                # the WANs of wanpool.toml",
         "wanpool init --recover --wan 0=20000-21999          # a WAN whose data Redis has lost",
         "wanpool init --show > wanpool.toml                  # what Redis holds",
     )
@@ -31,7 +31,11 @@ def add_to(verbs: Verbs) -> None:
         help="when Redis may have forgotten grants: grant nothing for a while, or risk granting twice (grace)",
     )
     parser.add_argument("--failover-margin", metavar="SPAN", help="by how much a grace is longer than max ttl (10s)")
-    parser.add_argument(
+    word = parser.add_mutually_exclusive_group()
+    word.add_argument(
+        "--fresh", action="store_true", help="say that nobody can hold these ports: WANs that are new grant at once"
+    )
+    word.add_argument(
         "--recover", action="store_true", help="define WANs again whose data is lost; they begin with a grace"
     )
     parser.add_argument(
@@ -40,26 +44,37 @@ def add_to(verbs: Verbs) -> None:
 
 
 def init(options: argparse.Namespace) -> int:
-    """Defines WANs in Redis; what is there already, the same, stays."""
+    """Defines WANs in Redis; what is there already, the same, stays.
+
+    Redis cannot tell a new WAN from a lost one: without --fresh a WAN grants nothing until Redis has been up, with all
+    its data, for max ttl and the failover margin.
+    """
     if options.show:
         return show(options)
     definitions = [definition(text, options) for text in options.wan]
     if not definitions:
         definitions = list(settings.settings(url=options.url, namespace=options.namespace).wans)
     if not definitions:
-        raise InvalidValue("no WAN given, and none in wanpool.toml; say for example: wanpool init --wan 0=20000-21999")
+        raise InvalidValue(f"no WAN given, and none in wanpool.toml; say for example: {how_to_define()}")
     rows: list[dict[str, Any]] = []
     told: list[str] = []
     with operator_of(options) as operator:
         for wanted in definitions:
-            made = operator.define(wanted, recover=options.recover)
-            total = operator.snapshot(wanted.wan_idx).total
+            made = operator.define(wanted, recover=options.recover, fresh=options.fresh)
+            seen = operator.snapshot(wanted.wan_idx)
+            total, grace = seen.total, seen.grace_ms / 1000
             pace = round(total / max(wanted.cooldown, 0.001), 1)
             row = {"wan_idx": wanted.wan_idx, "ports": wanted.ports, "made": made, "total": total}
-            rows.append({**row, "leases_per_second_between_networks": pace})
+            rows.append({**row, "grace_left": round(grace, 3), "leases_per_second_between_networks": pace})
             how = "defined" if made else "was defined already, the same"
             where = f"WAN {wanted.wan_idx} (namespace {operator.namespace!r})"
             told.append(f"{where}: {wanted.ports}, {total} ports, {how}")
+            if grace:
+                told.append(
+                    f"  in grace: nothing is granted for {grace:.0f} s, for Redis may have lost leases of its ports"
+                )
+                if seen.is_new and not options.recover:
+                    told.append("  if nobody can hold them (a first start), say so: the same again with --fresh")
         told.append(
             "A port that stays with its network carries 1 / (hold + rest) leases a second, one that changes networks "
             "1 / (hold + cool-down)."

@@ -25,7 +25,7 @@ def add_to(verbs: Verbs) -> None:
     )
     parser.add_argument("wans", metavar="WAN", type=int, nargs="*", help="its number")
     parser.add_argument("--all", action="store_true", help="all of the namespace")
-    parser.add_argument("--force", action="store_true", help="though leases live: their holders lose them")
+    parser.add_argument("--force", action="store_true", help="though leases live: holders lose them within their ttl")
     parser = verbs.add(reap, "--dry-run", "--json")
     parser.add_argument("--dry-run", action="store_true", help="look, and change nothing")
 

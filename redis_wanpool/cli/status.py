@@ -116,8 +116,12 @@ def overview(operator: Operator, all_seen: Seen) -> list[tuple[str, str]]:
     if not wans and all_seen.troubles:
         return [(head, "")]
     if not wans:
-        none = said("no WAN is defined; define one, for example with:")
-        return [(head, ""), (f"{none} wanpool init --wan 0=20000-21999", "")]
+        none = said(
+            "no WAN is defined; define one, for example with: {command}",
+            command="wanpool init --fresh --wan 0=20000-21999",
+        )
+        unless = said("--fresh says that nobody can hold its ports; if Redis may have lost it, say --recover")
+        return [(head, ""), (none, ""), (unless, "")]
     rows = [_headings(), *map(_row, wans)]
     lines = table(rows, right=(0, *range(3, 14)))
     note = said("sustains/s: leases a second if ports stay with their network / if they change networks")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from redis_wanpool import Operator
 from redis_wanpool.errors import WanNotDefined
+from redis_wanpool.model.wan import how_to_define
 
 DONE, NO, USAGE, UNREACHABLE, NOT_ELEVATED = 0, 1, 2, 3, 77  #: 77 is EX_NOPERM of sysexits(3)
 
@@ -65,13 +66,13 @@ def choose_wans(operator: Operator, chosen: Sequence[int] | None) -> list[int]:
         there = ", ".join(map(str, known)) or "none"
         raise WanNotDefined(
             f"WAN {missing} (namespace {namespace!r}) is not defined, so nothing was done; the namespace has: {there}. "
-            f"Define it, for example with: wanpool init --wan {missing}=20000-21999",
+            f"Define it, for example with: {how_to_define(missing)}",
             wan_idx=missing,
             namespace=namespace,
         )
     if not wans:
         raise WanNotDefined(
-            f"namespace {namespace!r} has no WAN; define one, for example with: wanpool init --wan 0=20000-21999",
+            f"namespace {namespace!r} has no WAN; define one, for example with: {how_to_define()}",
             wan_idx=None,
             namespace=namespace,
         )

@@ -119,7 +119,13 @@ class Show:
     def run(self, seconds: float, log: Path | None) -> int:
         for wan_idx, ports in WANS.items():
             self.operator.define_wan(
-                wan_idx, ports, lease_ttl=TTL, cooldown=COOLDOWN, quarantine=QUARANTINE, name=f"line {wan_idx}"
+                wan_idx,
+                ports,
+                lease_ttl=TTL,
+                cooldown=COOLDOWN,
+                quarantine=QUARANTINE,
+                name=f"line {wan_idx}",
+                fresh=True,
             )
         where = self.operator.url
         print(

@@ -139,12 +139,17 @@ def _judge_state(wan: WanSnapshot, rest: float) -> Iterator[Finding]:
         yield found(WARN, "wan-draining", (wan.wan_idx,), name=name, counts=counts, wan_idx=wan.wan_idx)
     elif wan.grace_ms:
         left = f"{wan.grace_ms / 1000:.0f} s"
-        yield found(WARN, "wan-grace", (wan.wan_idx,), name=name, left=left, counts=counts)
+        seen = said("{name} is in grace for {left}; {counts}", name=name, left=left, counts=counts)
+        kind = "wan-grace/new" if wan.is_new else "wan-grace"
+        yield found(WARN, kind, (wan.wan_idx,), seen=seen)
     elif wan.free == wan.rested == 0:
         cooldown = max(int(wan.config["cooldown_ms"]) / 1000, rest)
         seen = f"{name}: {counts}"
         yield found(WARN, "wan-exhausted", (wan.wan_idx,), seen=seen, wan=wan, rest=rest, cooldown=cooldown)
     else:
         yield found(OK, "wan", (wan.wan_idx,), seen=f"{name}: {counts}")
+    if wan.graces > 1:
+        length = f"{(int(wan.config['max_ttl_ms']) + int(wan.config['failover_margin_ms'])) / 1000:g} s"
+        yield found(WARN, "wan-graces", (wan.wan_idx,), name=name, count=wan.graces, length=length)
     if refused_ms > 0:
         yield found(WARN, "wan-refusing", (wan.wan_idx,), name=name, seconds=refused_ms / 1000)

@@ -16,6 +16,7 @@ REJECTS = {"rejected": "", "rejected after use": "used"}
 SAID = {
     "expired": "the lease expired",
     "unreachable": "Redis could not be reached in time to renew the lease",
+    "data_lost": "Redis lost the data of the WAN, and the lease with it",
     "revoked": "an operator revoked the lease",
     "reaped": "the lease was taken back because its process seemed dead",
     "rejected": "the port was given back as refused by the operating system",

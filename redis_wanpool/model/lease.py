@@ -30,6 +30,7 @@ class Grant:
     reuse_address: bool
     expires_at: float
     deadline: float
+    generation: str
 
 
 class OfThisProcess:
@@ -61,8 +62,11 @@ class LeaseState(OfThisProcess):
         """how their connections ended"""
         self.deadline = grant.deadline
         self.renew_at = grant.deadline
+        self.generation = grant.generation
+        """of the WAN's data that knows the lease; another one's must be told of it"""
         self.ended: str | None = None
-        self.unreachable = False
+        self.reason_at_deadline = "expired"
+        """how the lease ends if nothing renews it: expired, unreachable or data_lost"""
         self.asked_to_end: str | None = None  #: how an unanswered release wants the lease to end
         self.closed_when_lost: WeakSet[Any] | None = None  #: the connections that end with the lease
         self.connections: WeakSet[Any] | None = None
@@ -85,7 +89,7 @@ class LeaseState(OfThisProcess):
     def reason(self) -> str | None:
         """How the lease ended, or None while it stands."""
         if self.ended is None and self._now() >= self.deadline:
-            return "unreachable" if self.unreachable else "expired"
+            return self.reason_at_deadline
         return self.ended
 
     def check(self) -> None:
@@ -140,7 +144,7 @@ class LeaseState(OfThisProcess):
         """Notes a renewal."""
         self.expires_at = max(self.expires_at, expires_at)  # a reply may be overtaken by a later one
         self.deadline = max(self.deadline, deadline)
-        self.unreachable = False
+        self.reason_at_deadline = "expired"
 
 
 def members(connections: WeakSet[Any] | None) -> list[Any]:

@@ -8,6 +8,8 @@ from redis_wanpool.model.holder import host_and_pid
 
 NUMBERS = ("cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "failover_margin_ms")  #: fields of config
 
+HOUR_MS, MOST_GRACES = 3_600_000, 60  #: for how long the beginning of a grace is noted, and of how many at most
+
 
 def paired(flat: Sequence[str]) -> dict[str, str]:
     """The fields and values of a hash, as a script returns them one after the other."""
@@ -133,6 +135,17 @@ class WanSnapshot:
         before_ms, before, last_ms, last = map(int, self.config.get("pace", "0 0 0 0").split(" "))
         since_ms, count = (before_ms, before) if before_ms else (last_ms, last)
         return (int(self.config.get("granted", 0)) - count) / max(1.0, (self.now_ms - since_ms) / 1000)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether its grace began with its definition."""
+        return self.grace_ms > 0 and self.config.get("new_until_ms", "") == self.config.get("grace_until_ms")
+
+    @property
+    def graces(self) -> int:
+        """How many graces began in the last hour; 60 at most are counted."""
+        begun = self.config.get("graces", "").split(" ")[:MOST_GRACES]
+        return sum(at_ms.isdecimal() and self.now_ms - int(at_ms) < HOUR_MS for at_ms in begun)
 
     @classmethod
     def parse(cls, wan_idx: int, reply: list[Any]) -> Self:

@@ -17,6 +17,18 @@ from redis_wanpool.model.ports import ports_text
 COOLDOWN = 125.0  #: seconds; a little more than the 120 of Linux routers (nf_conntrack_tcp_timeout_time_wait)
 
 
+def how_to_define(wan_idx: int = 0, ports: str = "") -> str:
+    """How to define a WAN, for messages: nobody else can say whether somebody may hold its ports.
+
+    Args:
+        ports: as the command takes them; "": an example.
+    """
+    return (
+        f"wanpool init --fresh --wan {wan_idx}={ports or '20000-21999'} if nobody can hold its ports (a first start), "
+        "or with --recover in place of --fresh if Redis may have lost it"
+    )
+
+
 class WanOptions(TypedDict, total=False):
     """The options of a WAN besides its ports; `WanPortPool.define_wan` explains them."""
 

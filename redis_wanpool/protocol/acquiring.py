@@ -272,6 +272,7 @@ class Acquiring(Confirming):
                     reuse_address=request.reuse_address,
                     expires_at=expires_ms / 1000,
                     deadline=answer.sent + (expires_ms - now_ms) / 1000 - margin(ttl),
+                    generation=generation,
                 )
             )
             for lease_id, port, fence in zip(ids, pairs[::2], pairs[1::2], strict=True)

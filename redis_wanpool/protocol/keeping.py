@@ -10,6 +10,9 @@ from redis_wanpool.protocol.bounded import LEASES_A_CALL, batches
 from redis_wanpool.protocol.session import Session, logger
 from redis_wanpool.protocol.steps import Answer, Call, Conversation, Look
 
+GONE = ("gone", "data_lost")
+"""answers about a lease of which Redis knows nothing; by the second its data is not that which granted the lease"""
+
 
 class Keeping(Session):
     """The part of the conversation that renews and releases."""
@@ -43,11 +46,15 @@ class Keeping(Session):
             lease.asked_to_end = wanted
         answer = yield from self.expect(self.ending(wan_idx, end_reason, pairs, why), "RELEASED", "REJECTED")
         told_of = dict(zip(batch, answer.reply[2:], strict=True))
-        unsure = [lease for lease, told in told_of.items() if told == "unsure"]
+        unsure = [
+            lease
+            for (lease, told), asked in zip(told_of.items(), asked_before, strict=True)
+            if told == "unsure" or (told == "gone" and not answer.repeated and asked is None)
+        ]
         if unsure:
             told_of.update((yield from self._reasserted_and_ended(wan_idx, unsure, end_reason, why)))
         for (lease, told), asked in zip(told_of.items(), asked_before, strict=True):
-            word = _reason_gone(lease, answer, wanted if answer.repeated else asked) if told == "gone" else told
+            word = _reason_gone(lease, answer, wanted if answer.repeated else asked, told) if told in GONE else told
             self.ledger.settle(wan_idx, lease.lease_id)
             lease.end(word)
             lease.asked_to_end = None
@@ -62,7 +69,7 @@ class Keeping(Session):
         ours = [lease for lease in leases if lease.reason is None]
         if ours:
             answer = yield from self.expect(self.renewal(wan_idx, ours), "RENEWED")
-            told.update(zip(ours, self._results(wan_idx, answer, len(ours)), strict=True))
+            told.update(zip(ours, self._results(ours, answer), strict=True))
         back = [lease for lease in ours if isinstance(told[lease], int)]
         if back:
             pairs = [item for lease in back for item in (lease.port, lease.lease_id)]
@@ -148,29 +155,39 @@ class Keeping(Session):
             *fields,
         )
 
-    def _results(self, wan_idx: int, answer: Answer, count: int) -> list[Any]:
+    def _results(self, leases: Sequence[LeaseState], answer: Answer) -> list[Any]:
         """The results of a renewal; the log gets the ports that were set aside meanwhile."""
-        more = answer.reply[4 + count :]
+        generation, *results = answer.reply[4:]
+        more = results[len(leases) :]
         for port, record in zip(more[::2], more[1::2], strict=True):
-            key = self.wan_keys(wan_idx).prefix + "grants"
+            key = self.wan_keys(leases[0].wan_idx).prefix + "grants"
             logger.error("port %s is out of service: %s says %a of it, which cannot be read", port, key, record[:200])
-        return list(answer.reply[4 : 4 + count])
+        found: list[Any] = []
+        for lease, result in zip(leases, results, strict=False):
+            if isinstance(result, int):
+                lease.generation = generation  # it is in this data now, if it was not before
+            is_lost = result == "gone" and lease.generation != generation and answer.sent < lease.deadline
+            found.append("data_lost" if is_lost else result)
+        return found
 
     def renewed(self, leases: Sequence[LeaseState], answer: Answer, ttl: float | None = None) -> None:
         """Notes the result of a renewal for each lease."""
         now_ms = answer.reply[1]
-        for lease, result in zip(leases, self._results(leases[0].wan_idx, answer, len(leases)), strict=True):
+        for lease, result in zip(leases, self._results(leases, answer), strict=True):
             if isinstance(result, int):
                 left = (result - now_ms) / 1000
                 lease.extend(result / 1000, answer.sent + left - margin(max(lease.ttl, ttl or 0.0)))
                 lease.renew_at = answer.sent + lease.ttl / 3
             else:
-                lease.end(_reason_gone(lease, answer, lease.asked_to_end) if result == "gone" else result)
+                lease.end(_reason_gone(lease, answer, lease.asked_to_end, result) if result in GONE else result)
 
 
-def _reason_gone(lease: LeaseState, answer: Answer, asked: str | None) -> str:
-    """How a lease ended whose port has been granted again, so that Redis no longer knows it.
+def _reason_gone(lease: LeaseState, answer: Answer, asked: str | None, told: str) -> str:
+    """How a lease ended whose port has been granted again, or whose data was lost, so that Redis no longer knows it.
 
-    Before the lease can have expired, either an earlier request to end it was executed, or somebody revoked it.
+    Before the lease can have expired, either an earlier request to end it was executed, or the data was lost, or
+    somebody revoked it.
     """
-    return asked or "revoked" if answer.sent < lease.deadline else "expired"
+    if answer.sent >= lease.deadline:
+        return "expired"
+    return asked or ("revoked" if told == "gone" else told)

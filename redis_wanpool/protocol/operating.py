@@ -69,7 +69,7 @@ class Operating(Looking, Wans):
         fields = (port, lease_id, seen.fence, ttl_ms, seen.lease.get("label", ""))
         call = self.call("renew", wan_idx, holder, seen.network, seen.rest_ms, host, pid, *fields)
         answer = yield from self.expect(call, "RENEWED")
-        told: int | str = answer.reply[4]
+        told: int | str = answer.reply[5]
         return told
 
     def release_by_id(self, wan_idx: int, port: int, lease_id: str, end_reason: str) -> Conversation[str]:

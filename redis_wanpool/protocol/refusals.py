@@ -18,6 +18,7 @@ from redis_wanpool.errors import (
     WanpoolError,
 )
 from redis_wanpool.model.request import Request
+from redis_wanpool.model.wan import how_to_define
 from redis_wanpool.protocol.keys import PROTOCOL
 
 
@@ -51,20 +52,22 @@ def data_is_gone(namespace: str, wan_idx: int) -> WanNotDefined:
 def not_defined(namespace: str, wan_idx: int) -> WanNotDefined:
     """The error for a WAN that nobody defined."""
     return WanNotDefined(
-        f"{at(namespace, [wan_idx])} is not defined; define it, for example with: "
-        f"wanpool init --wan {wan_idx}=20000-21999",
+        f"{at(namespace, [wan_idx])} is not defined; define it, for example with: {how_to_define(wan_idx)}",
         wan_idx=wan_idx,
         namespace=namespace,
     )
 
 
-def in_grace(namespace: str, left: Mapping[int, float]) -> InGrace:
-    """The error for WANs in grace; `left` has the seconds that each grace still lasts."""
+def in_grace(namespace: str, left: Mapping[int, float], *, is_new: bool = False) -> InGrace:
+    """The error for WANs in grace; `left` has the seconds that each grace still lasts, `is_new` that they are new."""
     soonest = min(left.values())
+    why, unless = "Redis was restarted or failed over, and may have forgotten grants", ""
+    if is_new:
+        why = "it was defined on a Redis that may have lost its data shortly before"
+        unless = "; if nobody can hold its ports (a first start), say so: wanpool init --fresh, or fresh=True"
     return InGrace(
-        f"{at(namespace, left)}: Redis was restarted or failed over, and may have forgotten grants; holders re-assert "
-        f"their leases, and nothing is granted or taken away for {soonest:.1f} s. Wait (wait=seconds), or use "
-        "another WAN",
+        f"{at(namespace, left)}: {why}; holders re-assert their leases, and nothing is granted or taken away for "
+        f"{soonest:.1f} s. Wait (wait=seconds), or use another WAN{unless}",
         wan_idx=one_or_all(list(left)),
         retry_after=soonest,
     )
@@ -80,7 +83,7 @@ def unexpected(namespace: str, wan_idx: int, reply: Sequence[Any]) -> WanpoolErr
             differences={"protocol": (PROTOCOL, str(reply[1]))},
         )
     if reply[0] == "GRACE":
-        return in_grace(namespace, {wan_idx: reply[1] / 1000})
+        return in_grace(namespace, {wan_idx: reply[1] / 1000}, is_new=reply[3] == "new")
     return WanpoolError(f"{at(namespace, [wan_idx])}: unexpected answer {reply[0]!r}")
 
 
@@ -101,6 +104,7 @@ class Refusals:
     """wan_idx -> how long this network gets no free port, because its systems refused too many"""
     grace: dict[int, float] = field(default_factory=dict)
     """wan_idx -> how long it grants nothing, because it may have forgotten grants"""
+    new: set[int] = field(default_factory=set)  #: the WANs whose grace began with their definition
     reusable: int = 0  #: how many ports there are for sockets with SO_REUSEADDR, if not for plain ones
     port_is: str = ""  #: the state of the wanted port
 
@@ -128,6 +132,7 @@ class Refusals:
             self.retry_in.append(min(0.25, max(0.01, free_in or 0.25)))
         elif word == "GRACE":
             self.grace[wan_idx] = reply[1] / 1000
+            (self.new.add if reply[3] == "new" else self.new.discard)(wan_idx)
             self.retry_in.append(min(self.longest_pause, max(reply[1], 10) / 1000))
         elif word == "NOT_IN_RANGE":
             raise PortNotInRange(
@@ -154,13 +159,12 @@ class Refusals:
         tried = [*self.free_in, *self.grace, *self.draining]
         if not tried:
             return WanNotDefined(
-                f"namespace {self.namespace!r} has no WAN; define one, for example with: "
-                "wanpool init --wan 0=20000-21999",
+                f"namespace {self.namespace!r} has no WAN; define one, for example with: {how_to_define()}",
                 wan_idx=None,
                 namespace=self.namespace,
             )
         if self.grace and not self.free_in:
-            return in_grace(self.namespace, self.grace)
+            return in_grace(self.namespace, self.grace, is_new=self.new == set(self.grace))
         if not self.free_in:
             return WanDraining(
                 f"{at(self.namespace, tried)}: draining, nothing new is granted; use another WAN, or end the drain "

@@ -76,8 +76,8 @@ class Session:
             self._keys[wan_idx] = WanKeys.of(self.namespace, wan_idx)
         return self._keys[wan_idx]
 
-    def call(self, name: str, wan_idx: int, *args: str | int, timed: bool = True) -> Call:
-        return Call(script(name), self.wan_keys(wan_idx).declared, args, timed, wan_idx=wan_idx)
+    def call(self, name: str, wan_idx: int, *args: str | int) -> Call:
+        return Call(script(name), self.wan_keys(wan_idx).declared, args, wan_idx=wan_idx)
 
     def call_namespace(self, name: str, *args: str | int) -> Call:
         return Call(script(name), namespace_keys(self.namespace), args, timed=False)

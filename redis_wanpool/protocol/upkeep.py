@@ -2,13 +2,21 @@
 
 from collections.abc import Sequence
 
-from redis_wanpool.errors import BackendUnavailable, WanpoolError
+from redis_wanpool.errors import BackendUnavailable, WanNotDefined, WanpoolError
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol.bounded import batches
 from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.refusals import is_silence
 from redis_wanpool.protocol.session import logger
 from redis_wanpool.protocol.steps import Conversation
+
+
+def _reason_after(error: WanpoolError | None) -> str:
+    """How a lease ends if its renewal goes on failing like this."""
+    if isinstance(error, WanNotDefined):
+        return "data_lost"
+    return "unreachable" if isinstance(error, BackendUnavailable) else "expired"
+
 
 RETRY = 0.5  #: the most seconds until a failed beat is tried again
 
@@ -29,7 +37,7 @@ class Upkeep(Keeping):
             error = result if isinstance(result, WanpoolError) else None
             self.goes("keep the leases", wan_idx, error)
             for lease in (lease for batch in due.get(wan_idx, []) for lease in batch) if error else ():
-                lease.unreachable = isinstance(error, BackendUnavailable)
+                lease.reason_at_deadline = _reason_after(error)
         return self._next_beat(now, any(isinstance(result, WanpoolError) for result in results))
 
     def _beat_there(self, wan_idx: int, due: Sequence[Sequence[LeaseState]], now: float) -> Conversation[None]:
@@ -47,7 +55,8 @@ class Upkeep(Keeping):
 
     def _renew(self, wan_idx: int, batch: Sequence[LeaseState]) -> Conversation[None]:
         for lease in batch:
-            lease.unreachable = True  # until the answer arrives
+            if lease.reason_at_deadline == "expired":
+                lease.reason_at_deadline = "unreachable"  # until the answer arrives
         answer = yield from self.expect(self.renewal(wan_idx, batch), "RENEWED")
         self.renewed(batch, answer)
         if answer.reply[2] != self.ledger.count_on(wan_idx):

@@ -37,8 +37,15 @@ class Wans(Session):
         for wan in wans:
             yield from self.define_wan(wan)
 
-    def define_wan(self, wanted: WanDefinition, *, recover: bool = False) -> Conversation[bool]:
-        """Claims the ports, then defines the WAN; True if this made it. `recover` makes a lost one again, in grace."""
+    def define_wan(self, wanted: WanDefinition, *, recover: bool = False, fresh: bool = False) -> Conversation[bool]:
+        """Claims the ports, then defines the WAN; True if this made it.
+
+        Args:
+            recover: whether to make a lost one again, in grace.
+            fresh: whether nobody can hold the ports of a new one, so that it needs no grace.
+        """
+        if recover and fresh:
+            raise InvalidValue("recover and fresh contradict each other: either a WAN was lost, or nobody can hold it")
         wan_idx, fields = wanted.wan_idx, wanted.fields()
         if wanted.on_failover == "grace" and self.is_fake:
             raise InvalidValue('on_failover "grace" needs a Redis: the in-process stand-in (fake://) has no failover')
@@ -51,7 +58,9 @@ class Wans(Session):
                 return False
             raise self.claim_refused(wan_idx, wanted.ports, word, facts)
         generation, stage = str(facts[0]), str(facts[1])
-        may_make = "new" if stage == "claimed" and wan_idx not in self.known else ""
+        may_make = "fresh" if fresh else "new"
+        if stage != "claimed" or wan_idx in self.known:
+            may_make = "still fresh" if fresh else ""
         if recover:
             may_make = "recovered"
         made = False
@@ -74,7 +83,7 @@ class Wans(Session):
 
     def _definition(self, wan_idx: int, generation: str, may_make: str, flat: list[str]) -> Call:
         arguments = generation, may_make, MOST_PORTS_A_CALL, self.on_failover
-        return self.call("define", wan_idx, *arguments, *flat, timed=False)
+        return self.call("define", wan_idx, *arguments, *flat)
 
     def _was_resized_to(self, wanted: WanDefinition) -> Conversation[bool]:
         """Whether the WAN is as wanted, and its claim differs only by ports that are still to leave."""

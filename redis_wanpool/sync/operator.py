@@ -45,7 +45,9 @@ class Operator(Observer):
 
     # -- changing: WANs
 
-    def define_wan(self, wan_idx: int, ports: str, *, recover: bool = False, **options: Unpack[WanOptions]) -> bool:
+    def define_wan(
+        self, wan_idx: int, ports: str, *, recover: bool = False, fresh: bool = False, **options: Unpack[WanOptions]
+    ) -> bool:
         """Defines a WAN, with the arguments of `WanPortPool.define_wan`; asking again for the same changes nothing.
 
         Returns:
@@ -54,11 +56,11 @@ class Operator(Observer):
         Raises:
             WanMismatch: it is defined differently, or a port belongs to another WAN.
         """
-        return self.define(WanDefinition.of(wan_idx, ports, **options), recover=recover)
+        return self.define(WanDefinition.of(wan_idx, ports, **options), recover=recover, fresh=fresh)
 
-    def define(self, wan: WanDefinition, *, recover: bool = False) -> bool:
+    def define(self, wan: WanDefinition, *, recover: bool = False, fresh: bool = False) -> bool:
         """Defines a WAN as `define_wan` does."""
-        return self._run(self._protocol.define_wan(wan, recover=recover))
+        return self._run(self._protocol.define_wan(wan, recover=recover, fresh=fresh))
 
     def drain(self, wan_idx: int) -> None:
         """Grants nothing new on a WAN; running leases live on."""

@@ -72,13 +72,22 @@ class WanPortPool(PoolObject):
 
     # -- WANs
 
-    def define_wan(self, wan_idx: int, ports: str, *, recover: bool = False, **options: Unpack[WanOptions]) -> bool:
+    def define_wan(
+        self, wan_idx: int, ports: str, *, recover: bool = False, fresh: bool = False, **options: Unpack[WanOptions]
+    ) -> bool:
         """Defines a WAN; asking again for the same changes nothing.
+
+        Redis cannot tell a new WAN from one whose data it has lost. So a WAN that is made begins with a grace, in which
+        holders re-assert their leases and nothing is granted, until the server has been up for max_ttl +
+        failover_margin; for all of that time if data was deleted as a whole since it started (FLUSHALL, FLUSHDB,
+        SWAPDB), if it was a replica, and in a cluster.
 
         Args:
             wan_idx: its number, 0 or more.
             ports: a list like "20000-21999,23000".
-            recover: whether to make the WAN again if its data is lost; it then begins with a grace.
+            recover: whether to make the WAN again if its data is lost; it then begins with a whole grace.
+            fresh: your word that nobody can hold these ports: no process leased them before, or max_ttl +
+                failover_margin have passed since. The WAN then grants at once.
             lease_ttl: seconds a lease lasts without renewal; default: 60.
             max_ttl: the most seconds that a lease may ask for; default: lease_ttl.
             cooldown: seconds before another network may have a port: the router's memory of TIME_WAIT and a little
@@ -100,7 +109,7 @@ class WanPortPool(PoolObject):
             WanMismatch: it is defined differently, or a port belongs to another WAN.
         """
         definition = WanDefinition.of(wan_idx, ports, **options)
-        return self._run(self._engine.protocol.define_wan(definition, recover=recover))
+        return self._run(self._engine.protocol.define_wan(definition, recover=recover, fresh=fresh))
 
     def drain(self, wan_idx: int) -> None:
         """Grants nothing new on a WAN; running leases live on."""

@@ -106,6 +106,18 @@ def test_init_defines_once_and_status_shows_it(server: Any) -> None:
     assert shown[2].split()[:8] == ["0", "-", "open", "2000", "2000", "0", "0", "0"]
 
 
+def test_init_says_for_how_long_a_wan_grants_nothing_and_whose_word_ends_that(server: Any, as_asked: None) -> None:
+    words = "init", "--url", server.url, "--wan", "0=20000-20009"
+    told = says(*words)
+    assert "in grace: nothing is granted for 70 s" in told and "the same again with --fresh" in told
+    assert 60 < tells(*words)["wans"][0]["grace_left"] <= 70
+    assert tells(*words, "--fresh")["wans"][0]["grace_left"] == 0
+    assert "grace" not in says(*words)
+    lost = says("init", "--url", server.url, "--recover", "--wan", "1=21000-21009")
+    assert "in grace: nothing is granted for 70 s" in lost and "--fresh" not in lost
+    assert "not allowed with" in says(*words, "--fresh", "--recover", code=2)
+
+
 def test_init_takes_spans_as_all_verbs_do(server: Any) -> None:
     spans = ["--cooldown", "2m", "--lease-ttl", "0.5", "--max-ttl", "1h"]
     says("init", "--url", server.url, "--wan", "0=20000-20009", *spans)
@@ -148,7 +160,8 @@ def test_an_overlap_with_another_wan_is_refused(server: Any) -> None:
 
 
 def test_status_of_an_empty_redis_says_what_to_do(server: Any) -> None:
-    assert "wanpool init --wan" in says("status", "--url", server.url)
+    told = says("status", "--url", server.url)
+    assert "wanpool init --fresh --wan" in told and "say --recover" in told
 
 
 def test_server_start_status_stop(embedded: Any) -> None:

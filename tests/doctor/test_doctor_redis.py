@@ -143,7 +143,8 @@ DIFFER = "fail wan-differs, ok wan"
 
 
 def wan(state: str = "open", **changed: Any) -> WanSnapshot:
-    config = {**RULES.fields(), "generation": "g", "on_failover": "grace", **changed.pop("config", {})}
+    settled = {"generation": "g", "on_failover": "grace", "grace_until_ms": "33000"}
+    config = {**RULES.fields(), **settled, **changed.pop("config", {})}
     counts = {"grace_ms": 0, "free": 5, "leased": 3, "cooling": 2, "withheld": 0, "rested": 0, **changed}
     return WanSnapshot(
         wan_idx=0, name="", state=state, weight=1, generation="g", config=config, now_ms=1000, leases=(), **counts
@@ -153,8 +154,9 @@ def wan(state: str = "open", **changed: Any) -> WanSnapshot:
 @pytest.mark.parametrize(
     ("seen", "configured", "found", "said"),
     [
-        ([], [], "fail no-wans", "wanpool init"),
+        ([], [], "fail no-wans", "wanpool init --recover"),
         ([], [RULES], "ok wan-new", "first program"),
+        ([], [RULES], "ok wan-new", "wanpool init --fresh"),
         (wan(), [], "ok wan", "5 free, 3 leased, 2 cooling"),
         (wan(), [RULES], "ok wan", "10 ports"),
         (wan(), [replace(RULES, cooldown=15.0)], DIFFER, "cooldown 15 s in wanpool.toml, 125 s in Redis"),
@@ -166,9 +168,15 @@ def wan(state: str = "open", **changed: Any) -> WanSnapshot:
         (wan(free=0, leased=8, rested=1), [], "ok wan", "0 free, 8 leased"),
         (wan(config={"rejects_until": "31000"}), [], "ok wan, warn wan-refusing", "no free ports for 30 s"),
         (wan(grace_ms=32_000), [], "warn wan-grace", "in grace for 32 s"),
+        (wan(grace_ms=32_000), [], "warn wan-grace", "wait; see in Redis's log why it restarted"),
+        (wan(grace_ms=32_000, config={"new_until_ms": "33000"}), [], "warn wan-grace", "wanpool init --fresh"),
+        (wan(config={"new_until_ms": "33000"}), [], "ok wan", "5 free"),
+        (wan(config={"graces": "900"}), [], "ok wan", "5 free"),
+        (wan(config={"graces": "900 500 x -3600001"}), [], "ok wan, warn wan-graces", "2 graces in the last hour"),
+        (wan(config={"graces": "900 500"}), [], "ok wan, warn wan-graces", "each lasts up to 70 s"),
         (wan(config={"rejects_until": "1000"}), [], "ok wan", ""),
         ([WanFacts(0, "20000", trouble="lost")], [RULES], "fail wan-lost", "wanpool init --recover --wan 0"),
-        ([WanFacts(0, "20000", trouble="unfinished")], [], "fail wan-unfinished", "wanpool init"),
+        ([WanFacts(0, "20000", trouble="unfinished")], [], "fail wan-unfinished", "wanpool init --recover"),
         ([WanFacts(0, "20000", trouble="other-protocol", why="x")], [], "fail wan-other-protocol", "same version"),
         ([WanFacts(-1, "", trouble="unreadable", why="x")], [], "fail wan-unreadable", "same version"),
     ],

@@ -21,7 +21,7 @@ URL = sys.argv[1]
 """
 POOL = """
 pool = WanPortPool(URL, namespace="test", rest=0)
-pool.define_wan(0, "20000-20009", cooldown=100, lease_ttl=600)
+pool.define_wan(0, "20000-20009", cooldown=100, lease_ttl=600, fresh=True)
 """
 
 
@@ -46,7 +46,7 @@ class TestExit:
         import asyncio
         async def story():
             pool = AsyncWanPortPool(URL, namespace="test")
-            await pool.define_wan(0, "20000-20009", cooldown=100)
+            await pool.define_wan(0, "20000-20009", cooldown=100, fresh=True)
             await pool.acquire_many(0, 3)
             return pool
         kept = asyncio.run(story())
@@ -59,7 +59,7 @@ class TestExit:
         """The pools would wait for minutes, one after the other."""
         text = """
         pools = [WanPortPool(URL, namespace="test", connect_timeout=100) for _ in range(9)]
-        pools[0].define_wan(0, "20000-20009")
+        pools[0].define_wan(0, "20000-20009", fresh=True)
         for pool in pools:
             pool.acquire(0)
         print("ready", flush=True)
@@ -218,7 +218,7 @@ class TestFork:
         import asyncio, gc
         async def story():
             async with AsyncWanPortPool(URL, namespace="test", rest=0) as pool:
-                await pool.define_wan(0, "20000-20009", cooldown=0)
+                await pool.define_wan(0, "20000-20009", cooldown=0, fresh=True)
                 lease = await pool.acquire(0)
                 for _ in range(3):
                     child = os.fork()

@@ -160,12 +160,12 @@ class TestBlackHole:
     def test_leases_outlive_a_hole_that_opens_in_time(self, hole: BlackHole, pool: Any, told: list[Any]) -> None:
         lease = pool.acquire(0)
         hole.shut()
-        wait_for(lambda: lease.unreachable)
+        wait_for(lambda: lease.reason_at_deadline == "unreachable")
         before = lease.expires_at
         hole.open()
         wait_for(lambda: lease.expires_at > before)
         lease.check()
-        assert not lease.unreachable and lease.release() is True
+        assert lease.reason_at_deadline == "expired" and lease.release() is True
         pool.close()
         assert told == []
 

@@ -48,7 +48,7 @@ HOLD = """
 import sys
 from redis_wanpool import WanPortPool
 pool = WanPortPool(sys.argv[1], namespace="test", rest=0)
-pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600)
+pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600, fresh=True)
 pool.acquire_many(0, 3)
 pool.acquire(0, ttl=600, detached=True)
 print(pool.holder, flush=True)
@@ -372,7 +372,7 @@ from redis_wanpool import WanPortPool
 from redis_wanpool.engine.reaper import Reaper
 Reaper.INTERVAL = 0.05
 pool = WanPortPool(sys.argv[1], namespace="test", rest=0)
-pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600)
+pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600, fresh=True)
 mine = pool.allocate_port(wan_idx=0)
 workers = []
 for _ in range(4):
@@ -416,7 +416,7 @@ import os, sys
 from redis_wanpool import WanPortPool
 from redis_wanpool.transport import exchange as wire
 pool = WanPortPool(sys.argv[1], namespace="test", rest=0)
-pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600)
+pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600, fresh=True)
 pool.acquire_many(0, 3, ttl=5)
 def die(client, request, durability):
     connection = client.connection_pool.get_connection()

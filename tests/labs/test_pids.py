@@ -17,7 +17,7 @@ HOLD = """
 import sys
 from redis_wanpool import WanPortPool
 pool = WanPortPool(sys.argv[1], namespace="test", rest=0, reap=False)
-pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600)
+pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600, fresh=True)
 pool.acquire_many(0, 3)
 print(pool.holder, flush=True)
 sys.stdin.read()

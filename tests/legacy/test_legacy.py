@@ -103,7 +103,7 @@ class TestAdapter:
         assert port_allocator.release_port(wan_idx=0, port=None) is False
 
     def test_anything_else_raises(self, wans: Any) -> None:
-        with pytest.raises(WanNotDefined, match="wanpool init --wan 7="):
+        with pytest.raises(WanNotDefined, match="wanpool init --fresh --wan 7="):
             port_allocator.allocate_port(wan_idx=7)
         wan_port_pool.drain(0)
         with pytest.raises(WanDraining):
@@ -362,7 +362,9 @@ class TestAdopt:
         Path("wanpool.toml").write_text(f'url = "{server.url}"\nnamespace = "test"\n')
         wans = ["--wan", "0=20000-21999", "--wan", "1=22000-23999"]
         missing = wanpool("adopt", "core/wan_manager", *wans)
-        assert missing.returncode == 2 and "wanpool init --wan 0=20000-21999 --wan 1=22000-23999" in missing.stderr
+        assert (
+            missing.returncode == 2 and "wanpool init --fresh --wan 0=20000-21999 --wan 1=22000-23999" in missing.stderr
+        )
         assert wanpool("init", *wans).returncode == 0 and not folder.exists()
         other = wanpool("adopt", "core/wan_manager", "--wan", "0=20000-21999", "--wan", "1=30000-30009")
         assert other.returncode == 2 and f"namespace 'test' at {server.url} says 22000-23999 of WAN 1" in other.stderr

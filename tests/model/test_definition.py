@@ -193,7 +193,7 @@ def test_another_version_of_the_protocol_is_refused(pool: Any, pools: Callable[.
 def test_an_undefined_wan_says_how_to_define_it(verb: str, pools: Callable[..., Any], backends: Any) -> None:
     pool = pools()
     args = (7, 2) if verb == "acquire_many" else (7,)
-    with pytest.raises(WanNotDefined, match="wanpool init --wan 7=") as raised:
+    with pytest.raises(WanNotDefined, match="wanpool init --fresh --wan 7=") as raised:
         getattr(pool, verb)(*args)
     assert raised.value.wan_idx == 7
     assert not list(backends.admin.scan_iter("wanpool:{test:7}:*"))

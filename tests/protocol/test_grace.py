@@ -250,7 +250,7 @@ class TestReassertion:
         forgetful.restart()
         words = ("here", 0, "host", 1, 20000, lease.lease_id, lease.fence, 5000, "")
         late = run_script(forgetful.admin, "renew", pool.holder, *words)
-        assert late[4] == "released" and forgetful.admin.zcard(PREFIX + "leased") == 0
+        assert late[5] == "released" and forgetful.admin.zcard(PREFIX + "leased") == 0
 
     def test_an_earlier_grant_is_lost_to_a_later_one(self, forgetful: Forgetful, pool_of: Any) -> None:
         first, second = pool_of("here"), pool_of("there")

@@ -232,7 +232,7 @@ class TestUnreachable:
     def test_leases_outlive_a_short_stop(self, pool: Any, own_server: Any) -> None:
         lease = pool.acquire(0)
         own_server.process.send_signal(signal.SIGSTOP)
-        wait_for(lambda: lease.unreachable)
+        wait_for(lambda: lease.reason_at_deadline == "unreachable")
         own_server.process.send_signal(signal.SIGCONT)
         first = lease.expires_at
         wait_for(lambda: lease.expires_at > first)

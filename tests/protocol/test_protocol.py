@@ -359,7 +359,7 @@ class TestSeveralWans:
         assert 140 < seen[0] < 199, seen
 
     def test_none_defined_says_what_to_do(self, pools: Pools) -> None:
-        with pytest.raises(WanNotDefined, match="wanpool init --wan"):
+        with pytest.raises(WanNotDefined, match="wanpool init --fresh --wan"):
             pools(namespace="empty").acquire()
 
 

@@ -89,7 +89,7 @@ def test_a_connection_interrupted_at_any_line_leaves_no_lease(server: Any, echo:
         sock.close()
 
     with WanPortPool(server.url, namespace="test", rest=0) as pool:
-        pool.define_wan(0, "23000-23899", cooldown=0, lease_ttl=60)
+        pool.define_wan(0, "23000-23899", cooldown=0, lease_ttl=60, fresh=True)
         act()
         line = 0
         while interrupted_at(line, act):
@@ -114,7 +114,7 @@ def interrupt_blocks(url: str) -> None:
             assert lease.port
 
     with WanPortPool(url, namespace="test", rest=0) as pool, redis.Redis.from_url(url) as admin:
-        pool.define_wan(0, "23000-23899", cooldown=0, lease_ttl=60)
+        pool.define_wan(0, "23000-23899", cooldown=0, lease_ttl=60, fresh=True)
         act()
         line = 0
         while interrupted_at(line, act, but="__enter__"):
@@ -143,7 +143,7 @@ class TestLeaseThatNothingRefersTo:
     @pytest.fixture
     def pool(self, server: Any, face: str, loop: Any) -> Iterator[Any]:
         with make(face, loop, server.url, namespace="test", rest=0) as pool:
-            pool.define_wan(0, "23900-23909", cooldown=0, lease_ttl=KEPT_TTL)
+            pool.define_wan(0, "23900-23909", cooldown=0, lease_ttl=KEPT_TTL, fresh=True)
             yield pool
 
     @pytest.mark.slow
@@ -180,7 +180,7 @@ class TestLeaseThatNothingRefersTo:
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_a_lease_is_not_copied(server: Any, face: str, loop: Any, copied: Callable[[Any], Any]) -> None:
     with make(face, loop, server.url, namespace="test", rest=0) as pool:
-        pool.define_wan(0, "23000-23009", cooldown=0)
+        pool.define_wan(0, "23000-23009", cooldown=0, fresh=True)
         lease = pool.acquire(0)
         with pytest.raises(TypeError, match="cannot be copied or pickled"):
             copied(getattr(lease, "_thing", lease))
@@ -216,7 +216,7 @@ class TestHandshake:
             return real(self, *args, **kwargs)
 
         with WanPortPool(guarded, namespace="test") as pool:
-            pool.define_wan(0, "23900-23909")
+            pool.define_wan(0, "23900-23909", fresh=True)
             pool._engine.performer.client().connection_pool.disconnect()
             with monkeypatch.context() as patch:
                 patch.setattr(redis.connection.AbstractConnection, "read_response", read)
@@ -241,7 +241,7 @@ class TestHandshake:
             return False
 
         async with AsyncWanPortPool(guarded, namespace="test") as pool:
-            await pool.define_wan(0, "23900-23909")
+            await pool.define_wan(0, "23900-23909", fresh=True)
             await pool._caller.client().connection_pool.disconnect()
             with monkeypatch.context() as patch:
                 patch.setattr(redis.asyncio.connection.AbstractConnection, "read_response", read)

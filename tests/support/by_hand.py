@@ -9,8 +9,7 @@ from redis_wanpool.protocol.keys import WanKeys, namespace_keys
 from redis_wanpool.protocol.scripts import script
 
 NAMESPACE_SCRIPTS = ("claim", "unclaim", "register", "unregister", "neighbours")
-UNTIMED = (*NAMESPACE_SCRIPTS, "define")
-"""scripts that do not want to know the caller's boot clock"""
+"""scripts of a namespace; they do not want to know the caller's boot clock"""
 
 
 def age_wan(admin: Any, seconds: float, wan_idx: int = 0, namespace: str = "test") -> None:
@@ -58,5 +57,5 @@ def heard(admin: Any, action: Callable[[], Any], by: str = "scripts") -> list[li
 def run_script(admin: Any, name: str, *args: Any, clock: tuple[str, int] = ("", 0)) -> list[Any]:
     """Runs a script by hand, on WAN 0 of namespace "test"."""
     keys = namespace_keys("test") if name in NAMESPACE_SCRIPTS else WanKeys.of("test", 0).declared
-    first = () if name in UNTIMED else clock
+    first = () if name in NAMESPACE_SCRIPTS else clock
     return admin.eval(script(name).source, len(keys), *keys, *first, *args)
