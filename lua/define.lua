@@ -35,11 +35,10 @@ local stage, filled, list, generation, by, until_ms, new_until_ms, total = unpac
   redis.call("HMGET", CONFIG, "state", "filled", "ports", "generation", "by", "grace_until_ms", "new_until_ms", "total"))
 if stage == "removing" then return {"GONE"} end
 if stage ~= "filling" then
-  local ends_grace = ARGV[4] == "still fresh" and until_ms == new_until_ms and redis.call("SCARD", FREE) == tonumber(total)
+  local ends_grace = string.find(ARGV[4], "fresh") and until_ms == new_until_ms and redis.call("SCARD", FREE) == tonumber(total)
   if ends_grace then redis.call("HSET", CONFIG, "grace_until_ms", 0) end
   return {"DEFINED", made, generation}
 end
-
 local first, left, ports, passed = tonumber(filled), tonumber(ARGV[5]), {}, 0
 for from, to in string.gmatch(list, "(%d+)-?(%d*)") do
   from, to = tonumber(from), tonumber(to ~= "" and to or from)
@@ -56,5 +55,6 @@ redis.call("HSET", CONFIG, "state", "open")
 redis.call("HDEL", CONFIG, "filled", "by")
 -- @include "wan"
 if by == "recovered" then begin_grace() end
-if grace_ms > 0 then saw("new_until_ms", int(now_ms + grace_ms), "succeeds", 1) elseif has_begun then saw() end
+local until_then = by == "new" and int(now_ms + grace_ms) or ""
+if grace_ms > 0 then saw("new_until_ms", until_then, "succeeds", 1) elseif has_begun then saw() end
 return {"DEFINED", made, generation}

@@ -73,7 +73,7 @@ def init(options: argparse.Namespace) -> int:
                 told.append(
                     f"  in grace: nothing is granted for {grace:.0f} s, for Redis may have lost leases of its ports"
                 )
-                if seen.is_new and not options.recover:
+                if seen.is_new:
                     told.append("  if nobody can hold them (a first start), say so: the same again with --fresh")
         told.append(
             "A port that stays with its network carries 1 / (hold + rest) leases a second, one that changes networks "

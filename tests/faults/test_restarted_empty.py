@@ -56,7 +56,9 @@ def are_back(server: Server, errors: Path) -> bool:
     return bool(server.admin.zcard(LEASED) == 2 * PROCESSES)
 
 
-@pytest.mark.parametrize("restarts", [2, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "restarts", [pytest.param(2, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("name", SERVERS)
 def test_every_holder_keeps_its_port(name: str, restarts: int, tmp_path: Path, as_asked: None) -> None:
     with closing(Server(name, tmp_path)) as server:

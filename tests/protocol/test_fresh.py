@@ -129,6 +129,14 @@ class TestBegin:
         define(pool, **SHORT, recover=True)
         assert 0 < pool.snapshot(0).grace_ms <= 700
 
+    def test_and_no_later_word_ends_that(self, aged: Any, pool_on: Any) -> None:
+        pool = pool_on(aged["nothing"])
+        define(pool, recover=True)
+        define(pool, fresh=True)
+        with pytest.raises(InGrace) as caught:
+            pool.acquire(0)
+        assert "fresh" not in str(caught.value)
+
     def test_on_failover_continue_needs_none(self, aged: Any, pool_on: Any) -> None:
         pool = pool_on(aged["FLUSHALL"])
         define(pool, on_failover="continue")
@@ -298,6 +306,7 @@ class TestOrdinaryGrace:
         with closing(Server(request.param, tmp_path, *self.DURABLE)) as server:
             yield server
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("doing", "grace"), [("nothing", False), ("RESTORE", True)])
     def test_it_counts_from_the_start_of_the_server(
         self, durable: Server, pool_on: Any, doing: str, grace: bool
