@@ -11,6 +11,7 @@ import pytest
 from by_hand import run_script
 from faces import maker
 from invariant import check_invariant
+from nodes import free_pairs
 from private_server import SERVERS, Server
 from waiting import wait_for
 
@@ -33,6 +34,7 @@ DOINGS: dict[str, list[tuple[Any, ...]]] = {
     "FLUSHALL that is no longer told of": [("FLUSHALL",), ("CONFIG", "RESETSTAT")],
     "RESTORE": [("SET", "x", 1), ("EVAL", "redis.call('RESTORE', 'y', 0, redis.call('DUMP', 'x'))", 0)],
     "a promotion": [("REPLICAOF", "127.0.0.1", 1), ("REPLICAOF", "NO", "ONE")],
+    "a cluster": [("CLUSTER", "ADDSLOTS", *range(16384))],
 }
 """what a server did since it was started; after all but the first two it may have lost data of another one's time"""
 NAMES = count()
@@ -50,7 +52,12 @@ def up(server: Any) -> float:
 def aged(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
     """doing -> a server that has been up for two seconds, and has done that."""
     with ExitStack() as stack:
-        made = {doing: Server(request.param, tmp_path_factory.mktemp("aged")) for doing in DOINGS}
+        (port,) = free_pairs(1)
+        options = {"a cluster": ("--cluster-enabled", "yes", "--bind", "127.0.0.1", "--port", str(port))}
+        made = {
+            doing: Server(request.param, tmp_path_factory.mktemp("aged"), *options.get(doing, ())) for doing in DOINGS
+        }
+        made["a cluster"].url = f"redis+cluster://127.0.0.1:{port}"
         for doing, server in made.items():
             stack.enter_context(closing(server))
             for words in DOINGS[doing]:
@@ -59,6 +66,7 @@ def aged(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
                 except Exception as error:
                     assert "permission" in str(error)
         wait_for(lambda: min(map(up, made.values())) >= 2)
+        wait_for(lambda: made["a cluster"].admin.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
         yield made
 
 
