@@ -250,7 +250,7 @@ class Failovers:
             for wan in range(WANS):
                 first = 20000 + PORTS * wan
                 grace = dict(on_failover=on_failover, failover_margin=MARGIN)
-                pool.define_wan(wan, f"{first}-{first + PORTS - 1}", cooldown=0, lease_ttl=TTL, **grace)
+                pool.define_wan(wan, f"{first}-{first + PORTS - 1}", cooldown=0, lease_ttl=TTL, fresh=True, **grace)
         self.pair.primary.admin.bgrewriteaof()  # so that the tail of no log has the definitions
         self.pair.settle(self.pair.primary)
         self.crowd = Crowd(f"unix://{self.pair.link}", self.tally, seed)
