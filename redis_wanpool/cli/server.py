@@ -19,8 +19,14 @@ def server(options: argparse.Namespace) -> int:
     elif options.what == "stop":
         ran = embedded.stop()
     seen = embedded.status()
-    told = f"stopped; its data stays in {seen.folder}" if ran else f"not running; its data is in {seen.folder}"
+    told = [f"stopped; its data stays in {seen.folder}" if ran else f"not running; its data is in {seen.folder}"]
     if seen.running:
-        told = f"running, version {seen.version}, at {seen.url}\ndata in {seen.folder}"
-    answer(options, [told], running=seen.running, url=seen.url, folder=str(seen.folder), version=seen.version)
+        version = f", version {seen.version}" if seen.version else ""
+        told = [f"running{version}, process {seen.pid}, at {seen.url}", f"data in {seen.folder}"]
+        if seen.trouble:
+            told.append(f"in trouble: {seen.trouble}")
+    told += [f"kept of a damaged log, which was mended: {copy}" for copy in seen.copies]
+    facts = {"running": seen.running, "url": seen.url, "folder": str(seen.folder), "version": seen.version}
+    facts |= {"pid": seen.pid, "trouble": seen.trouble, "damaged": [str(copy) for copy in seen.copies]}
+    answer(options, told, **facts)
     return DONE if seen.running or options.what == "stop" else NO

@@ -7,6 +7,7 @@ from redis_wanpool.doctor.server import ServerFacts, config_set
 from redis_wanpool.model.views import WanSnapshot
 from redis_wanpool.protocol.requirements import is_replica
 from redis_wanpool.terminal.language import said
+from redis_wanpool.transport import embedded
 
 
 def judge(facts: ServerFacts) -> Iterator[Finding]:
@@ -41,13 +42,14 @@ def _twice() -> str:
 def _persistence(facts: ServerFacts) -> Iterator[Finding]:
     if facts.is_aof is None:
         return
+    if facts.embedded:
+        yield from _embedded(facts)
+        return
     if facts.writes_fail:
         yield found(FAIL, "persistence/unwritable")
         return
     fsync = facts.settings.get("appendfsync")
-    if facts.embedded:
-        yield found(OK, "persistence/embedded")
-    elif not facts.is_aof:
+    if not facts.is_aof:
         snapshots = facts.settings.get("save")
         seen = "appendonly no" + (f', save "{snapshots}"' if snapshots is not None else "")
         lost = {
@@ -64,6 +66,18 @@ def _persistence(facts: ServerFacts) -> Iterator[Finding]:
         if fsync == "everysec":
             seen += said(": a crash of its machine forgets up to 1 s of grants, one of Redis alone none")
         yield found(OK, "persistence", seen=seen)
+
+
+def _embedded(facts: ServerFacts) -> Iterator[Finding]:
+    if facts.writes_fail:
+        at = embedded.disk()
+        yield found(
+            FAIL, "persistence/embedded-unwritable", folder=at.folder, mount=at.mount, free=at.free, total=at.total
+        )
+    else:
+        yield found(OK, "persistence/embedded")
+    if copies := embedded.status().copies:
+        yield found(WARN, "persistence/embedded-mended", copies=said(", ").join(map(str, copies)))
 
 
 def _replicas(facts: ServerFacts) -> Iterator[Finding]:

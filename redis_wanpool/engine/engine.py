@@ -127,6 +127,7 @@ class Engine:
                 allow_eviction=self._allow_eviction,
                 is_named=self.backend.is_named,
             )
+            self.backend.take_part()
             self.is_ready = True
             self.reaping.due(boottime() + Reaper.INTERVAL)
             self.heartbeat.due(boottime())  # it connects now: later the process may lack a file descriptor

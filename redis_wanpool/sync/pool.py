@@ -98,7 +98,7 @@ class WanPortPool(PoolObject):
             max_per_network: how many ports one network may hold at a time; default: all.
             on_failover: what happens when Redis may have forgotten grants: "grace": for a while holders re-assert their
                 leases and nothing new is granted; "continue": no pause, and ports may be granted twice. Default:
-                "grace", but "continue" on the embedded server, whose holders all die with its host.
+                "grace", but "continue" on the embedded server, which begins a grace itself if it died and holders live.
             failover_margin: seconds by which a grace is longer than max_ttl: the time that an old primary may outlive
                 the failover. The default, 10, fits min-replicas-max-lag 10, the default of Redis (see docs/safety.md).
 

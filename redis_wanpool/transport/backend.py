@@ -56,14 +56,17 @@ class Backend:
     def url(self) -> str:
         """The URL; without one the embedded server is started."""
         if self._url is None:
-            self._url = embedded.ensure()
+            self._url = embedded.ensure(self.timeout)
         return self._url
 
-    def revived(self) -> bool:
-        """Restarts the embedded server, or raises BackendUnavailable; False if the server is another one."""
+    def take_part(self) -> None:
+        """Before this process holds leases: the embedded server knows from then on whether it lives."""
         if self.is_embedded:
-            embedded.ensure()
-        return self.is_embedded
+            embedded.take_part()
+
+    def knows_all(self) -> bool:
+        """Whether a WAN that the data lacks never was: no process can hold a lease that the data does not tell of."""
+        return self.is_embedded and embedded.knows_all()
 
     @property
     def name(self) -> str:
@@ -176,17 +179,22 @@ class Backend:
         """Whether a step that failed like this is performed once more; only this decides what is sent again.
 
         Yes after a broken connection, as a restarted server leaves it: all scripts are idempotent on lease_id. No after
-        a timeout: the time is used up.
+        a timeout: the time is used up. An embedded server is started again before.
 
         Raises:
             BackendUnavailable: the embedded server hangs, or does not start again.
         """
         broken = isinstance(error.__cause__, (redis.ConnectionError, OSError))
-        timed_out = isinstance(error.__cause__, TimeoutError)
-        return (broken and not timed_out) | self.revived()
+        if not broken or isinstance(error.__cause__, TimeoutError):
+            return False
+        if self.is_embedded:
+            embedded.ensure(self.timeout)
+        return True
 
     def translated(self, error: Exception, keys: Sequence[str] = ()) -> BackendUnavailable:
         """An error of redis-py in our words, after a request with these keys."""
+        if self.is_embedded and "MISCONF" in str(error):
+            return BackendUnavailable(embedded.unwritable(error), passing=True)
         return translated(error, keys, name=self.name, timeout=self.timeout)
 
 

@@ -15,8 +15,8 @@ from redis_wanpool.transport.url import public_url
 _NAMED = re.compile(r"no permissions to run the '([^']+)'")
 _UNNAMED = "can't run this command"  # by scripts of Redis 6.2 and 7.0
 _KEY = re.compile(r"permissions to access|can't access at least one of the keys")
-_PASSING = re.compile("(BUSY|LOADING|NOREPLICAS|UNKILLABLE) ")
-"""how the replies begin of a server that runs a foreign script, reads its data, or misses its replicas"""
+_PASSING = re.compile("(BUSY|LOADING|MISCONF|NOREPLICAS|UNKILLABLE) ")
+"""how the replies begin of a server that runs a foreign script, reads its data, has a full disk, or lacks replicas"""
 _TOLD = "does not let this user"
 _PLACE = re.compile(r"\b(?:f_)?([0-9a-f]{40})\b.*?@user_script:(\d+)")
 
