@@ -1,7 +1,8 @@
 """Connections to servers, from leased ports."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from ipaddress import IPv6Address
 
 from redis_wanpool.aio.loops import resolve
@@ -15,6 +16,8 @@ from redis_wanpool.proxy.wire import Wire
 from redis_wanpool.sockets.leased import LeasedSocket
 
 _LOOKUPS = 32  #: names that are looked up at a time: each takes a thread
+_TURNS = 32  #: clients for which a port is leased at a time: each takes a connection to Redis
+_TURN = 0.25  #: seconds after which the next may begin, though one waits for a port, or for its server
 
 
 class Upstream:
@@ -48,6 +51,7 @@ class Dialer:
         self._wait = wait
         self._timeout = connect_timeout
         self._lookups = asyncio.Semaphore(_LOOKUPS)
+        self._turns = asyncio.Semaphore(_TURNS)
 
     async def connect(self, line: Line, host: str, port: int, label: str) -> Upstream:
         """A connection by the line.
@@ -58,7 +62,8 @@ class Dialer:
         try:
             addresses = await self._addresses(host, port)
             dial = Dial.of(addresses[0], self._timeout, 3, None, True, tuple(addresses[1:]))
-            sock = await connected_socket(self._pool, line.request(self._wait, label), dial)
+            async with self._turn():
+                sock = await connected_socket(self._pool, line.request(self._wait, label), dial)
         except (WanpoolError, OSError) as error:
             raise refusal(error, host, port) from error
         upstream = Upstream(Wire(), sock)
@@ -71,6 +76,23 @@ class Dialer:
                 sock.close()
             raise
         return upstream
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Lets a thousand clients that come at once lease their ports in turns."""
+        await self._turns.acquire()
+        left = [self._turns.release]
+
+        def give_back() -> None:
+            while left:
+                left.pop()()
+
+        timer = asyncio.get_running_loop().call_later(_TURN, give_back)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            give_back()
 
     async def _addresses(self, host: str, port: int) -> list[Address]:
         with suppress(ValueError):
