@@ -25,7 +25,7 @@ def add_to(verbs: Verbs) -> None:
         "",
         "--port 8080 --wait 30s",
         "--bind 192.168.1.10 --allow 192.168.1.0/24 --password-file /etc/wanpool/password",
-        "curl --proxy http://wan1:@127.0.0.1:7080 https://example.com/    # while wanpool proxy runs",
+        "curl --proxy http://wan1:x@127.0.0.1:7080 https://example.com/    # while wanpool proxy runs",
         "curl --proxy socks5h://127.0.0.1:7082 https://example.com/       # 7082 is for WAN 1 of wanpool proxy",
     )
     parser.add_argument("--bind", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")

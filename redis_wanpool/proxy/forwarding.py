@@ -18,7 +18,7 @@ from redis_wanpool.terminal.format import one_line
 if TYPE_CHECKING:
     from redis_wanpool.proxy.visitor import Visitor
 
-MOST_HEAD = 65_536  #: bytes of the head of a message
+MOST_HEAD = 32_768  #: bytes that the head of a message may surely have; one of twice as many is refused
 KEPT = 5.0  #: seconds for which a connection to a server, and its port, waits for another request
 _NAME = 'Basic realm="wanpool: the user name chooses the WAN, like wan1, its name, or any", charset="UTF-8"'
 _REPEATABLE = {b"GET", b"HEAD", b"OPTIONS"}
@@ -142,8 +142,10 @@ class Forwarder:
 
     async def _serve(self, request: h11.Request) -> None:
         found = request.headers
+        if request.http_version not in (b"1.0", b"1.1"):
+            raise Refusal(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         framing = [name for name in (b"content-length", b"transfer-encoding") if headers.values(found, name)]
-        if len(framing) > 1 or (framing == [b"transfer-encoding"] and request.http_version < b"1.1"):
+        if len(framing) > 1 or (framing == [b"transfer-encoding"] and request.http_version == b"1.0"):
             raise Refusal(400, "the length of the request is not certain")  # which is how requests are smuggled
         line = await self.visitor.line_of(headers.credentials(found))
         if request.method == b"CONNECT":

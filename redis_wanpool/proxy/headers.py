@@ -61,6 +61,8 @@ def authority(text: str, port: int | None) -> tuple[str, int]:
         text: what the client wrote.
         port: the port if it wrote none; None: it must.
     """
+    if "@" in text:
+        raise Refusal(400, "a user name has no place in a URL")
     match = _AUTHORITY.fullmatch(text)
     number = int(match[2]) if match and match[2] else port
     if match is None or number is None or not 0 < number < 65_536:

@@ -2,6 +2,7 @@
 
 import errno
 import math
+import os
 import socket
 
 from redis_wanpool.errors import InGrace, InvalidValue, PoolExhausted, PortRejected, WanpoolError
@@ -50,4 +51,5 @@ def refusal(error: WanpoolError | OSError, host: str, port: int) -> Refusal:
         return Refusal(504, f"{there} does not answer", HOST)
     if isinstance(error, socket.gaierror):
         return Refusal(502, f"{host} has no IPv4 address: {error.strerror}", HOST)
-    return Refusal(502, f"{there}: {error.strerror or error}", _REPLIES.get(error.errno or 0, GENERAL))
+    why = os.strerror(error.errno) if error.errno else str(error)
+    return Refusal(502, f"{there}: {why}", _REPLIES.get(error.errno or 0, GENERAL))

@@ -9,6 +9,7 @@ from typing import cast
 
 _ABORT = struct.pack("ii", 1, 0)  #: the SO_LINGER with which close() sends RST
 _MOST_UNREAD = 65_536  #: bytes that wait for their reader; then the other side has to wait, too
+_MOST_AT_ONCE = 32_768  #: bytes that one call returns
 _LINGER = 2.0  #: seconds for which a client that was refused may go on sending
 
 
@@ -110,20 +111,14 @@ class Wire(asyncio.Protocol):
     async def receive(self) -> bytes:
         """What has come, at least a byte; b"" at the end. Raises ConnectionError if the connection broke."""
         await self._more(1)
-        data = bytes(self._unread)
-        self._unread.clear()
-        self._resume()
-        return data
+        return self._taken(_MOST_AT_ONCE)
 
     async def exactly(self, count: int) -> bytes:
         """So many bytes. Raises ConnectionError if fewer come."""
         await self._more(count)
         if len(self._unread) < count:
             raise ConnectionError("the other side said less than was expected")
-        data = bytes(self._unread[:count])
-        del self._unread[:count]
-        self._resume()
-        return data
+        return self._taken(count)
 
     async def peek(self) -> int | None:
         """The first byte that has come and is unread; None at the end."""
@@ -152,8 +147,14 @@ class Wire(asyncio.Protocol):
         if self._error is not None and len(self._unread) < count:
             raise ConnectionError(str(self._error))
 
+    def _taken(self, count: int) -> bytes:
+        data = bytes(self._unread[:count])
+        del self._unread[:count]
+        self._resume()
+        return data
+
     def _resume(self) -> None:
-        if not self.lost and not self.transport.is_closing():
+        if len(self._unread) <= _MOST_UNREAD and not self.lost and not self.transport.is_closing():
             self.transport.resume_reading()
 
     # -- ends
@@ -161,8 +162,10 @@ class Wire(asyncio.Protocol):
     def hand_over(self, protocol: asyncio.Protocol) -> bytes:
         """Leaves the connection to another protocol; what has come and nobody has read."""
         self.transport.set_protocol(protocol)
+        unread = bytes(self._unread)
+        self._unread.clear()
         self._resume()
-        return bytes(self._unread)
+        return unread
 
     def close(self) -> None:
         """Closes the connection when all is sent."""
