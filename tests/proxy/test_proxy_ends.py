@@ -205,7 +205,7 @@ def test_a_client_that_waits_for_a_port_and_is_gone_gets_none(server: Any, loop:
 
 def test_a_lost_lease_breaks_its_connection(server: Any, loop: Loop) -> None:
     with (
-        proxied(server, FIRST, SECOND, loop, lease_ttl=KEPT_TTL) as running,
+        proxied(server, FIRST, SECOND, loop, rules={"lease_ttl": KEPT_TTL}) as running,
         listening(until_end) as address,
         running.connect().tunnel(address) as client,
         Operator(server.url, namespace="test") as operator,

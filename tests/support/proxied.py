@@ -58,16 +58,22 @@ class Running:
 
 @contextmanager
 def proxied(
-    server: Any, first: str, second: str, loop: Loop | None = None, *, lease_ttl: float = 60, **options: Any
+    server: Any,
+    first: str,
+    second: str,
+    loop: Loop | None = None,
+    *,
+    rules: dict[str, Any] | None = None,
+    **options: Any,
 ) -> Iterator[Running]:
-    """Runs a proxy; afterwards all leases are given back, and nobody has complained."""
+    """Runs a proxy, with WAN 0 by such rules; afterwards all leases are given back, and nobody has complained."""
     own = loop or Loop()
     complaints = Complaints()
     loggers = [logging.getLogger(name) for name in ("redis_wanpool.proxy", "asyncio")]
 
     async def enter() -> tuple[AsyncWanPortPool, Any, Proxy]:
         pool = AsyncWanPortPool(server.url, namespace="test", rest=0)
-        await pool.define_wan(0, first, cooldown=0, lease_ttl=lease_ttl)
+        await pool.define_wan(0, first, cooldown=0, **(rules or {}))
         await pool.define_wan(1, second, cooldown=0, name="second")
         serving = serve(pool, **{"port": 0, "wait": 5, "drain": 0, **options})
         return pool, serving, await serving.__aenter__()
