@@ -1,4 +1,4 @@
-"""Who may use the proxy, and where it may connect to."""
+"""The clients that may use the proxy, and the addresses that it may connect to."""
 
 import hmac
 import os

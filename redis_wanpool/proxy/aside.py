@@ -1,4 +1,4 @@
-"""A proxy in a thread of its own, for a program that waits for something else."""
+"""A proxy in its own thread, for a program that waits for something else."""
 
 import asyncio
 import threading

@@ -70,6 +70,6 @@ async def wanted(wire: Wire) -> tuple[str, int]:
 
 
 async def reply(wire: Wire, code: int, local: Address = ("0.0.0.0", 0)) -> None:
-    """Tells the client what came of its request."""
+    """Tells the client the result of its request."""
     address, port = local
     await wire.send(bytes((VERSION, code, 0, _IPV4)) + socket.inet_aton(address) + port.to_bytes(2, "big"))

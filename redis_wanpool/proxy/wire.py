@@ -14,7 +14,7 @@ _LINGER = 2.0  #: seconds for which a client that was refused may go on sending
 
 
 class IdleWatch:
-    """Calls a function once when nothing has passed for so many seconds."""
+    """Calls a function once when nothing has passed for some seconds."""
 
     def __init__(self, seconds: float, at_end: Callable[[], object]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -114,7 +114,7 @@ class Wire(asyncio.Protocol):
         return self._taken(_MOST_AT_ONCE)
 
     async def exactly(self, count: int) -> bytes:
-        """So many bytes. Raises ConnectionError if fewer come."""
+        """Exactly that many bytes. Raises ConnectionError if fewer come."""
         await self._more(count)
         if len(self._unread) < count:
             raise ConnectionError("the other side said less than was expected")
