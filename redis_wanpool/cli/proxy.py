@@ -77,8 +77,7 @@ def proxy(options: argparse.Namespace) -> int:
         logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
         logging.getLogger("redis_wanpool.proxy").setLevel(logging.DEBUG)
     _raise_limit()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(options, rules | {"passwords": passwords}))
+    asyncio.run(_serve(options, rules | {"passwords": passwords}))
     return DONE
 
 
@@ -132,12 +131,3 @@ def _raise_limit() -> None:
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _loop_factory() -> Any:
-    """That of uvloop, where it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

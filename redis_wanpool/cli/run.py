@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from redis_wanpool import ANY, Lease, WanPortPool
-from redis_wanpool.cli.verb import NO, Verbs, operator_of
+from redis_wanpool.cli.verb import NO, Verbs, choose_wans, operator_of
 from redis_wanpool.errors import InvalidValue, LeaseLost, WanpoolError
 from redis_wanpool.model.checks import checked_text
 from redis_wanpool.model.lease import LeaseState, margin
@@ -94,6 +94,8 @@ def _run_by_proxy(options: argparse.Namespace, command: "Command", path: str, wo
         raise WanpoolError(str(error)) from None
     wait = seconds_of("--wait", options.wait)
     label = checked_text("--label", options.label)
+    with operator_of(options) as operator:
+        choose_wans(operator, options.wan)
     with command.hearing(), beside(options.url, options.namespace, options.wan or ANY, wait, label) as proxy:
         url = f"http://{proxy.bind}:{proxy.port}"
         environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}

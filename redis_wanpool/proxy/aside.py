@@ -24,12 +24,13 @@ def beside(url: str | None, namespace: str | None, wan: WanChoice, wait: float, 
     began: Future[tuple[Proxy, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def run() -> None:
-        async with AsyncWanPortPool(url, namespace=namespace, reap=False) as pool:
-            await pool.wans()  # says at once what is wrong with Redis
-            async with serve(pool, port=0, wan=wan, wait=wait, label=label, drain=_DRAIN) as proxy:
-                end = asyncio.Event()
-                began.set_result((proxy, asyncio.get_running_loop(), end))
-                await end.wait()
+        async with (
+            AsyncWanPortPool(url, namespace=namespace, reap=False) as pool,
+            serve(pool, port=0, wan=wan, wait=wait, label=label, drain=_DRAIN) as proxy,
+        ):
+            end = asyncio.Event()
+            began.set_result((proxy, asyncio.get_running_loop(), end))
+            await end.wait()
 
     def thread() -> None:
         try:

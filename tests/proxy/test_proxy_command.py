@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import requests
-from command_line import WANPOOL, python, says, spawned
+from command_line import WANPOOL, python, says, spawned, wanpool
 from faces import Loop
 from listening import squatting
 from proxied import Raw, proxied
@@ -26,7 +26,7 @@ from redis_wanpool import AsyncWanPortPool, InvalidValue, WanPortPool
 from redis_wanpool.proxy import serve
 from redis_wanpool.proxy.access import Access, read_passwords
 
-GET = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read().decode())"
+GET = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read().decode()); sys.exit(7)"
 
 
 @pytest.fixture
@@ -62,13 +62,14 @@ def test_it_says_where_it_listens_and_ends_on_a_signal(site: Any, web: Web) -> N
         assert requests.get(web.url, proxies={"http": proxy}, timeout=10).json()["port"] in range(25900, 25920)
         with closing(Raw(facts["wans"][0]["port"]).tunnel(("127.0.0.1", web.server_port))) as client:
             process.send_signal(signal.SIGTERM)
-            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            client.sendall(b"GET /bye HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b"25" in client.rest()
         out, err = process.communicate(timeout=20)
         assert (process.returncode, out, err) == (0, "", "")
     assert site.admin.zcard("wanpool:{test:0}:leased") == 0
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(site: Any, web: Web) -> None:
     def refused() -> bool:
         with closing(socket.socket()) as late:
@@ -87,9 +88,11 @@ def test_a_second_signal_ends_it_at_once(site: Any, web: Web) -> None:
 
 
 def test_wan_k_has_the_port_p_and_1_and_k(site: Any) -> None:
-    first = 25_000
-    with running("--port", str(first)) as (_, facts):
-        assert [facts["port"], *(wan["port"] for wan in facts["wans"])] == [first, first + 1, first + 2]
+    async def ports() -> tuple[int, dict[int, int]]:
+        async with AsyncWanPortPool() as pool, serve(pool, port=25_000) as proxy:
+            return proxy.port, proxy.wan_ports
+
+    assert asyncio.run(ports()) == (25_000, {0: 25_001, 1: 25_002})
 
 
 def test_a_port_in_use_is_named(site: Any) -> None:
@@ -99,6 +102,7 @@ def test_a_port_in_use_is_named(site: Any) -> None:
             assert f"port 25001{whose} at 127.0.0.1: another program listens there" in told and "--port" in told
 
 
+@pytest.mark.slow
 def test_without_redis_it_does_not_start(own_server: Any) -> None:
     own_server.stop()
     done = spawned("proxy", "--port", "0", "--url", own_server.url)
@@ -197,8 +201,10 @@ class TestRun:
     def test_a_command_leaves_by_the_wan(self, site: Any, web: Web) -> None:
         done = spawned("run", "--proxy", "--wan", "1", "--", sys.executable, "-c", GET, web.url)
         assert json.loads(done.stdout)["port"] in range(25900, 25920) and done.stderr == "", done
+        assert done.returncode == 7, "the command's own"
         assert not list(site.admin.scan_iter("wanpool:*:lease:*"))
 
+    @pytest.mark.slow
     def test_it_gets_the_proxy_in_every_spelling(self, site: Any) -> None:
         show = "import json, os, sys; print(json.dumps([dict(os.environ), sys.argv[1]]))"
         done = spawned("run", "--proxy", "--", sys.executable, "-c", show, "at {proxy}", NO_PROXY="*", no_proxy="x")
@@ -211,11 +217,12 @@ class TestRun:
         environment, _ = json.loads(done.stdout)
         assert environment["no_proxy"] == environment["NO_PROXY"] == "intern" and done.stderr == ""
 
-    def test_its_exit_code_is_the_commands(self, site: Any) -> None:
+    def test_what_is_wrong_is_said_before_the_command_runs(self, site: Any) -> None:
         words = ("run", "--proxy", "--wan", "0", "--")
-        assert spawned(*words, sys.executable, "-c", "raise SystemExit(7)").returncode == 7
-        assert spawned(*words, "no-such-command").returncode == 127
+        assert wanpool(*words, "no-such-command").returncode == 127
+        assert "WAN 7" in says("run", "--proxy", "--wan", "7", "--", "true", code=1)
 
+    @pytest.mark.slow
     def test_the_proxy_ends_with_the_run(self, site: Any) -> None:
         show = "import os, sys; print(os.environ['http_proxy'], flush=True); sys.stdin.read()"
         process = python(*WANPOOL[1:], "run", "--proxy", "--wan", "0", "--", sys.executable, "-c", show)

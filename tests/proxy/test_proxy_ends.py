@@ -203,6 +203,7 @@ def test_a_client_that_waits_for_a_port_and_is_gone_gets_none(server: Any, loop:
             assert third.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 def test_a_lost_lease_breaks_its_connection(server: Any, loop: Loop) -> None:
     with (
         proxied(server, FIRST, SECOND, loop, rules={"lease_ttl": KEPT_TTL}) as running,
@@ -268,8 +269,9 @@ def many(running: Running, count: int) -> None:
         list(executor.map(visit, range(count)))
 
 
-def test_a_hundred_clients_at_once(proxying: Running) -> None:
-    many(proxying, 100)
+def test_a_hundred_clients_at_once(server: Any, loop: Loop) -> None:
+    with proxied(server, FIRST, SECOND, loop) as running:
+        many(running, 100)
 
 
 @pytest.mark.long
