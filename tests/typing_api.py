@@ -39,8 +39,8 @@ from redis_wanpool.http.client import WanHTTPConnection, WanHTTPSConnection
 from redis_wanpool.http.httpx import AsyncWanTransport, WanTransport
 from redis_wanpool.http.requests import WanAdapter, WanSession
 from redis_wanpool.http.urllib3 import WanPoolManager
-from redis_wanpool.proxy import serve
 from redis_wanpool.legacy import port_allocator, wan_port_pool
+from redis_wanpool.proxy import serve
 
 
 def lost(lease: Lease) -> None:
