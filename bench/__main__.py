@@ -17,7 +17,20 @@ from typing import Any
 
 import redis
 
-from bench import chart, cycles, growth, latency, memory, operators, portlocks, processes, report, server_time, shards
+from bench import (
+    chart,
+    cycles,
+    growth,
+    latency,
+    memory,
+    operators,
+    portlocks,
+    processes,
+    report,
+    server_time,
+    shards,
+    tunnels,
+)
 from bench.results import FULL, QUICK, Row
 from bench.servers import private_server
 from redis_wanpool import __version__
@@ -32,6 +45,7 @@ PARTS = {
     "operators": operators,
     "growth": growth,
     "shards": shards,
+    "tunnels": tunnels,
 }
 LONG = ("A command", "Growth")
 """parts that are not in the README"""

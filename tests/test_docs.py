@@ -34,6 +34,7 @@ ELSEWHERE = {
     r"make (?P<target>\w+)": "it is this suite, or a show without an end",
     r"pip install (?P<package>.+)": "it needs a package index that has this package",
     r"(WANPOOL_\w+=\S+ )+docker compose up -d": "it needs Docker",
+    r"(?P<served>wanpool proxy.*)": "it runs until it is ended; tests/proxy does that",
     r"(# |\$ sudo )(?P<as_root>wanpool .+)": "it changes this machine, as root; labs/test_tune.py does that",
     r"(?P<far>wanpool (echo|doctor --echo) .+)": "it needs a machine beyond the router, as labs/test_probe.py has",
 }
@@ -176,7 +177,7 @@ def test_what_runs_elsewhere_is_possible(page: str, command: str) -> None:
     found = elsewhere(command)
     assert found is not None
     there = found.groupdict()
-    if text := there.get("as_root") or there.get("far"):
+    if text := there.get("as_root") or there.get("far") or there.get("served"):
         assert command_line().parse_args(shlex.split(text, comments=True)[1:]).command
     elif target := there.get("target"):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

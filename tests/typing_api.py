@@ -40,6 +40,7 @@ from redis_wanpool.http.httpx import AsyncWanTransport, WanTransport
 from redis_wanpool.http.requests import WanAdapter, WanSession
 from redis_wanpool.http.urllib3 import WanPoolManager
 from redis_wanpool.legacy import port_allocator, wan_port_pool
+from redis_wanpool.proxy import serve
 
 
 def lost(lease: Lease) -> None:
@@ -163,6 +164,11 @@ async def awaiting() -> None:
         await pool.drain(0)
         await pool.open(0)
         print(made, gone, ended, leases, back, seen, await pool.get_port_usage_info())
+
+
+async def proxy(pool: AsyncWanPortPool) -> tuple[int, dict[int, int]]:
+    async with serve(pool, bind="127.0.0.1", port=0, wan=[0, 1], wait=None, allow=["10.0.0.0/8"]) as serving:
+        return serving.port, serving.wan_ports
 
 
 def errors(error: WanpoolError) -> object:

@@ -17,6 +17,7 @@ from redis_wanpool.cli import (
     leases,
     lua,
     operate,
+    proxy,
     router,
     run,
     server,
@@ -86,7 +87,7 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = Verbs(parser)
-    seeing, acting = (status, leases, explain), (lease, run, operate)
+    seeing, acting = (status, leases, explain), (lease, run, proxy, operate)
     for module in (demo, init, adopt, *seeing, *acting, doctor, tune, router, acl, lua, server):
         module.add_to(verbs)
     return parser

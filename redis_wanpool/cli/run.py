@@ -1,4 +1,4 @@
-"""`wanpool run`: holds leases while a command runs, and does not let it outlive them."""
+"""`wanpool run`: holds leases while a command runs, or a proxy for it, and does not let it outlive them."""
 
 import argparse
 import os
@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from redis_wanpool import ANY, Lease, WanPortPool
-from redis_wanpool.cli.verb import NO, Verbs, operator_of
-from redis_wanpool.errors import InvalidValue, LeaseLost
+from redis_wanpool.cli.verb import NO, Verbs, choose_wans, operator_of
+from redis_wanpool.errors import InvalidValue, LeaseLost, WanpoolError
+from redis_wanpool.model.checks import checked_text
 from redis_wanpool.model.lease import LeaseState, margin
 from redis_wanpool.system.family import Family, start
 from redis_wanpool.terminal.format import counted, one_line, seconds_of
@@ -25,7 +26,10 @@ def add_to(verbs: Verbs) -> None:
         run,
         "--wan 0 -- curl --local-port {port} https://example.com/",
         "--wan 0 --count 8 --wait 30s -- ./crawl --ports {ports}",
+        "--proxy --wan 0 -- pip download requests    # any program that heeds http_proxy",
     )
+    parser.add_argument("--proxy", action="store_true", help="lease a port for each connection, by a proxy")
+    parser.add_argument("--no-proxy", metavar="HOSTS", help="with --proxy: hosts that it is not for, like localhost")
     parser.add_argument("--wan", metavar="K", type=int, action="append", help="(default: any) repeat it for several")
     parser.add_argument("--count", metavar="N", type=int, default=1, help="how many ports, of one WAN (default: 1)")
     parser.add_argument("--wait", metavar="SPAN", default="0", help="how long to wait for them (default: not at all)")
@@ -37,10 +41,13 @@ def add_to(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs a command with leased ports, and answers with its exit code. It gets WANPOOL_PORT, and
     WANPOOL_PORTS (several, separated by commas); {port} and {ports} in its arguments are replaced.
+    With --proxy it gets http_proxy, https_proxy and all_proxy instead; {proxy} is replaced by the URL.
     """
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     if not words:
         raise InvalidValue("no command: say it behind --, like: wanpool run --wan 0 -- curl --local-port {port} URL")
+    if options.no_proxy is not None and not options.proxy:
+        raise InvalidValue("--no-proxy goes with --proxy")
     if options.json:
         raise InvalidValue("--json: what run prints is the command's own")
     path = shutil.which(words[0])
@@ -50,16 +57,19 @@ def run(options: argparse.Namespace) -> int:
         print(f"wanpool: {one_line(words[0])}: {why}", file=sys.stderr)
         return NOT_EXECUTABLE if known else NOT_FOUND
     command = Command()
+    if options.proxy:
+        return _run_by_proxy(options, command, path, words)
     with operator_of(options) as operator, operator.pool(on_lost=command.end_soon) as pool, command.hearing():
         leases = _acquire(pool, options)
+        ports = [str(lease.port) for lease in leases]
+        names = {"{port}": ports[0], "{ports}": ",".join(ports)}
+        environment = {"WANPOOL_PORT": names["{port}"], "WANPOOL_PORTS": names["{ports}"]}
         try:
-            code = command.run(path, words, [lease.port for lease in leases])
+            code = command.run(path, [_filled(word, names) for word in words], {**os.environ, **environment})
         except OSError as error:  # no program for this machine, no interpreter, too many arguments
             for lease in leases:
                 lease.release(used=False)
-            why = said("does not start")
-            print(f"wanpool: {one_line(words[0])}: {why}: {error.strerror}", file=sys.stderr)
-            return NOT_EXECUTABLE
+            return _does_not_start(words, error)
         for lease in leases:
             try:
                 lease.check()
@@ -67,6 +77,40 @@ def run(options: argparse.Namespace) -> int:
                 print(f"wanpool: {error}; " + said("the command was ended"), file=sys.stderr)
                 return NO
     return code
+
+
+def _does_not_start(words: list[str], error: OSError) -> int:
+    why = said("does not start")
+    print(f"wanpool: {one_line(words[0])}: {why}: {error.strerror}", file=sys.stderr)
+    return NOT_EXECUTABLE
+
+
+def _run_by_proxy(options: argparse.Namespace, command: "Command", path: str, words: list[str]) -> int:
+    if options.count != 1 or options.ttl is not None:
+        raise InvalidValue("--proxy leases a port for each connection: --count and --ttl do not apply")
+    try:
+        from redis_wanpool.proxy.aside import beside
+    except ModuleNotFoundError as error:
+        raise WanpoolError(str(error)) from None
+    wait = seconds_of("--wait", options.wait)
+    label = checked_text("--label", options.label)
+    with operator_of(options) as operator:
+        choose_wans(operator, options.wan)
+    with command.hearing(), beside(options.url, options.namespace, options.wan or ANY, wait, label) as proxy:
+        url = f"http://{proxy.bind}:{proxy.port}"
+        environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+        if len(environment) < len(os.environ) and options.no_proxy is None:
+            told = said("no_proxy is not for the command: what it names would leave by no WAN (--no-proxy HOSTS)")
+            print(f"wanpool: {told}", file=sys.stderr)
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            environment[name] = environment[name.upper()] = url
+        if options.no_proxy is not None:
+            environment["no_proxy"] = environment["NO_PROXY"] = options.no_proxy
+        environment["WANPOOL_PROXY"] = url
+        try:
+            return command.run(path, [_filled(word, {"{proxy}": url}) for word in words], environment)
+        except OSError as error:
+            return _does_not_start(words, error)
 
 
 def _acquire(pool: WanPortPool, options: argparse.Namespace) -> list[Lease]:
@@ -87,13 +131,10 @@ class Command:
         self._early: list[int] | None = None  #: signals that came while it was being started; None before that
         self._lost: LeaseState | None = None
 
-    def run(self, path: str, words: list[str], ports: list[int]) -> int:
+    def run(self, path: str, words: list[str], environment: dict[str, str]) -> int:
         """Runs it to its end; its exit code, or 128 and the number of the signal that ended it."""
-        names = {"{port}": str(ports[0]), "{ports}": ",".join(map(str, ports))}
-        arguments = [_filled(word, names) for word in words]
-        environment = {**os.environ, "WANPOOL_PORT": names["{port}"], "WANPOOL_PORTS": names["{ports}"]}
         self._early = []
-        self._family = family = start(path, arguments, environment)
+        self._family = family = start(path, words, environment)
         for number in self._early:
             self._pass_on(number, None)
         if self._lost is not None:

@@ -37,3 +37,17 @@ def squatting(*ports: int) -> Iterator[None]:
             sock.bind(("", port))
             sock.listen()
         yield
+
+
+@contextmanager
+def unanswered() -> Iterator[tuple[str, int]]:
+    """An address that answers no attempt to connect: its queue is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(2):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()

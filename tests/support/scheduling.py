@@ -19,6 +19,11 @@ CONNECT = {
     "test_http_environment": "25550-25569",
     "test_no_thread": "25570-25609",
     "test_waiting": "25610-25619",
+    "test_proxy_clients": "25620-25659 and 25920-25929",
+    "test_proxy_http": "25660-25699",
+    "test_proxy_socks": "25700-25719",
+    "test_proxy_ends": "25720-25879 and, in the long form, 8000-9199",
+    "test_proxy_command": "25880-25919",
     "test_plain_sockets": "10000-19999 and 26000-31999",
 }
 """The files whose tests connect from their leases' ports, or look at this machine's, and their ports: each has its own,

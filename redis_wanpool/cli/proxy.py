@@ -1,0 +1,133 @@
+"""`wanpool proxy`: programs in any language, out by a WAN."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from redis_wanpool import AsyncWanPortPool
+from redis_wanpool.cli.verb import DONE, Verbs, answer
+from redis_wanpool.errors import WanpoolError
+from redis_wanpool.terminal.format import one_line, seconds_of
+from redis_wanpool.terminal.language import said
+
+if TYPE_CHECKING:
+    from redis_wanpool.proxy import Proxy
+
+
+def add_to(verbs: Verbs) -> None:
+    parser = verbs.add(
+        proxy,
+        "",
+        "--port 8080 --wait 30s",
+        "--bind 192.168.1.10 --allow 192.168.1.0/24 --password-file /etc/wanpool/password",
+        "curl --proxy http://wan1:x@127.0.0.1:7080 https://example.com/    # while wanpool proxy runs",
+        "curl --proxy socks5h://127.0.0.1:7082 https://example.com/       # 7082 is for WAN 1 of wanpool proxy",
+    )
+    parser.add_argument("--bind", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
+    parser.add_argument(
+        "--port", metavar="P", type=int, default=7080, help="WAN K has port P + 1 + K; 0: any free ones (default: 7080)"
+    )
+    parser.add_argument("--wait", metavar="SPAN", default="5s", help="how long a client waits for a port (default: 5s)")
+    parser.add_argument(
+        "--connect-timeout", metavar="SPAN", default="10s", help="how long a server may take to answer (default: 10s)"
+    )
+    parser.add_argument(
+        "--idle-timeout", metavar="SPAN", default="10m", help="how long a connection may be silent (default: 10m)"
+    )
+    parser.add_argument(
+        "--drain", metavar="SPAN", default="10s", help="how long clients may finish at the end (default: 10s)"
+    )
+    parser.add_argument("--max-clients", metavar="N", type=int, default=4000, help="how many at a time (default: 4000)")
+    parser.add_argument("--verbose", action="store_true", help="say on the standard error output what each client does")
+    beyond = parser.add_argument_group("beyond loopback")
+    beyond.add_argument(
+        "--allow", metavar="NETWORK", action="append", default=[], help="whose clients may connect; repeat it"
+    )
+    beyond.add_argument(
+        "--password-file", metavar="FILE", help="what clients must say beside the user name: a password a line"
+    )
+    beyond.add_argument(
+        "--allow-target",
+        metavar="NETWORK",
+        action="append",
+        default=[],
+        help="where they may be connected to, though it is not public; repeat it",
+    )
+
+
+def proxy(options: argparse.Namespace) -> int:
+    """Runs a proxy: any program goes out by the WAN that it names, by HTTP, CONNECT or SOCKS 5. The user name says
+    which (wan1, the WAN's name, any); or the port does, as WAN K has port P + 1 + K.
+    """
+    try:
+        from redis_wanpool.proxy.access import read_passwords
+    except ModuleNotFoundError as error:
+        raise WanpoolError(str(error)) from None
+    passwords = [] if options.password_file is None else read_passwords(options.password_file)
+    spans = ("wait", "connect_timeout", "idle_timeout", "drain")
+    rules: dict[str, Any] = {
+        name: seconds_of("--" + name.replace("_", "-"), getattr(options, name)) for name in spans
+    } | {name: getattr(options, name) for name in ("bind", "port", "max_clients", "allow", "allow_target")}
+    if options.verbose:
+        logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+        logging.getLogger("redis_wanpool.proxy").setLevel(logging.DEBUG)
+    _raise_limit()
+    asyncio.run(_serve(options, rules | {"passwords": passwords}))
+    return DONE
+
+
+async def _serve(options: argparse.Namespace, rules: dict[str, Any]) -> None:
+    from redis_wanpool.proxy import serve
+
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def stop() -> None:
+        if end.is_set() and task is not None:
+            task.cancel()  # the second time: at once
+        end.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # Windows: KeyboardInterrupt does it
+            loop.add_signal_handler(number, stop)
+    async with AsyncWanPortPool(options.url, namespace=options.namespace) as pool, serve(pool, **rules) as proxy:
+        _tell(options, pool, proxy)
+        await end.wait()
+
+
+def _tell(options: argparse.Namespace, pool: AsyncWanPortPool, proxy: "Proxy") -> None:
+    wans = [
+        {"wan_idx": wan_idx, "name": name, "port": proxy.wan_ports.get(wan_idx)}
+        for wan_idx, name in sorted(proxy.lines.names.items())
+    ]
+    lines = [
+        said("{bind}:{port}: the user name chooses the WAN (wan1, its name, or any)", bind=proxy.bind, port=proxy.port)
+    ]
+    for wan in wans:
+        name = f" {wan['name']}" if wan["name"] else ""
+        where = (
+            said("no port of its own: its number is too large")
+            if wan["port"] is None
+            else f"{proxy.bind}:{wan['port']}"
+        )
+        lines.append(one_line(f"{where}: WAN {wan['wan_idx']}{name}"))
+    if not wans:
+        lines.append(said("no WAN is defined yet (wanpool init)"))
+    facts = {"namespace": pool.namespace, "bind": proxy.bind, "port": proxy.port, "pid": os.getpid()}
+    answer(options, lines, **facts, wans=wans)
+    sys.stdout.flush()
+
+
+def _raise_limit() -> None:
+    """Each client takes two file descriptors, and many systems allow 1,024 unless one asks for more."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
