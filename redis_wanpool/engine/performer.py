@@ -9,7 +9,7 @@ import redis.exceptions
 
 from redis_wanpool.engine.fanout import side_by_side
 from redis_wanpool.errors import BackendUnavailable
-from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Look, Parallel, Sleep, Step
+from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Look, Parallel, Remembers, Sleep, Step
 from redis_wanpool.protocol.steps import T, answered
 from redis_wanpool.sockets.dial import look
 from redis_wanpool.system.clock import boottime
@@ -62,6 +62,8 @@ class Performer:
         """The answer to one step; raises BackendUnavailable if Redis does not answer, or refuses."""
         if isinstance(step, Look):
             return Answer([look(port, closed=step.closed) for port in step.ports], boottime())
+        if isinstance(step, Remembers):
+            return Answer(self.backend.remembers(), boottime())
         if isinstance(step, Parallel):
             return Answer(side_by_side(step.branches, self.backend.node_of, self.run), boottime())
         if isinstance(step, Sleep):

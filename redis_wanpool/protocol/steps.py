@@ -110,6 +110,14 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Remembers:
+    """See whether a WAN that the data lacks surely never was: True, False, or None where only a grace can help.
+
+    The embedded server can tell: all that may hold its leases are processes of this machine.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Connect:
     """Connect from this source port, to the first target that answers; the end of the socket ends the lease."""
 
@@ -129,7 +137,7 @@ class Parallel:
 
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  #: what goes wrong when foreign contents are read
 
-Step = Call | Ask | Sleep | Resolve | Try | Look | Connect | Parallel
+Step = Call | Ask | Sleep | Resolve | Try | Look | Remembers | Connect | Parallel
 Conversation = Generator[Step, Answer, T]
 
 

@@ -9,7 +9,7 @@ from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.protocol.refusals import at, data_is_gone
 from redis_wanpool.protocol.requirements import check_server, no_server
 from redis_wanpool.protocol.session import Session
-from redis_wanpool.protocol.steps import Ask, Call, Conversation, Sleep
+from redis_wanpool.protocol.steps import Ask, Call, Conversation, Remembers, Sleep
 
 LOOKS = (0.05, 0.1, None)
 """seconds after each look at a server that is a replica, until the next over a new connection"""
@@ -61,6 +61,8 @@ class Wans(Session):
         may_make = "fresh" if fresh else "new"
         if stage != "claimed" or wan_idx in self.known:
             may_make = "still fresh" if fresh else ""
+        if may_make == "new" and (remembers := (yield Remembers()).reply) is not None:
+            may_make = "fresh" if remembers else "recovered"
         if recover:
             may_make = "recovered"
         made = False

@@ -64,9 +64,9 @@ class Backend:
         if self.is_embedded:
             embedded.take_part()
 
-    def knows_all(self) -> bool:
-        """Whether a WAN that the data lacks never was: no process can hold a lease that the data does not tell of."""
-        return self.is_embedded and embedded.knows_all()
+    def remembers(self) -> bool | None:
+        """Whether a WAN that the data lacks surely never was; None if the server is not one that can tell."""
+        return embedded.knows_all() if self.is_embedded else None
 
     @property
     def name(self) -> str:
