@@ -19,6 +19,7 @@ CONNECT = {
     "test_http_environment": "25550-25569",
     "test_no_thread": "25570-25609",
     "test_waiting": "25610-25619",
+    "test_install": "25700-25739",
     "test_plain_sockets": "10000-19999 and 26000-31999",
 }
 """The files whose tests connect from their leases' ports, or look at this machine's, and their ports: each has its own,
