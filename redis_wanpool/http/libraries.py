@@ -7,7 +7,6 @@ of another WAN, or of none, is not used.
 import functools
 import http.client
 import importlib
-import importlib.util
 import operator
 import socket
 import threading
@@ -104,15 +103,15 @@ class _Replaced:
 
     @classmethod
     def of(cls, module: str, path: str, make: Callable[[Any], Any]) -> Self | None:
-        """None if the library is not there."""
-        if importlib.util.find_spec(module.partition(".")[0]) is None:
-            return None
+        """None if nobody here can import the library."""
         kind, _, name = path.rpartition(".")
         try:
             owner: Any = importlib.import_module(module)
             owner = getattr(owner, kind) if kind else owner
             original = vars(owner)[name]
-        except (ImportError, AttributeError, KeyError):
+        except ImportError:
+            return None
+        except (AttributeError, KeyError):
             raise WanpoolError(f"install does not know this version of {module}: it has no {path}; update it") from None
         return cls(owner, name, original, functools.wraps(original)(make(original)))
 
@@ -251,18 +250,18 @@ def _refused(host: object, port: object) -> InvalidValue:
         f"a proxy, {host}:{port}, would take this connection elsewhere: the environment names it (http_proxy, "
         "HTTPS_PROXY, ALL_PROXY), or the system's settings, or an argument. The leased port would lead to the proxy "
         "only. Name the target in NO_PROXY, or use no proxies (requests: session.trust_env = False; httpx: "
-        "trust_env=False; urllib: ProxyHandler({})), or make the call outside over_wan"
+        "trust_env=False; urllib: ProxyHandler({})), or make the call outside over_wan, with no default"
     )
 
 
 def _connection_from_pool_key(original: Any) -> Any:
     """That of urllib3's PoolManager, which keeps connections: apart for each choice of WANs."""
 
-    def connection_from_pool_key(self: Any, pool_key: Any, request_context: Any) -> Any:
+    def connection_from_pool_key(self: Any, pool_key: Any, request_context: Any = None) -> Any:
         line = None if _opened is None or hasattr(self, "_line") else _opened.line()
         if line is None:
             return original(self, pool_key, request_context)
-        socks = request_context.get("_socks_options")
+        socks = (request_context or {}).get("_socks_options")
         if self.proxy is not None:
             raise _refused(self.proxy.host, self.proxy.port)
         if socks:

@@ -8,9 +8,11 @@ import gc
 import http.client
 import io
 import json
+import os
 import smtplib
 import socket
 import ssl
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -34,7 +36,7 @@ from waiting import wait_for
 from web import Web
 
 from redis_wanpool import ANY, InvalidValue, PoolExhausted, WanpoolError, WanPortPool
-from redis_wanpool.http import install, libraries, line, over_wan, uninstall
+from redis_wanpool.http import install, line, over_wan, uninstall
 from redis_wanpool.http.client import WanHTTPConnection
 from redis_wanpool.http.httpx import WanTransport
 from redis_wanpool.http.requests import WanSession
@@ -292,6 +294,34 @@ def test_a_thread_that_does_not_inherit_the_choice_is_told_once(
     with install(pool), ThreadPoolExecutor(1) as executor, over_wan(1):
         assert executor.submit(kept.requests_get, web.url).result()["port"] in WANS[None]
     assert "copy_context" in "".join(record.getMessage() for record in caplog.records)
+
+
+def test_a_session_from_before_a_fork_connects_again_in_the_child(pool: WanPortPool, kept: Kept, web: Web) -> None:
+    gets: list[Fetch] = [kept.requests_session, kept.http_client, kept.httpx_client]
+    with install(pool, wait=20):
+        with over_wan(1):
+            before = [get(web.url) for get in gets]
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                with over_wan(1):
+                    found = [get(web.url) for get in gets]
+                uninstall()
+                found.append(gets[0](web.url))
+                os.write(writing, json.dumps(found).encode())
+                pool.close()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            *inside, after = json.load(pipe)
+        assert os.waitpid(child, 0)[1] == 0
+        assert {one["port"] for one in inside} <= {*SECOND} and after["port"] in WANS[None]
+        assert not {one["connection"] for one in inside} & {one["connection"] for one in before}
+        with over_wan(1):
+            assert [get(web.url) for get in gets] == before, "the parent's live on"
 
 
 class TestDefault:
@@ -723,10 +753,8 @@ class TestUndo:
     def test_libraries_that_are_not_there_are_not_needed(
         self, pool: WanPortPool, kept: Kept, web: Web, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        find = libraries.importlib.util.find_spec
-        monkeypatch.setattr(
-            libraries.importlib.util, "find_spec", lambda name: None if name in ("urllib3", "httpcore") else find(name)
-        )
+        for name in ("urllib3.util.connection", "urllib3.poolmanager", "httpcore"):
+            monkeypatch.setitem(sys.modules, name, None)
         with install(pool), over_wan(1):
             assert kept.urlopen(web.url)["port"] in SECOND
 
