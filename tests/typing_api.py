@@ -33,7 +33,7 @@ from redis_wanpool import (
     WanpoolError,
     WanPortPool,
 )
-from redis_wanpool.http import over_wan
+from redis_wanpool.http import install, over_wan, uninstall
 from redis_wanpool.http.aiohttp import WanConnector
 from redis_wanpool.http.client import WanHTTPConnection, WanHTTPSConnection
 from redis_wanpool.http.httpx import AsyncWanTransport, WanTransport
@@ -129,6 +129,13 @@ def http_clients(pool: WanPortPool) -> None:
     session.mount("https://", WanAdapter(pool, 0, pool_maxsize=8))
     with httpx.Client(transport=WanTransport(pool, 0, wait=5, retries=1)) as client, over_wan(1):
         print(connection, secure, manager, client.get("http://example.com/").status_code)
+
+
+def libraries(pool: WanPortPool) -> None:
+    with install(pool, default=None), over_wan(1):
+        print(requests.get("http://example.com/", timeout=5).status_code)
+    install(pool, [0, 1], wait=None)
+    uninstall()
 
 
 async def async_http_clients(pool: AsyncWanPortPool) -> None:

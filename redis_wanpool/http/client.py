@@ -1,14 +1,19 @@
 """http.client from leased ports."""
 
 import http.client
-import socket
 from typing import Any
 
-from redis_wanpool.http.line import Line, Wans, connect
+from redis_wanpool.http.line import Line, Wans, connect, seconds_of
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.sockets.leased import LeasedSocket
 from redis_wanpool.sync.pool import WanPortPool
+
+
+def is_idle(connection: http.client.HTTPConnection) -> bool:
+    """Whether it is connected, and no answer is still to be read: http.client's own view of it."""
+    response = getattr(connection, "_HTTPConnection__response", None)
+    return connection.sock is not None and (response is None or response.isclosed())
 
 
 class WanHTTPConnection(http.client.HTTPConnection):
@@ -39,8 +44,7 @@ class WanHTTPConnection(http.client.HTTPConnection):
         self._wans: Wans = None
 
         def connect_leased(address: Address, timeout: Any, source_address: None) -> LeasedSocket:
-            seconds = timeout if timeout is None or isinstance(timeout, (int, float)) else socket.getdefaulttimeout()
-            return connect(line.chosen(), address, seconds)
+            return connect(line.chosen(), address, seconds_of(timeout))
 
         self._create_connection = connect_leased  # http.client itself keeps a function to replace here
 
@@ -49,14 +53,9 @@ class WanHTTPConnection(http.client.HTTPConnection):
         super().connect()
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        if self._is_idle() and self._wans != self._line.chosen().wans:
+        if is_idle(self) and self._wans != self._line.chosen().wans:
             self.close()
         super().putrequest(*args, **kwargs)
-
-    def _is_idle(self) -> bool:
-        """Whether it is connected, and no answer is still to be read: http.client's own view of it."""
-        response = self._HTTPConnection__response  # type: ignore[attr-defined]
-        return self.sock is not None and (response is None or response.isclosed())
 
 
 class WanHTTPSConnection(WanHTTPConnection, http.client.HTTPSConnection):

@@ -1,6 +1,7 @@
 """Which WANs a client gets its ports from, and how."""
 
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +27,9 @@ _inside: set[tuple[int, int]] = set()
 """(thread, id of its token) of each `over_wan` block that has not come to its end"""
 _told = False
 _UNCHOSEN = (
-    "a request of thread %s leaves by its session's own WAN while another thread is inside over_wan, which threads do "
-    "not inherit; if it was to go by that WAN, run it with contextvars.copy_context().run. This is said once"
+    "a request of thread %s leaves by its session's own WAN, or the default, while another thread is inside over_wan, "
+    "which threads do not inherit; if it was to go by that WAN, run it with contextvars.copy_context().run. This is "
+    "said once"
 )
 
 
@@ -35,8 +37,9 @@ _UNCHOSEN = (
 def over_wan(wan: WanChoice) -> Iterator[None]:
     """Sends the requests of this thread or task by another WAN than their session's, while the block lasts.
 
-    Connections are kept alive separately for each choice of WANs. Tasks inherit the choice, threads do not: run what
-    they do with `contextvars.copy_context().run`.
+    With `install`, also those of libraries that open connections themselves. Connections are kept alive separately for
+    each choice of WANs. Tasks inherit the choice, threads do not: run what they do with
+    `contextvars.copy_context().run`.
 
     Args:
         wan: a WAN, several, or ANY.
@@ -50,6 +53,23 @@ def over_wan(wan: WanChoice) -> Iterator[None]:
     finally:
         _inside.discard(block)
         _chosen.reset(token)
+
+
+def chosen_wan() -> WanChoice | None:
+    """What the innermost `over_wan` block of this thread or task has chosen; None outside them."""
+    global _told
+    wan = _chosen.get()
+    if wan is None and _inside and not _told and threading.get_ident() not in {thread for thread, _ in _inside.copy()}:
+        _told = True
+        logger.warning(_UNCHOSEN, threading.current_thread().name)
+    return wan
+
+
+def seconds_of(timeout: Any) -> float | None:
+    """The seconds of a timeout as `socket.create_connection` takes it: what is no number means the default."""
+    if timeout is None or isinstance(timeout, (int, float)):
+        return timeout
+    return socket.getdefaulttimeout()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +97,8 @@ class Line(Generic[PoolT]):
 
     def chosen(self) -> "Line[PoolT]":
         """The line of the request that is being made now."""
-        global _told
-        wan = _chosen.get()
-        if wan is not None:
-            return replace(self, wan=wan)
-        if _inside and not _told and threading.get_ident() not in {thread for thread, _ in _inside.copy()}:
-            _told = True
-            logger.warning(_UNCHOSEN, threading.current_thread().name)
-        return self
+        wan = chosen_wan()
+        return self if wan is None else replace(self, wan=wan)
 
 
 class OnLine(OfThisProcess, Generic[PoolT]):

@@ -7,6 +7,7 @@ from pathlib import Path
 CONNECT = {
     "test_cli": "20700-20763, 22700-22763 and 24700-24763, as the demo has them",
     "test_interrupts": "23000-23909",
+    "test_soak": "23950-23965",
     "test_sockets": "24100-24110 and 25200-25499",
     "test_doctor": "24200-24215",
     "test_http": "24300-24320",
@@ -24,6 +25,7 @@ CONNECT = {
     "test_proxy_socks": "25700-25719",
     "test_proxy_ends": "25720-25879 and, in the long form, 8000-9199",
     "test_proxy_command": "25880-25919",
+    "test_install": "25930-25969",
     "test_plain_sockets": "10000-19999 and 26000-31999",
 }
 """The files whose tests connect from their leases' ports, or look at this machine's, and their ports: each has its own,
