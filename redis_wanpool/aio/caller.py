@@ -15,7 +15,20 @@ from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.fanout import side_by_side_async
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
 from redis_wanpool.model.lease import LeaseState
-from redis_wanpool.protocol import Answer, Ask, Call, Connect, Conversation, Look, Parallel, Remembers, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol import (
+    Answer,
+    Ask,
+    Call,
+    Connect,
+    Conversation,
+    Look,
+    Parallel,
+    Remembers,
+    Resolve,
+    Sleep,
+    Step,
+    Try,
+)
 from redis_wanpool.protocol.steps import T, answered
 from redis_wanpool.sockets import dial, race
 from redis_wanpool.system.clock import boottime

@@ -434,13 +434,24 @@ def test_a_start_of_the_machine_ends_all_holders(home: Path) -> None:
     pool.close()
 
 
-def test_a_wan_is_defined_at_once_unless_its_data_may_be_lost(home: Path, holder: Holder) -> None:
+def test_a_wan_is_defined_at_once_unless_its_data_may_be_lost(
+    home: Path, holder: Holder, face: str, loop: Loop, as_asked: None
+) -> None:
     assert server.knows_all(), "a first start"
+    with WanPortPool() as first:
+        assert first.define_wan(1, "21000-21009") and first.acquire(1)
     client().flushall()
     assert not server.knows_all()
     server.stop()
     server.ensure()
-    assert server.knows_all(), "its log says so"
+    assert not server.knows_all(), "the holder lives, and no data tells of it"
+    pool: Any = make(face, loop)
+    pool.define_wan(0, "20000-20009")
+    with pytest.raises(InGrace):
+        pool.acquire(0)
+    pool.define_wan(2, "22000-22009", fresh=True)
+    assert pool.acquire(2)
+    pool.close()
     kill(pid())
     server.ensure()
     assert not server.knows_all()

@@ -93,10 +93,13 @@ def knows_all() -> bool:
     Known since its start: then its data was whole, or no process lived that had held leases; and nobody emptied it.
     """
     folder = state_folder()
-    path = place.way_to(folder) / place.SOCKET
+    return launch.knew_all(folder) and _was_emptied(place.way_to(folder) / place.SOCKET) is False
+
+
+def _was_emptied(path: Path) -> bool | None:
+    """Whether somebody emptied the running server; None if it does not say."""
     ran = wire.facts_at(path, "commandstats", _LOOK)
-    emptied = any(f"cmdstat_{name}" in ran for name in ("flushall", "flushdb", "swapdb"))
-    return bool(ran) and not emptied and launch.knew_all(folder)
+    return any(f"cmdstat_{name}" in ran for name in ("flushall", "flushdb", "swapdb")) if ran else None
 
 
 def stop(timeout: float = 10.0) -> bool:
@@ -108,6 +111,8 @@ def stop(timeout: float = 10.0) -> bool:
     if not folder.exists() or (wire.words_at(path, _LOOK) is None and not place.processes(folder)):
         return False
     with place.locked(folder / place.START, partial(_waits, path.parent, timeout)):
+        if _was_emptied(path):
+            launch.note_doubt(folder)
         try:
             reply = wire.say(path, *wire.SHUTDOWN, timeout=timeout)  # it hangs up instead of answering
         except OSError:

@@ -112,9 +112,9 @@ def _start(folder: Path, way: Path, timeout: float) -> None:
             "use a newer server, or the one that wrote it"
         )
     damage.check_parts(folder)
-    log, doubt = folder / _LOG, folder / _DOUBT
+    log = folder / _LOG
     if not _ended_whole(log):
-        _note(doubt)
+        note_doubt(folder)
         with suppress(BackendUnavailable):  # the next server says it, if it is still so
             damage.mend(
                 folder, binary, " ".join(_last_lines(log))
@@ -128,11 +128,12 @@ def _start(folder: Path, way: Path, timeout: float) -> None:
         told = " ".join(_last_lines(log))
         if not damage.mend(folder, binary, told):
             raise BackendUnavailable(f"the embedded server {binary} does not start; {_last_words(folder)}")
-        _note(doubt)
+        note_doubt(folder)
 
 
-def _note(doubt: Path) -> None:
-    """Notes that the data may lack something."""
+def note_doubt(folder: Path) -> None:
+    """Notes that the data may lack something, at the next start."""
+    doubt = folder / _DOUBT
     if not doubt.exists() or doubt.read_text() != _SOMEBODY:
         doubt.write_text(_LOOK)
 
