@@ -24,7 +24,7 @@ def add_to(verbs: Verbs) -> None:
         proxy,
         "",
         "--port 8080 --wait 30s",
-        "--bind 192.168.1.10 --allow 192.168.1.0/24 --password-file /etc/wanpool/password",
+        "wanpool proxy --bind 192.168.1.10 --allow 192.168.1.0/24 --password-file /etc/wanpool/password",
         "curl --proxy http://wan1:x@127.0.0.1:7080 https://example.com/    # while wanpool proxy runs",
         "curl --proxy socks5h://127.0.0.1:7082 https://example.com/       # 7082 is for WAN 1 of wanpool proxy",
     )
@@ -42,21 +42,23 @@ def add_to(verbs: Verbs) -> None:
     parser.add_argument(
         "--drain", metavar="SPAN", default="10s", help="how long clients may finish at the end (default: 10s)"
     )
-    parser.add_argument("--max-clients", metavar="N", type=int, default=4000, help="how many at a time (default: 4000)")
+    parser.add_argument(
+        "--max-clients", metavar="N", type=int, default=4000, help="the most clients at a time (default: 4000)"
+    )
     parser.add_argument("--verbose", action="store_true", help="say on the standard error output what each client does")
     beyond = parser.add_argument_group("beyond loopback")
     beyond.add_argument(
-        "--allow", metavar="NETWORK", action="append", default=[], help="whose clients may connect; repeat it"
+        "--allow", metavar="NETWORK", action="append", default=[], help="clients of this network may connect; repeat it"
     )
     beyond.add_argument(
-        "--password-file", metavar="FILE", help="what clients must say beside the user name: a password a line"
+        "--password-file", metavar="FILE", help="a password on each line; clients must give one of them"
     )
     beyond.add_argument(
         "--allow-target",
         metavar="NETWORK",
         action="append",
         default=[],
-        help="where they may be connected to, though it is not public; repeat it",
+        help="clients may reach this network, though it is not public; repeat it",
     )
 
 

@@ -10,6 +10,7 @@ from typing import cast
 _ABORT = struct.pack("ii", 1, 0)  #: the SO_LINGER with which close() sends RST
 _MOST_UNREAD = 65_536  #: bytes that wait for their reader; then the other side has to wait, too
 _MOST_AT_ONCE = 32_768  #: bytes that one call returns
+_LAST = 60.0  #: seconds that a reader has for what is unsent at the end
 _LINGER = 2.0  #: seconds for which a client that was refused may go on sending
 
 
@@ -168,8 +169,10 @@ class Wire(asyncio.Protocol):
         return unread
 
     def close(self) -> None:
-        """Closes the connection when all is sent."""
+        """Closes the connection when all is sent, or after a minute."""
         self.transport.close()
+        if self.transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_LAST, self.transport.abort)
 
     def reset(self) -> None:
         """Breaks the connection, so that the other side takes nothing that it has heard for the whole."""
