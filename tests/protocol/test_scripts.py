@@ -245,6 +245,9 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
         assert told[0] == "GRACE" and 60_000 < told[1] <= 70_000
     assert wan("release", "released", "", "h:1:x/nobody")[2:] == ["unsure"]
     wan.change(grace_until_ms=0)
+    word, left = wan("suspect")
+    assert word == "GRACE" and 60_000 < left <= 70_000
+    wan.change(grace_until_ms=0)
 
     one, other, *_ = sorted(server.admin.smembers(PREFIX + "free"))
     assert wan("withhold", one, 30000) == ["WITHHELD", "free", ""]
