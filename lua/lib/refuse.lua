@@ -20,6 +20,7 @@ if wait_ms and not till_ms then
   saw("waiting", redis.call("HLEN", WAITERS))
 elseif waiting > 0 then
   local its_network = leave(ticket)
+  queue = nil -- the forecast may have looked at it, with this one in it
   if its_network then wake(its_network, now_ms, now_ms) end
 end
 if till_ms then return {"REJECTING", till_ms - now_ms, back_ms} end

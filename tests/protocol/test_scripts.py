@@ -69,6 +69,17 @@ def wan(server: Any) -> Wan:
     return wan
 
 
+def test_a_waiter_that_gives_up_behind_one_that_was_called_leaves_nothing(wan: Wan) -> None:
+    port = wan.acquire(*ids(10))[6]
+    for ticket in ("h:1:x/first", "h:1:x/second"):
+        assert wan.acquire(ticket, wait=60000)[0] == "EXHAUSTED"
+    assert wan("release", "unused", port, "h:1:x/0")[2:] == ["unused"]  # which calls the first
+    assert wan.acquire("h:1:x/second")[0] == "EXHAUSTED", "the port is kept for the first"
+    assert wan.admin.hkeys(PREFIX + "waiters") == ["h:1:x/first"]
+    assert wan.acquire("h:1:x/first", wait=60000)[0] == "GRANTED"
+    assert wan.admin.hget(PREFIX + "config", "waiting") == "0"
+
+
 # -- what they cost, and what they touch
 
 
