@@ -145,10 +145,13 @@ def test_namespace_scripts_touch_the_keys_of_their_namespace_only(wan: Wan) -> N
         wan("register", "h:1:x", "h", "boot", "ns", 1, "1", "python", "-")
         wan("neighbours", "boot", "ns", "", 9)
         wan("unregister", "h:1:x", "boot", "ns")
+        wan("judge", "h:1:x", 5000, 0, "up", "1.5", "", 0, "down", "-", "no answer")
+        wan("verdicts")
+        wan("retire", "h:1:x")
         wan("unclaim", 0, "g")
 
     touched = {command[1] for command in heard(wan.admin, everything) if command[0] != "TIME"}
-    assert touched == {*namespace_keys("test")[:2], f"{HOLDERS}:boot:ns"}
+    assert touched == {*namespace_keys("test")[:3], f"{HOLDERS}:boot:ns"}
 
 
 def test_who_has_not_said_for_a_day_that_it_lives_is_forgotten(wan: Wan) -> None:
