@@ -132,10 +132,11 @@ class AsyncWanPortPool(PoolObject):
         source_address: str | None = None,
         close_on_loss: bool = False,
         sticky: str | None = None,
+        label: str = "",
     ) -> Streams:
         """The streams of a TCP connection from a leased port; closing them releases it (`writer.lease`)."""
         dial = Dial.of(address, timeout, attempts, source_address, close_on_loss)
-        sock = await connected_socket(self, Request.of(wan, wait=wait, sticky=sticky), dial)
+        sock = await connected_socket(self, Request.of(wan, wait=wait, sticky=sticky, label=label), dial)
         reader, writer = await asyncio.open_connection(sock=sock)
         writer.lease = sock.lease  # type: ignore[attr-defined]
         return reader, writer

@@ -91,5 +91,5 @@ class Judgement:
 
     def words(self) -> tuple[str, str, str, str]:
         """What lua/judge.lua takes."""
-        round_trip = "-" if self.round_trip is None else f"{self.round_trip * 1000:.1f}"
+        round_trip = "-" if self.round_trip is None else f"{self.round_trip * 1000:.3f}"
         return str(self.wan_idx), self.found, round_trip, " ".join(self.why.split())[:LONGEST_WHY]

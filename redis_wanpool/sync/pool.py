@@ -207,6 +207,7 @@ class WanPortPool(PoolObject):
         source_address: str | None = None,
         close_on_loss: bool = False,
         sticky: str | None = None,
+        label: str = "",
     ) -> LeasedSocket:
         """A TCP connection from a leased port of a WAN; its last close releases the lease, its attribute `lease`.
 
@@ -222,6 +223,7 @@ class WanPortPool(PoolObject):
             source_address: the IPv4 address to bind to, if this host has several; default: that of the route.
             close_on_loss: whether the connection ends when the lease does: reads find the end, writes fail.
             sticky: a key, as for acquire.
+            label: of its lease, for people.
 
         Raises:
             PortRejected: the system refused every port that was tried, or too many recently.
@@ -229,7 +231,9 @@ class WanPortPool(PoolObject):
         """
         dial = Dial.of(address, timeout, attempts, source_address, close_on_loss)
         connecting = partial(self._engine.protocol.connect, dial=dial)
-        return self._caller.run(self._engine.patiently(Request.of(wan, wait=wait, sticky=sticky), connecting))
+        return self._caller.run(
+            self._engine.patiently(Request.of(wan, wait=wait, sticky=sticky, label=label), connecting)
+        )
 
     def allocate_port(self, wan_idx: int) -> int:
         """The old name of `acquire`: leases a port of the WAN until `release_port`."""
