@@ -18,7 +18,7 @@ end
 local fields = {"checker", table.concat({checker, int(now_ms + CLAIM_LASTS * interval_ms), ARGV[2]}, " ")}
 for i = 3, #ARGV, 4 do
   local wan_idx, state, round_trip, why = unpack(ARGV, i, i + 3)
-  if redis.call("HEXISTS", key.wans, wan_idx) == 1 then
+  if redis.call("HGET", key.wans, wan_idx) then
     local since, before = iso(now_ms), redis.call("HGET", key.health, wan_idx) or ""
     local was, its_since, at_ms, its_interval_ms = string.match(before, "^(%S+) (%S+) (%d+) (%d+) ")
     if was == state and math.abs(now_ms - at_ms) <= FRESH * its_interval_ms then since = its_since end

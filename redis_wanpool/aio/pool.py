@@ -185,5 +185,5 @@ async def wans_for(pool: AsyncWanPortPool, request: Request) -> tuple[int, ...] 
 
 
 async def led(pool: AsyncWanPortPool, talk: Callable[[Protocol], Conversation[T]]) -> T:
-    """What comes of a conversation that is about no lease, such as that of a health check."""
+    """The result of a conversation that is about no lease, such as that of a health check."""
     return await pool._run(talk(pool._engine.protocol))

@@ -65,7 +65,7 @@ def checked_text(name: str, value: object, most: int = 128) -> str:
 
 
 def checked_key(value: object) -> str:
-    """A key of `sticky=`; the error does not repeat it, for it may name somebody's account."""
+    """A key of `sticky=`; the error does not repeat it, because it may name somebody's account."""
     if isinstance(value, str) and 1 <= len(value) <= LONGEST_KEY and not _SURROGATE.search(value):
         return value
     raise InvalidValue(f"sticky: must be text of 1 to {LONGEST_KEY} characters that UTF-8 has, like an account's name")
