@@ -75,8 +75,8 @@ def lease(url: str, server: Server) -> None:
         pool.drain(0)
         pool.open(0)
         protocol = pool._engine.protocol
-        pool._run(protocol.judge(5.0, [Judgement(0, "up", 0.01), Judgement(1, "down", None, "no answer")]))
-        assert pool.acquire([0, 1], sticky="account-7").wan_idx == 0
+        pool._run(protocol.judge(60.0, [Judgement(0, "down", None, "no answer"), Judgement(1, "up", 0.01)]))
+        assert pool._run(protocol.health())[0].checker == pool.holder
         pool._run(protocol.retire())
         pool._run(pool._engine.protocol.leases_of(pool.holder))
     with WanPortPool(url, namespace=NAMESPACE, network="m", rest=0) as pool, ThreadPoolExecutor() as threads:
@@ -131,7 +131,7 @@ def look() -> None:
     for words in (["status"], ["status", "--json"], ["leases"], ["explain", "20000"], ["init", "--show"]):
         do(*words)
     with Operator(namespace=NAMESPACE) as operator:
-        assert operator.health().state(1) == "down"
+        assert operator.health().state(0) == "down"
         with pytest.raises(BackendUnavailable, match="does not let this user run "):
             operator._run(operator._protocol.judge(5.0))
     for words in (["drain", "0"], ["acquire", "--wan", "0", "--ttl", "9"], ["withhold", "20000"]):
