@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from redis_wanpool.aio.pool import AsyncWanPortPool, led
-from redis_wanpool.errors import InvalidValue, WanpoolError
+from redis_wanpool.errors import InvalidValue, PoolClosed, UnsafeRedis, WanpoolError
 from redis_wanpool.health.lines import Lines, LineSeen
 from redis_wanpool.health.probe import Probe, checked_target, probe
 from redis_wanpool.model.address import Address, checked_address
@@ -19,6 +19,7 @@ INTERVAL, FALL, RISE = 5.0, 3, 2
 LONGEST_TIMEOUT = 3.0
 """seconds to wait for an answer by default: half an interval, but no more; a SYN that is lost is repeated after 1 s"""
 GOODBYE = 2.0  #: seconds that a checker takes at most to give its claim up
+LASTING = (UnsafeRedis, PoolClosed, InvalidValue)  #: errors that another round meets again
 Target = str | Address
 
 
@@ -54,6 +55,7 @@ async def check(
 
     Raises:
         InvalidValue: an argument is not acceptable.
+        UnsafeRedis, PoolClosed: it can never work. An outage is no error: it goes on.
     """
     checker = Checker(pool, targets, interval=interval, fall=fall, rise=rise, timeout=timeout)
     report = told or _Log(pool.namespace)
@@ -113,6 +115,8 @@ class Checker:
                 return Round(standby=other), min(left, self._interval) + 0.01
             seen = await self._check()
         except WanpoolError as error:
+            if isinstance(error, LASTING) and not error.passing:
+                raise
             seen = Round(trouble=error)
         return seen, max(0.0, began + self._interval - asyncio.get_running_loop().time())
 

@@ -9,9 +9,12 @@ from redis_wanpool.model.request import Request
 from redis_wanpool.model.views import WanSnapshot
 from redis_wanpool.protocol.health import Checking
 from redis_wanpool.protocol.keys import namespace_keys
+from redis_wanpool.protocol.refusals import is_silence
 from redis_wanpool.protocol.steps import Conversation, Look, Parallel
 
 LOOKS_LAST = 1.0  #: seconds for which a look at several WANs, and at the health of their lines, counts as fresh
+SILENT = 9.0
+"""seconds more until the health is asked for again of a server that was silent: lists of WANs may be on others"""
 
 Looks = dict[int, WanSnapshot | WanpoolError]
 
@@ -82,8 +85,9 @@ class Choosing(Checking):
             branches.append((namespace_keys(self.namespace)[0], self._look_at_health()))
         looks = (yield Parallel(tuple(branches))).reply if branches else []
         if len(looks) > len(old):
-            self._health_at = now
-            self.goes("read the health", "*", looks[-1] if isinstance(looks[-1], WanpoolError) else None)
+            error = looks[-1] if isinstance(looks[-1], WanpoolError) else None
+            self._health_at = now + SILENT if error and is_silence(error) else now
+            self.goes("read the health", "*", error)
         for wan_idx, look in zip(old, looks, strict=False):
             if isinstance(look, WanNotDefined) and named is not None:
                 raise look

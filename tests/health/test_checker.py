@@ -17,7 +17,7 @@ from command_line import WANPOOL, says, tells
 from nodes import free_ports
 from waiting import wait_for
 
-from redis_wanpool import AsyncWanPortPool, InvalidValue, Operator
+from redis_wanpool import AsyncWanPortPool, InvalidValue, Operator, PoolClosed
 from redis_wanpool.health import Round, check
 from redis_wanpool.health.checker import Checker
 
@@ -206,6 +206,17 @@ async def test_one_that_was_paused_writes_nothing_any_more(
         monkeypatch.setattr(one, "probes", overtaken)
         assert (await one.round())[0].standby == "h:2:x"
     assert server.admin.hkeys(HEALTH) == ["checker"]
+
+
+async def test_it_ends_with_its_pool(server: Any) -> None:
+    pool = AsyncWanPortPool(server.url, namespace="test", rest=0)
+    await define(pool, 0)
+    with target() as good:
+        checking = asyncio.create_task(check(pool, [good.text], interval=0.05))
+        await asyncio.to_thread(wait_for, lambda: server.admin.hget(HEALTH, "0"))
+        await pool.close()
+        with pytest.raises(PoolClosed):
+            await asyncio.wait_for(checking, 20)
 
 
 @pytest.mark.parametrize(
