@@ -157,6 +157,7 @@ async def test_wans_come_and_go(async_pool: AsyncWanPortPool, server: Any) -> No
     assert sorted(server.admin.hkeys(HEALTH)) == ["1", "checker"]
 
 
+@pytest.mark.one_server
 async def test_it_survives_redis(own_server: Any) -> None:
     async with AsyncWanPortPool(own_server.url, namespace="test", rest=0) as pool:
         await define(pool, 0)
