@@ -211,7 +211,7 @@ class Refusals:
         if self.reusable:
             need += f" for a plain socket ({self.reusable} for one with SO_REUSEADDR: reuse_address=True)"
         if self.passed_by:
-            need += f" (WAN {', '.join(map(str, self.passed_by))} passed by: its line is down)"
+            need += f" (passed by, because the line is down: WAN {', '.join(map(str, self.passed_by))})"
         when = "" if free_in is None else f"; the next one is free in {free_in:.1f} s, if no lease is renewed"
         return PoolExhausted(
             f"{at(self.namespace, tried)}: {need}{when}. Wait (wait=seconds), release sooner, or give the WAN more "

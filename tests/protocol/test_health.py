@@ -173,7 +173,7 @@ class TestChoices:
     def test_when_the_others_have_no_port_it_says_why(self, three: Any, line: Line) -> None:
         line.judge(w1="down", w2="down")
         three.acquire_many(0, 20)
-        with pytest.raises(PoolExhausted, match=r"WAN 1, 2 passed by: its line is down") as caught:
+        with pytest.raises(PoolExhausted, match=r"the line is down: WAN 1, 2\)") as caught:
             three.acquire(ANY)
         assert caught.value.wan_idx == 0
 
