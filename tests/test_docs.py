@@ -115,6 +115,7 @@ class Stage:
             (r'"example.com", 80\b', f'"127.0.0.1", {self.web.server_port}'),
             (r'"example.com", 443\b', f'"127.0.0.1", {self.tls.server_port}'),
             (r"https?://example.com", self.web.url),
+            (r"--target one.one.one.one:443", f"--target 127.0.0.1:{self.redis.port}"),
             (r'(?<!server_hostname=)"example.com"', f'"{http}"'),
         ]
         if "reuse_address" not in inspect.signature(WanPortPool.acquire).parameters:

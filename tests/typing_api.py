@@ -33,6 +33,7 @@ from redis_wanpool import (
     WanpoolError,
     WanPortPool,
 )
+from redis_wanpool.health import LineSeen, Round, check
 from redis_wanpool.http import install, over_wan, uninstall
 from redis_wanpool.http.aiohttp import WanConnector
 from redis_wanpool.http.client import WanHTTPConnection, WanHTTPSConnection
@@ -45,6 +46,16 @@ from redis_wanpool.proxy import serve
 
 def lost(lease: Lease) -> None:
     print(lease.port, lease.reason)
+
+
+def told(seen: Round) -> None:
+    lines: tuple[LineSeen, ...] = seen.lines
+    print(seen.standby, seen.trouble, [(line.wan_idx, line.was, line.state, line.probe.why) for line in lines])
+
+
+async def checking(pool: AsyncWanPortPool) -> None:
+    with over_wan(ANY, sticky="account-7"):
+        await check(pool, ["1.1.1.1:443", ("8.8.8.8", 53)], interval=5, fall=3, rise=2, timeout=2.0, told=told)
 
 
 def blocking() -> None:
@@ -70,7 +81,7 @@ def blocking() -> None:
             gone: bool = lease.wait_lost(timeout=1)
             ended: bool = lease.release(used=False, closed="drained")
         any_wan: Lease = pool.acquire(ANY, wait=None, ttl=5, detached=True)
-        several: Lease = pool.acquire([0, 1], port=None)
+        several: Lease = pool.acquire([0, 1], port=None, sticky="account-7")
         leases: list[Lease] = pool.acquire_many(0, 64, at_least=1)
         sock = pool.connect(0, ("api.example.com", 443), timeout=5, attempts=3, close_on_loss=True)
         port: int = pool.allocate_port(wan_idx=0)

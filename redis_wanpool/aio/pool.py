@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, Self, Unpack, cast
 
@@ -16,7 +17,7 @@ from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.model.views import WanSnapshot
 from redis_wanpool.model.wan import WanDefinition, WanOptions
-from redis_wanpool.protocol import Conversation, Dial, Request
+from redis_wanpool.protocol import Conversation, Dial, Protocol, Request
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets.leased import LeasedSocket
 
@@ -82,10 +83,18 @@ class AsyncWanPortPool(PoolObject):
         ttl: float | None = None,
         detached: bool = False,
         reuse_address: bool = False,
+        sticky: str | None = None,
     ) -> Leasing:
         """Leases one port, and keeps the lease alive until it is released."""
         request = Request.of(
-            wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached, reuse_address=reuse_address
+            wan,
+            wait=wait,
+            port=port,
+            label=label,
+            ttl=ttl,
+            detached=detached,
+            reuse_address=reuse_address,
+            sticky=sticky,
         )
         return Leasing(self._lease(request), self._engine.protocol.ledger)
 
@@ -122,10 +131,12 @@ class AsyncWanPortPool(PoolObject):
         attempts: int = 3,
         source_address: str | None = None,
         close_on_loss: bool = False,
+        sticky: str | None = None,
+        label: str = "",
     ) -> Streams:
         """The streams of a TCP connection from a leased port; closing them releases it (`writer.lease`)."""
         dial = Dial.of(address, timeout, attempts, source_address, close_on_loss)
-        sock = await connected_socket(self, Request.of(wan, wait=wait), dial)
+        sock = await connected_socket(self, Request.of(wan, wait=wait, sticky=sticky, label=label), dial)
         reader, writer = await asyncio.open_connection(sock=sock)
         writer.lease = sock.lease  # type: ignore[attr-defined]
         return reader, writer
@@ -166,3 +177,13 @@ async def connected_socket(pool: AsyncWanPortPool, request: Request, dial: Dial)
     """A connected, non-blocking socket from a leased port: what `AsyncWanPortPool.connect` makes its streams of."""
     connecting = partial(pool._engine.protocol.connect, dial=dial)
     return await pool._caller.run(pool._engine.patiently(request, connecting))
+
+
+async def wans_for(pool: AsyncWanPortPool, request: Request) -> tuple[int, ...] | None:
+    """The WANs to ask for, as a client that keeps connections needs them: of a request with a key, its one WAN."""
+    return await pool._caller.run(pool._engine.patiently(request, pool._engine.protocol.wans_for))
+
+
+async def led(pool: AsyncWanPortPool, talk: Callable[[Protocol], Conversation[T]]) -> T:
+    """The result of a conversation that is about no lease, such as that of a health check."""
+    return await pool._run(talk(pool._engine.protocol))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis_wanpool import Operator
+from redis_wanpool.cli.line import line_facts, line_text
 from redis_wanpool.cli.verb import Verbs, operator_of, print_json
 from redis_wanpool.model.checks import checked_port
 from redis_wanpool.model.holder import Holder, host_and_pid
@@ -68,9 +69,9 @@ def explain(options: argparse.Namespace) -> int:
         seen = operator.explain(port)
         wan = operator.snapshot(seen.wan_idx)
         verdict = judge(seen, int(wan.config["cooldown_ms"]), in_grace=wan.grace_ms > 0)
-        who = operator.holder_of(seen)
+        who, health = operator.holder_of(seen), operator.health()
         if options.json:
-            print_json(**facts(operator, seen, verdict, who))
+            print_json(**facts(operator, seen, verdict, who), line=line_facts(health, seen.wan_idx))
             return 0
         name = f" {one_line(wan.name)!r}" if wan.name else ""
         head = said(
@@ -85,6 +86,8 @@ def explain(options: argparse.Namespace) -> int:
             left = span(wan.grace_ms / 1000)
             tell("  the WAN is in grace for {left}: nothing is granted, for Redis may have forgotten grants", left=left)
         lines = told(seen, verdict, who, wan.state, absolute=options.absolute)
+        if text := line_text(health, seen.wan_idx):
+            lines.insert(-1, (said("line"), text))
         columns = max(width(name) for name, _ in lines)
         print("\n".join(f"  {padded(name, columns)}  {text}" for name, text in lines))
     return 0

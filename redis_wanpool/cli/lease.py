@@ -24,6 +24,9 @@ def add_to(verbs: Verbs) -> None:
     parser.add_argument("--wait", metavar="SPAN", default="0", help="how long to wait for a port (default: not at all)")
     parser.add_argument("--label", metavar="L", default="", help="for people")
     parser.add_argument("--port", metavar="PORT", type=int, help="this one, of one WAN")
+    parser.add_argument(
+        "--sticky", metavar="KEY", help="the WAN of this key, such as an account's name, while it is up"
+    )
     parser = verbs.add(renew, "$port $id --ttl 60s")
     _of_one(parser)
     parser.add_argument("--ttl", metavar="SPAN", required=True, help="how long, like 60s or 5m")
@@ -48,9 +51,8 @@ def acquire(options: argparse.Namespace) -> int:
     """Leases a port for so long, without a process that keeps it; prints PORT LEASE_ID."""
     ttl, wait = seconds_of("--ttl", options.ttl), seconds_of("--wait", options.wait)
     with operator_of(options) as operator, operator.pool() as pool:
-        lease = pool.acquire(
-            options.wan or ANY, wait=wait, port=options.port, label=options.label, ttl=ttl, detached=True
-        )
+        how = {"port": options.port, "label": options.label, "sticky": options.sticky}
+        lease = pool.acquire(options.wan or ANY, wait=wait, ttl=ttl, detached=True, **how)
         facts = {"lease_id": lease.lease_id, "expires_at_ms": round(lease.expires_at * 1000)}
         told = [f"{lease.port} {lease.lease_id}"]
         answer(options, told, namespace=pool.namespace, wan_idx=lease.wan_idx, port=lease.port, **facts)

@@ -12,6 +12,7 @@ from redis_wanpool.cli import (
     demo,
     doctor,
     explain,
+    health,
     init,
     lease,
     leases,
@@ -88,6 +89,6 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = Verbs(parser)
     seeing, acting = (status, leases, explain), (lease, run, proxy, operate)
-    for module in (demo, init, adopt, *seeing, *acting, doctor, tune, router, acl, lua, server):
+    for module in (demo, init, adopt, *seeing, *acting, health, doctor, tune, router, acl, lua, server):
         module.add_to(verbs)
     return parser

@@ -35,6 +35,9 @@ def add_to(verbs: Verbs) -> None:
     parser.add_argument("--wait", metavar="SPAN", default="0", help="how long to wait for them (default: not at all)")
     parser.add_argument("--ttl", metavar="SPAN", help="how long a lease lasts that nobody renews (default: the WAN's)")
     parser.add_argument("--label", metavar="L", default="", help="for people")
+    parser.add_argument(
+        "--sticky", metavar="KEY", help="the WAN of this key, such as an account's name, while it is up"
+    )
     parser.add_argument("words", metavar="-- CMD", nargs=argparse.REMAINDER, help="the command and its arguments")
 
 
@@ -117,7 +120,8 @@ def _acquire(pool: WanPortPool, options: argparse.Namespace) -> list[Lease]:
     wait = seconds_of("--wait", options.wait)
     ttl = None if options.ttl is None else seconds_of("--ttl", options.ttl)
     if options.count == 1:
-        return [pool.acquire(options.wan or ANY, wait=wait, label=options.label, ttl=ttl)]
+        how = {"label": options.label, "sticky": options.sticky}
+        return [pool.acquire(options.wan or ANY, wait=wait, ttl=ttl, **how)]
     if options.wan is None or len(options.wan) != 1:
         raise InvalidValue(f"--count {options.count}: say one --wan, of which all of them are")
     return pool.acquire_many(options.wan[0], options.count, wait=wait, label=options.label, ttl=ttl)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis_wanpool import Operator
+from redis_wanpool.cli.line import down_text, line_facts
 from redis_wanpool.cli.verb import Verbs, operator_of, print_json
 from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
+from redis_wanpool.model.health import Health
 from redis_wanpool.model.views import WanStatus
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.terminal.format import one_line, seconds_of, span, table, width, wrapped
@@ -27,7 +29,7 @@ def add_to(verbs: Verbs) -> None:
     parser.add_argument("--every", metavar="SPAN", default="1s", help="how often --watch looks (default: 1s)")
 
 
-def facts(wan: WanStatus) -> dict[str, Any]:
+def facts(wan: WanStatus, health: Health) -> dict[str, Any]:
     """For programs."""
 
     def rounded(value: float | None) -> float | None:
@@ -45,6 +47,7 @@ def facts(wan: WanStatus) -> dict[str, Any]:
             "between_networks": rounded(wan.between_networks),
         },
         "free_in": {str(ahead): count for ahead, count in zip(LOOKS_AHEAD, wan.frees, strict=True)},
+        "line": line_facts(health, wan.seen.wan_idx),
     }
 
 
@@ -55,6 +58,7 @@ class Seen:
     redis: dict[str, str]
     wans: list[WanStatus]
     troubles: dict[int, str]  #: of WANs whose data is lost, or of another version: they hide no other
+    health: Health
 
 
 def look_at_all(operator: Operator) -> Seen:
@@ -68,7 +72,8 @@ def look_at_all(operator: Operator) -> Seen:
             troubles[wan_idx] = one_line(str(seen))
         elif isinstance(seen, WanpoolError):
             raise seen
-    return Seen(redis, [seen for seen in looks.values() if not isinstance(seen, WanpoolError)], troubles)
+    wans = [seen for seen in looks.values() if not isinstance(seen, WanpoolError)]
+    return Seen(redis, wans, troubles, operator.health())
 
 
 def status(options: argparse.Namespace) -> int:
@@ -103,7 +108,8 @@ def document(operator: Operator, seen: Seen) -> dict[str, Any]:
     return {
         "namespace": operator.namespace,
         "redis": seen.redis,
-        "wans": [facts(wan) for wan in seen.wans],
+        "wans": [facts(wan, seen.health) for wan in seen.wans],
+        "checker": seen.health.checker or None,
         "troubles": [{"wan_idx": wan_idx, "error": error} for wan_idx, error in seen.troubles.items()],
     }
 
@@ -122,7 +128,8 @@ def overview(operator: Operator, all_seen: Seen) -> list[tuple[str, str]]:
         )
         unless = said("--fresh says that nobody can hold its ports; if Redis may have lost it, say --recover")
         return [(head, ""), (none, ""), (unless, "")]
-    rows = [_headings(), *map(_row, wans)]
+    health = all_seen.health
+    rows = [_headings(), *(_row(wan, health) for wan in wans)]
     lines = table(rows, right=(0, *range(3, 14)))
     note = said("sustains/s: leases a second if ports stay with their network / if they change networks")
     shown = len(rows[0])
@@ -130,13 +137,30 @@ def overview(operator: Operator, all_seen: Seen) -> list[tuple[str, str]]:
         shown = min(shown - 1, NARROW)
         lines = table([row[:shown] for row in rows], right=(0, *range(3, shown)))
         note = said("a wider terminal shows more")
-    colours = ["bold", *map(_colour, wans)]
+    colours = ["bold", *(_colour(wan, health) for wan in wans)]
     return [
         (head, ""),
         *zip(lines, colours, strict=True),
         (note, "dim"),
         *(_lingering(wan) for wan in wans if wan.late),
+        *((text, "red") for wan in wans if (text := down_text(health, wan.seen.wan_idx))),
+        *((text, "dim") for text in _unchecked(health)),
     ]
+
+
+def _unchecked(health: Health) -> list[str]:
+    """A line if nobody checks any more."""
+    late = [verdict for verdict in health.verdicts.values() if verdict.state == "unknown"]
+    if not late:
+        return []
+    latest = min(late, key=lambda verdict: verdict.age)
+    text = said(
+        "nobody checks the line of WAN {wans} any more, the last one was {checker} {ago} ago: it counts as up",
+        wans=", ".join(str(verdict.wan_idx) for verdict in late),
+        checker=one_line(latest.checker),
+        ago=span(abs(latest.age)),
+    )
+    return [text]
 
 
 def _lingering(wan: WanStatus) -> tuple[str, str]:
@@ -157,12 +181,14 @@ def _headings() -> list[str]:
     ]
 
 
-def _row(wan: WanStatus) -> list[str]:
+def _row(wan: WanStatus, health: Health) -> list[str]:
     seen = wan.seen
     sustains = f"{_rate(wan.for_one_network)} / {_rate(wan.between_networks)}"
     state = {"open": said("open"), "draining": said("draining")}[seen.state]
     if seen.grace_ms:
         state = said("grace") + f" {span(seen.grace_ms / 1000)}"
+    if health.state(seen.wan_idx) == "down":
+        state += ", " + said("down")
     counts = [seen.total, seen.free, seen.leased, seen.cooling, wan.quarantined, seen.withheld]
     return [
         *(str(seen.wan_idx), one_line(seen.name) or "-", state, *map(str, counts)),
@@ -176,7 +202,9 @@ def _rate(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def _colour(wan: WanStatus) -> str:
+def _colour(wan: WanStatus, health: Health) -> str:
+    if health.state(wan.seen.wan_idx) == "down":
+        return "red"
     if wan.seen.state != "open" or wan.seen.grace_ms:
         return "yellow"
     return "red" if wan.seen.free + wan.seen.rested == 0 else ""

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from redis_wanpool.doctor import durability, fitness, linux, occupied, permission, process, server, wans, windows
+from redis_wanpool.doctor import durability, fitness, lines, linux, occupied, permission, process, server, wans, windows
 from redis_wanpool.doctor.finding import FAIL, WARN, Finding, found
 from redis_wanpool.doctor.server import was_refused
 from redis_wanpool.errors import BackendUnavailable, WanpoolError
@@ -41,6 +41,7 @@ def examine_redis(operator: Operator, settings: Settings) -> Examined:
         finally:
             findings += _judge_server(operator, settings, shards, seen or ())
         findings += wans.judge(settings.namespace, seen, settings.wans, settings.rest)
+        findings += lines.judge(operator.health())
     except BackendUnavailable as error:
         return no_redis(error, findings)
     return Examined(tuple(findings), True, seen)

@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.errors import InvalidValue
@@ -10,6 +11,8 @@ from redis_wanpool.model.checks import checked_seconds
 from redis_wanpool.model.lease import Grant, LeaseState, OfThisProcess
 from redis_wanpool.settings import Settings, settings
 from redis_wanpool.transport.backend import Backend, given_client
+
+PoolT = TypeVar("PoolT", bound="PoolObject")
 
 
 def backend_of(settled: Settings, url: str | None, client: Any, connect_timeout: float, *, blocking: bool) -> Backend:
@@ -21,6 +24,12 @@ def backend_of(settled: Settings, url: str | None, client: Any, connect_timeout:
         client=given_client(client, blocking=blocking),
         timeout=checked_seconds("connect_timeout", connect_timeout, 0.001),
     )
+
+
+def without_wans(pool: PoolT) -> PoolT:
+    """A pool object that has done nothing yet, and that will not define the WANs of the configuration."""
+    pool._engine.settings = replace(pool._engine.settings, wans=())
+    return pool
 
 
 class PoolObject(OfThisProcess, ABC):

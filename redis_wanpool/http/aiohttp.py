@@ -9,7 +9,7 @@ from aiohttp.connector import Connection
 
 from redis_wanpool.aio.pool import AsyncWanPortPool
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.http.line import OnLine, Wans, connect_async
+from redis_wanpool.http.line import OnLine, Wans, chosen_async, connect_async
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
 
@@ -23,6 +23,7 @@ class WanConnector(OnLine[AsyncWanPortPool], aiohttp.TCPConnector):
         wan: a WAN, several, or ANY; `over_wan` chooses for a request.
         wait: seconds to wait for a port; None: without limit. The session's timeouts end the waiting, too.
         source_address: an IPv4 address of this host.
+        sticky: a key, such as an account's name, whose WAN it is to be.
         others: as for aiohttp.TCPConnector; its limits apply to each choice of WANs.
     """
 
@@ -37,7 +38,7 @@ class WanConnector(OnLine[AsyncWanPortPool], aiohttp.TCPConnector):
                 "a proxy is set for this request, by the environment (trust_env=True) or by proxy=, and the leased "
                 "port would go to the proxy; make the session without trust_env, and give no proxy"
             )
-        line = self._line.chosen()
+        line = await chosen_async(self._line)
         if line.wans == self._line.wans:
             return await super().connect(req, traces, timeout)
         other = self._by_wans.get(line.wans)

@@ -3,7 +3,7 @@
 import http.client
 from typing import Any
 
-from redis_wanpool.http.line import Line, Wans, connect, seconds_of
+from redis_wanpool.http.line import Line, chosen, connect, seconds_of
 from redis_wanpool.model.address import Address
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.sockets.leased import LeasedSocket
@@ -25,6 +25,7 @@ class WanHTTPConnection(http.client.HTTPConnection):
         wan: a WAN, several, or ANY.
         wait: seconds to wait for a port; None: without limit.
         source_address: an IPv4 address of this host.
+        sticky: a key, such as an account's name, whose WAN it is to be.
         others: as for http.client.HTTPConnection.
     """
 
@@ -37,23 +38,24 @@ class WanHTTPConnection(http.client.HTTPConnection):
         *,
         wait: float | None = 0.0,
         source_address: str | None = None,
+        sticky: str | None = None,
         **others: Any,
     ) -> None:
         super().__init__(host, port, **others)
-        self._line = line = Line(pool, wan, wait, source_address)
-        self._wans: Wans = None
+        self._line = Line(pool, wan, wait, source_address, sticky)
+        self._leads = leads = [self._line]  #: the line of the connection; the function below must not hold self
 
         def connect_leased(address: Address, timeout: Any, source_address: None) -> LeasedSocket:
-            return connect(line.chosen(), address, seconds_of(timeout))
+            return connect(leads[0], address, seconds_of(timeout))
 
         self._create_connection = connect_leased  # http.client itself keeps a function to replace here
 
     def connect(self) -> None:
-        self._wans = self._line.chosen().wans
+        self._leads[0] = chosen(self._line)
         super().connect()
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        if is_idle(self) and self._wans != self._line.chosen().wans:
+        if is_idle(self) and self._leads[0].wans != chosen(self._line).wans:
             self.close()
         super().putrequest(*args, **kwargs)
 

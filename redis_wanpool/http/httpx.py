@@ -10,7 +10,7 @@ import httpx
 from redis_wanpool.aio.pool import AsyncWanPortPool
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.http.httpcore import AsyncLeasedBackend, LeasedBackend
-from redis_wanpool.http.line import Line, PoolT, Wans
+from redis_wanpool.http.line import Line, PoolT, Wans, chosen, chosen_async
 from redis_wanpool.model.lease import OfThisProcess
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.protocol import ANY
@@ -32,6 +32,7 @@ class _ByWans(OfThisProcess, Generic[PoolT, TransportT]):
         *,
         wait: float | None = 0.0,
         source_address: str | None = None,
+        sticky: str | None = None,
         verify: Any = True,
         cert: Any = None,
         trust_env: bool = True,
@@ -42,7 +43,7 @@ class _ByWans(OfThisProcess, Generic[PoolT, TransportT]):
     ) -> None:
         if http2 and importlib.util.find_spec("h2") is None:
             raise InvalidValue('http2=True needs the package h2; install it with: pip install "httpx[http2]"')
-        self._line: Line[PoolT] = Line(pool, wan, wait, source_address)
+        self._line: Line[PoolT] = Line(pool, wan, wait, source_address, sticky)
         self._options = {
             "ssl_context": httpx.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env),
             "max_connections": limits.max_connections,
@@ -54,8 +55,7 @@ class _ByWans(OfThisProcess, Generic[PoolT, TransportT]):
         }
         self._by_wans: dict[Wans, TransportT] = {}
 
-    def _chosen(self) -> TransportT:
-        line = self._line.chosen()
+    def _by(self, line: Line[PoolT]) -> TransportT:
         return self._by_wans.get(line.wans) or self._by_wans.setdefault(line.wans, self._make(line, self._options))
 
 
@@ -79,13 +79,14 @@ class WanTransport(_ByWans[WanPortPool, httpx.HTTPTransport], httpx.BaseTranspor
         wan: a WAN, several, or ANY; `over_wan` chooses for a request.
         wait: seconds to wait for a port; None: without limit.
         source_address: an IPv4 address of this host.
+        sticky: a key, such as an account's name, whose WAN it is to be.
         others: as for httpx.HTTPTransport; its limits apply to each choice of WANs.
     """
 
     _make = _Leased
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self._chosen().handle_request(request)
+        return self._by(chosen(self._line)).handle_request(request)
 
     def close(self) -> None:
         for transport in list(self._by_wans.values()):
@@ -98,7 +99,7 @@ class AsyncWanTransport(_ByWans[AsyncWanPortPool, httpx.AsyncHTTPTransport], htt
     _make = _AsyncLeased
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._chosen().handle_async_request(request)
+        return await self._by(await chosen_async(self._line)).handle_async_request(request)
 
     async def aclose(self) -> None:
         for transport in list(self._by_wans.values()):

@@ -6,23 +6,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from redis_wanpool.aio.pool import AsyncWanPortPool, connected_socket
+from redis_wanpool.aio.pool import wans_for as wans_for_async
 from redis_wanpool.model.address import Address, checked_source
 from redis_wanpool.model.lease import OfThisProcess
 from redis_wanpool.model.request import ANY, WanChoice
 from redis_wanpool.protocol import Dial, Request
 from redis_wanpool.sockets.leased import LeasedSocket
-from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.sync.pool import WanPortPool, wans_for
 
 logger = logging.getLogger("redis_wanpool")
 
 PoolT = TypeVar("PoolT", WanPortPool, AsyncWanPortPool)
 Wans = tuple[int, ...] | None
 
-_chosen: ContextVar[WanChoice | None] = ContextVar("redis_wanpool_wan", default=None)
+_chosen: ContextVar[tuple[WanChoice, str | None] | None] = ContextVar("redis_wanpool_wan", default=None)
 _inside: set[tuple[int, int]] = set()
 """(thread, id of its token) of each `over_wan` block that has not come to its end"""
 _told = False
@@ -34,7 +35,7 @@ _UNCHOSEN = (
 
 
 @contextmanager
-def over_wan(wan: WanChoice) -> Iterator[None]:
+def over_wan(wan: WanChoice, *, sticky: str | None = None) -> Iterator[None]:
     """Sends the requests of this thread or task by another WAN than their session's, while the block lasts.
 
     With `install`, also those of libraries that open connections themselves. Connections are kept alive separately for
@@ -43,9 +44,11 @@ def over_wan(wan: WanChoice) -> Iterator[None]:
 
     Args:
         wan: a WAN, several, or ANY.
+        sticky: a key, such as an account's name: the same key gets the same WAN while its line is up, on all machines.
+            A connection that was kept alive on another WAN is not used.
     """
-    Request.of(wan)
-    token = _chosen.set(wan)
+    Request.of(wan, sticky=sticky)
+    token = _chosen.set((wan, sticky))
     block = threading.get_ident(), id(token)
     _inside.add(block)
     try:
@@ -55,14 +58,19 @@ def over_wan(wan: WanChoice) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def chosen_wan() -> WanChoice | None:
-    """What the innermost `over_wan` block of this thread or task has chosen; None outside them."""
+def chosen_wan() -> tuple[WanChoice, str | None] | None:
+    """The WANs and the key of the innermost `over_wan` block of this thread or task; None outside them."""
     global _told
-    wan = _chosen.get()
-    if wan is None and _inside and not _told and threading.get_ident() not in {thread for thread, _ in _inside.copy()}:
+    choice = _chosen.get()
+    if (
+        choice is None
+        and _inside
+        and not _told
+        and threading.get_ident() not in {thread for thread, _ in _inside.copy()}
+    ):
         _told = True
         logger.warning(_UNCHOSEN, threading.current_thread().name)
-    return wan
+    return choice
 
 
 def seconds_of(timeout: Any) -> float | None:
@@ -74,31 +82,41 @@ def seconds_of(timeout: Any) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Line(Generic[PoolT]):
-    """A pool, the WANs to use, and how long to wait for a port."""
+    """A pool, the WANs to use or the key whose WAN it is to be, and how long to wait for a port."""
 
     pool: PoolT
     wan: WanChoice
     wait: float | None
     source_address: str | None
+    sticky: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        Request.of(self.wan, wait=self.wait)
+        _ = self.request
         checked_source(self.source_address)
 
     @property
+    def request(self) -> Request:
+        """What it asks for."""
+        return Request.of(self.wan, wait=self.wait, sticky=self.sticky)
+
+    @property
     def wans(self) -> Wans:
-        """The key by which connections are kept apart."""
-        wans = Request.of(self.wan).wans
+        """What connections are kept apart by, once a key's WAN is chosen."""
+        wans = self.request.wans
         return None if wans is None else tuple(sorted(wans))
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of another client on the same line."""
         return {name: getattr(self, name) for name in self.__slots__}
 
-    def chosen(self) -> "Line[PoolT]":
-        """The line of the request that is being made now."""
-        wan = chosen_wan()
-        return self if wan is None else replace(self, wan=wan)
+    def over(self, wans: Wans) -> "Line[PoolT]":
+        """The same by these WANs, whatever the key."""
+        return replace(self, wan=ANY if wans is None else wans, sticky=None)
+
+    def wanted(self) -> "Line[PoolT]":
+        """The line that the request wants that is being made now."""
+        instead = chosen_wan()
+        return self if instead is None else replace(self, wan=instead[0], sticky=instead[1])
 
 
 class OnLine(OfThisProcess, Generic[PoolT]):
@@ -111,16 +129,35 @@ class OnLine(OfThisProcess, Generic[PoolT]):
         *,
         wait: float | None = 0.0,
         source_address: str | None = None,
+        sticky: str | None = None,
         **others: Any,
     ) -> None:
-        self._line: Line[PoolT] = Line(pool, wan, wait, source_address)
+        self._line: Line[PoolT] = Line(pool, wan, wait, source_address, sticky)
         super().__init__(**others)
+
+
+def chosen(line: Line[WanPortPool]) -> Line[WanPortPool]:
+    """The line of the request that is being made now: of a key, its WAN."""
+    line = line.wanted()
+    return line if line.sticky is None else line.over(wans_for(line.pool, line.request))
+
+
+async def chosen_async(line: Line[AsyncWanPortPool]) -> Line[AsyncWanPortPool]:
+    """As `chosen`."""
+    line = line.wanted()
+    return line if line.sticky is None else line.over(await wans_for_async(line.pool, line.request))
 
 
 def connect(line: Line[WanPortPool], address: Address, timeout: float | None) -> LeasedSocket:
     """A connection with its own lease, which it does not outlive; closing it waits for nothing."""
     sock = line.pool.connect(
-        line.wan, address, wait=line.wait, timeout=timeout, source_address=line.source_address, close_on_loss=True
+        line.wan,
+        address,
+        wait=line.wait,
+        timeout=timeout,
+        source_address=line.source_address,
+        close_on_loss=True,
+        sticky=line.sticky,
     )
     sock.at_once = False
     return sock
@@ -128,5 +165,4 @@ def connect(line: Line[WanPortPool], address: Address, timeout: float | None) ->
 
 async def connect_async(line: Line[AsyncWanPortPool], address: Address, *others: Address) -> LeasedSocket:
     """As `connect`, to the one of the addresses that answers first; the socket is non-blocking."""
-    request = Request.of(line.wan, wait=line.wait)
-    return await connected_socket(line.pool, request, Dial.of(address, None, 3, line.source_address, True, others))
+    return await connected_socket(line.pool, line.request, Dial.of(address, None, 3, line.source_address, True, others))

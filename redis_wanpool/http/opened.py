@@ -4,13 +4,12 @@ import http.client
 import socket
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.http.client import is_idle
-from redis_wanpool.http.line import Line, chosen_wan, connect
+from redis_wanpool.http.line import Line, chosen, chosen_wan, connect
 from redis_wanpool.model.lease import members
 from redis_wanpool.model.request import WanChoice
 from redis_wanpool.sockets.leased import LeasedSocket, shut_down_all
@@ -45,10 +44,13 @@ class Opened:
         """The line of the connection that is wanted now; None: it is none of ours."""
         if _connecting.get():
             return None
-        wan = chosen_wan()
-        if wan is not None:
-            return replace(self._base, wan=wan)
-        return self._base if self._has_default else None
+        if chosen_wan() is None:
+            return self._base if self._has_default else None
+        token = _connecting.set(True)
+        try:
+            return chosen(self._base)
+        finally:
+            _connecting.reset(token)
 
     def connect(self, line: Line[WanPortPool], address: tuple[str, int], timeout: float | None) -> LeasedSocket:
         """A connection with its own lease."""

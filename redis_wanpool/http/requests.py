@@ -24,6 +24,7 @@ class WanAdapter(OnLine[WanPortPool], HTTPAdapter):
         wan: a WAN, several, or ANY; `over_wan` chooses for a request.
         wait: seconds to wait for a port; None: without limit.
         source_address: an IPv4 address of this host.
+        sticky: a key, such as an account's name, whose WAN it is to be.
         others: as for requests.adapters.HTTPAdapter.
     """
 

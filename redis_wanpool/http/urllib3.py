@@ -10,7 +10,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
 
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.http.line import Line, OnLine, connect
+from redis_wanpool.http.line import Line, OnLine, chosen, connect
 from redis_wanpool.sync.pool import WanPortPool
 
 
@@ -49,6 +49,7 @@ class WanPoolManager(OnLine[WanPortPool], PoolManager):
         wan: a WAN, several, or ANY; `over_wan` chooses for a request.
         wait: seconds to wait for a port; None: without limit.
         source_address: an IPv4 address of this host.
+        sticky: a key, such as an account's name, whose WAN it is to be.
         others: as for urllib3.PoolManager.
     """
 
@@ -60,10 +61,12 @@ class WanPoolManager(OnLine[WanPortPool], PoolManager):
         super().clear()
 
     def connection_from_pool_key(self, pool_key: Any, request_context: dict[str, Any]) -> HTTPConnectionPool:
-        return super().connection_from_pool_key((pool_key, self._line.chosen().wans), request_context)  # type: ignore[arg-type]
+        line = chosen(self._line)
+        return super().connection_from_pool_key((pool_key, line.wans), {**request_context, "line": line})  # type: ignore[arg-type]
 
-    def _new_pool(self, scheme: str, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
-        made = super()._new_pool(scheme, *args, **kwargs)
+    def _new_pool(self, scheme: str, host: str, port: int, request_context: Any = None) -> HTTPConnectionPool:
+        line = request_context.pop("line")
+        made = super()._new_pool(scheme, host, port, request_context)
         kind = _LeasedTls if scheme == "https" else _Leased
-        made.ConnectionCls = type(kind.__name__, (kind,), {"_line": self._line.chosen()})
+        made.ConnectionCls = type(kind.__name__, (kind,), {"_line": line})
         return made

@@ -7,8 +7,10 @@ from redis_wanpool.errors import InvalidValue
 SHORTEST_TTL = 0.5
 LONGEST_TTL = 86_400.0
 MOST_PORTS_A_CALL = 1_000
+LONGEST_KEY = 256
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NETWORK = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LEASE_ID = re.compile(r"[!-~]+:\d+:[!-~]+/[A-Za-z0-9_-]+")
 
 
@@ -60,6 +62,13 @@ def checked_text(name: str, value: object, most: int = 128) -> str:
     if isinstance(value, str) and len(value) <= most and value.isprintable():
         return value
     raise InvalidValue(f"{name} {value!r}: must be printable text of at most {most} characters")
+
+
+def checked_key(value: object) -> str:
+    """A key of `sticky=`; the error does not repeat it, because it may name somebody's account."""
+    if isinstance(value, str) and 1 <= len(value) <= LONGEST_KEY and not _SURROGATE.search(value):
+        return value
+    raise InvalidValue(f"sticky: must be text of 1 to {LONGEST_KEY} characters that UTF-8 has, like an account's name")
 
 
 def checked_on_failover(value: object) -> str:

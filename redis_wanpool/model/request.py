@@ -1,13 +1,14 @@
 """What an acquire asks for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from redis_wanpool.errors import InvalidValue
 from redis_wanpool.model.checks import (
     MOST_PORTS_A_CALL,
     checked_integer,
+    checked_key,
     checked_port,
     checked_seconds,
     checked_text,
@@ -41,6 +42,13 @@ class Request:
     detached: bool = False
     avoid: tuple[int, ...] = ()
     reuse_address: bool = False  #: whether the ports will be bound with SO_REUSEADDR
+    sticky: str | None = field(default=None, repr=False)
+    """the key whose WAN it is to be; it may name somebody's account, so it goes to no log and not to Redis"""
+
+    @property
+    def is_of_one(self) -> bool:
+        """Whether it asks for one WAN by its number: that is granted as asked, whatever its line's health and a key."""
+        return self.wans is not None and len(self.wans) == 1
 
     @classmethod
     def of(
@@ -56,6 +64,7 @@ class Request:
         detached: bool = False,
         avoid: Sequence[int] = (),
         reuse_address: bool = False,
+        sticky: str | None = None,
     ) -> Self:
         """Checks the arguments of a caller; raises InvalidValue."""
         wans: tuple[int, ...] | None
@@ -81,4 +90,5 @@ class Request:
             detached=bool(detached),
             avoid=tuple(avoid),
             reuse_address=bool(reuse_address),
+            sticky=None if sticky is None else checked_key(sticky),
         )

@@ -7,15 +7,13 @@ from redis_wanpool.model.checks import MOST_PORTS_A_CALL, milliseconds
 from redis_wanpool.model.lease import Grant, LeaseState, margin
 from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.model.request import Request
-from redis_wanpool.model.views import WanSnapshot
+from redis_wanpool.protocol.choosing import Choosing
 from redis_wanpool.protocol.confirming import Confirming
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.ledger import Ids, Ledger
 from redis_wanpool.protocol.refusals import Refusals, is_silence
 from redis_wanpool.protocol.session import logger
-from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Look, Sleep
-
-CHANCES_LAST = 1.0  #: seconds for which the chances of several WANs count as fresh
+from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
 
 SETTLE_FIRST, SETTLE_MORE = 8, 128
 """how many due ports an acquire settles besides its own: few, to be quick; more when it found nothing"""
@@ -83,7 +81,7 @@ class Attempt:
         self._ledger.answered(self.ids)
 
 
-class Acquiring(Confirming):
+class Acquiring(Choosing, Confirming):
     """The part of the conversation that leases ports."""
 
     LONGEST_PAUSE = 5.0
@@ -97,12 +95,15 @@ class Acquiring(Confirming):
                 ttl = request.ttl or (self.ttl_ms or 0) / 1000
                 refusals = Refusals(self.namespace, request, ttl, self.LONGEST_PAUSE)
                 order = yield from self._order(request)
+                is_gone = False
                 for wan_idx in order:
                     try:
                         leases = yield from self._try(wan_idx, attempt, refusals)
                     except WanpoolError as error:
                         if is_silence(error) or not self._goes_on_without(wan_idx, order, error):
-                            raise
+                            is_gone = type(error) is WanNotDefined and (yield from self._has_moved(request, order))
+                            if not is_gone:
+                                raise
                         attempt.begin_again()  # what it may have granted goes back
                         continue
                     if leases is None:
@@ -113,6 +114,9 @@ class Acquiring(Confirming):
                     attempt.begin_again()
                     refusals.retry_in.append(0.01)
                     break
+                if is_gone or (refusals.draining and (yield from self._has_moved(request, order))):
+                    continue
+                refusals.passed_by = self.passed_by(request.wans, order)
                 may_wait = attempt.wait is None or attempt.wait > 0 or not (refusals.free_in or refusals.grace)
                 if not (refusals.retry_in and may_wait):
                     attempt.is_settled = True
@@ -164,31 +168,18 @@ class Acquiring(Confirming):
         """The WANs to try, best first."""
         if not self.registered:
             yield from self.introduce()
-        if request.wans is not None and len(request.wans) == 1:
+        if request.wans is not None and request.is_of_one:
             return request.wans
+        if request.sticky is not None:
+            return (yield from self.by_key(request.wans, request.sticky))
         return (yield from self.by_share(request.wans))
 
-    def by_share(self, wans: tuple[int, ...] | None) -> Conversation[Sequence[int]]:
-        """The WANs in random order; more weight and a larger share of available ports come earlier.
-
-        One that is broken, or whose server is silent, is passed by.
-        """
-        wanted = (yield from self.wan_indexes()) if wans is None else wans
-        now = (yield Look(())).sent
-        old = [idx for idx in wanted if idx not in self._chances or now - self._chances[idx][0] > CHANCES_LAST]
-        looks = yield from self.side_by_side([(idx, self._look_at_chance(idx)) for idx in old])
-        for wan_idx, chance in zip(old, looks, strict=True):
-            if isinstance(chance, WanNotDefined) and wans is not None:
-                raise chance
-            self._chances[wan_idx] = now, chance
-            self.goes("look at the ports", wan_idx, chance if isinstance(chance, WanpoolError) else None)
-        chances = {idx: self._chances[idx][1] for idx in wanted}
-        errors = [chance for chance in chances.values() if isinstance(chance, WanpoolError)]
-        if errors and len(errors) == len(wanted):
-            raise errors[0]
-        fit = {idx: chance for idx, chance in chances.items() if not isinstance(chance, WanpoolError)}
-        # Efraimidis and Spirakis, weighted random sampling, 2006: the largest random ** (1 / weight) comes first
-        return sorted(fit, key=lambda idx: self.random.random() ** (1 / max(fit[idx], 1e-9)), reverse=True)
+    def _has_moved(self, request: Request, order: Sequence[int]) -> Conversation[bool]:
+        """Whether a key's WAN is another one now: its own was drained, or removed, since this object looked."""
+        if request.sticky is None or request.is_of_one:
+            return False
+        self.look_again()
+        return tuple((yield from self.by_key(request.wans, request.sticky))) != tuple(order)
 
     def _goes_on_without(self, wan_idx: int, order: Sequence[int], error: WanpoolError) -> bool:
         """Whether others may grant what a broken WAN did not."""
@@ -196,14 +187,6 @@ class Acquiring(Confirming):
             return False
         self.goes("look at the ports", wan_idx, error)
         return True
-
-    def _look_at_chance(self, wan_idx: int) -> Conversation[float]:
-        """How likely a WAN is to grant."""
-        answer = yield from self.expect(self.call("snapshot", wan_idx, self.network, 0), "SNAPSHOT")
-        seen = WanSnapshot.parse(wan_idx, answer.reply)
-        if seen.state != "open" or seen.grace_ms or seen.total == 0:
-            return 0.0
-        return seen.weight * (seen.free + seen.rested) / seen.total
 
     def _ask_for(self, wan_idx: int, request: Request, ids: Ids, queue_timeout: float) -> Conversation[Answer]:
         ttl_ms = self.ttl_ms if request.ttl is None else milliseconds(request.ttl)

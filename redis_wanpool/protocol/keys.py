@@ -46,7 +46,7 @@ class WanKeys:
         return f"{self.prefix}wake:{holder}"
 
 
-def namespace_keys(namespace: str) -> tuple[str, str, str]:
+def namespace_keys(namespace: str) -> tuple[str, str, str, str]:
     """The keys of a namespace, in the order in which every namespace script gets them (see lua/lib/namespace.lua)."""
     prefix = f"wanpool:{{{namespace}}}:"
-    return prefix + "wans", prefix + "holders", prefix + "nothing"
+    return prefix + "wans", prefix + "holders", prefix + "health", prefix + "nothing"

@@ -107,6 +107,7 @@ class Refusals:
     new: set[int] = field(default_factory=set)  #: the WANs whose grace began with their definition
     reusable: int = 0  #: how many ports there are for sockets with SO_REUSEADDR, if not for plain ones
     port_is: str = ""  #: the state of the wanted port
+    passed_by: Sequence[int] = ()  #: the WANs that were not asked, for their line is down
 
     def note(self, wan_idx: int, reply: Sequence[Any]) -> bool:
         """Notes a refusal; False if other scripts may give the reply, too.
@@ -209,6 +210,8 @@ class Refusals:
             need = f"this network holds as many ports as it may ({max(self.caps.values())}, max_per_network)"
         if self.reusable:
             need += f" for a plain socket ({self.reusable} for one with SO_REUSEADDR: reuse_address=True)"
+        if self.passed_by:
+            need += f" (passed by, because the line is down: WAN {', '.join(map(str, self.passed_by))})"
         when = "" if free_in is None else f"; the next one is free in {free_in:.1f} s, if no lease is renewed"
         return PoolExhausted(
             f"{at(self.namespace, tried)}: {need}{when}. Wait (wait=seconds), release sooner, or give the WAN more "

@@ -10,6 +10,7 @@ from redis_wanpool.model.checks import milliseconds
 from redis_wanpool.model.durability import Durability
 from redis_wanpool.model.holder import Holder, random_secret
 from redis_wanpool.model.lease import Grant, LeaseState
+from redis_wanpool.model.views import WanSnapshot
 from redis_wanpool.protocol.keys import WanKeys, namespace_keys
 from redis_wanpool.protocol.ledger import Ledger
 from redis_wanpool.protocol.refusals import data_is_gone, not_defined, unexpected
@@ -61,8 +62,12 @@ class Session:
         self.registered = False
         self._troubles: set[tuple[str, object]] = set()
         """what this object cannot do, and in which WAN, as it said in the log; until it can"""
-        self._chances: dict[int, tuple[float, float | WanpoolError]] = {}
-        """wan_idx -> (local time, chance in the choice among several, or what is wrong with it)"""
+        self._looks: dict[int, tuple[float, WanSnapshot | WanpoolError]] = {}
+        """wan_idx -> the last look for a choice among several: its local time, and what was seen, or is wrong"""
+        self._weights: dict[int, int] = {}  #: wan_idx -> its weight, when it could last be read
+        self._indexes: tuple[int, ...] = ()  #: the WANs of the namespace, as of `_indexes_at`
+        self._indexes_at = self._health_at = float("-inf")  #: the local times of the last looks at these, and at health
+        self._down_until: dict[int, float] = {}  #: wan_idx -> the local time until which its line counts as down
         self._of_no_use_in: dict[int, tuple[int, ...]] = {}  #: wan_idx -> the ports of the WAN in `kept`
         self._keys: dict[int, WanKeys] = {}
 

@@ -31,6 +31,7 @@ class Call:
     def subject(self) -> str:
         """The key whose contents it returns, or the beginning of its keys' names."""
         what = {"held": "held:{}", "snapshot": "config", "explain": "grants", "leases": "grants", "census": "grants"}
+        what |= {"verdicts": "health"}
         last = what.get(self.script.name, "*").format(*self.args[:1])
         return self.keys[0].rpartition(":")[0] + ":" + last
 

@@ -27,8 +27,8 @@ class Line:
     takes_any_user: bool = False  #: whether what a client says as its user name is no matter
 
     def request(self, wait: float | None, label: str) -> Request:
-        """What to lease. The one place that knows `any-KEY`: the same key is to get the same WAN."""
-        return Request.of(self.wan, wait=wait, label=label)
+        """What to lease; the same key gets the same WAN."""
+        return Request.of(self.wan, wait=wait, label=label, sticky=self.key or None)
 
     def __str__(self) -> str:
         return f"WAN {self.wan}" if isinstance(self.wan, int) else f"WANs {self.wan}" if self.wan is not ANY else "any"

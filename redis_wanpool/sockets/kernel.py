@@ -2,7 +2,9 @@
 
 import socket
 import struct
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 LAST_ACK = 9  #: the other side closed first, then this one, and waits for the last answer (include/net/tcp_states.h)
 
@@ -12,6 +14,7 @@ _HEADER, _SOCKET = struct.Struct("=IHHII"), struct.Struct("=BBBxI2s46x")
 """nlmsghdr, and inet_diag_req_v2: family, protocol, extensions, states, source port, and no more of its socket"""
 _ALL_STATES, _FOUND = 0xFFFFFFFF, struct.Struct("=xB2x2s62xI")
 """of inet_diag_msg the state, the source port, and the inode: 0 when no program has the connection any more"""
+_RTT_AT = 68  #: where struct tcp_info of include/uapi/linux/tcp.h has the round trip, in microseconds
 TIMEOUT = 0.2  #: seconds; the kernel answers while it is asked
 
 
@@ -44,3 +47,13 @@ def _sockets(asking: socket.socket) -> Iterator[tuple[int, bytes, int]]:
             at += _HEADER.size
             yield _FOUND.unpack_from(told, at)
             at += (size + 3 & ~3) - _HEADER.size
+
+
+def round_trip(sock: Any) -> float | None:
+    """Seconds that the kernel measured from here to the other side and back; None if the system does not tell."""
+    try:
+        told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_AT + 4)  # type: ignore[attr-defined,unused-ignore]
+        microseconds: int = int.from_bytes(told[_RTT_AT:], sys.byteorder)
+    except (AttributeError, OSError):
+        return None
+    return microseconds / 1e6 if len(told) == _RTT_AT + 4 and microseconds else None

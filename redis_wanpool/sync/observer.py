@@ -9,6 +9,7 @@ from redis_wanpool.engine.performer import Performer
 from redis_wanpool.engine.pool_object import backend_of
 from redis_wanpool.errors import PoolClosed, WanpoolError
 from redis_wanpool.model.checks import checked_port, checked_seconds, checked_wan, milliseconds
+from redis_wanpool.model.health import Health
 from redis_wanpool.model.holder import Holder
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.model.views import LeasePage, ListedLease, PortSeen, WanSnapshot, WanStatus
@@ -172,6 +173,10 @@ class Observer:
         indexes = self._indexes(wans)
         looks = self._run(self._protocol.side_by_side([(wan_idx, looking(wan_idx)) for wan_idx in indexes]))
         return dict(zip(indexes, looks, strict=True))
+
+    def health(self) -> Health:
+        """Returns what the health check found of each WAN's line, and who checks."""
+        return self._run(self._protocol.health())[0]
 
     # -- looking: at ports, leases and holders
 

@@ -1,9 +1,9 @@
 """The face for operators, people or programs, who look at WANs and change them, and hold no lease."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Unpack
 
+from redis_wanpool.engine.pool_object import without_wans
 from redis_wanpool.engine.reaper import HolderSeen, Reaper
 from redis_wanpool.errors import LeaseLost, PortNotInRange
 from redis_wanpool.model.checks import checked_lease_id, checked_port, checked_wan
@@ -39,9 +39,7 @@ class Operator(Observer):
         Args:
             on_lost: called once with each lease that is lost, from a thread of the pool.
         """
-        pool = WanPortPool(**self._reach, namespace=self.namespace, reap=False, on_lost=on_lost)
-        pool._engine.settings = replace(pool._engine.settings, wans=())
-        return pool
+        return without_wans(WanPortPool(**self._reach, namespace=self.namespace, reap=False, on_lost=on_lost))
 
     # -- changing: WANs
 

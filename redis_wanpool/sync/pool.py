@@ -139,11 +139,13 @@ class WanPortPool(PoolObject):
         ttl: float | None = None,
         detached: bool = False,
         reuse_address: bool = False,
+        sticky: str | None = None,
     ) -> Lease:
         """Leases one port, and keeps the lease alive until it is released.
 
         Args:
-            wan: a WAN, several, or ANY (by weight and free share).
+            wan: a WAN, several, or ANY (by weight and free share). Of several, one whose line a health check found down
+                is passed by, unless all are.
             wait: seconds to wait for a port, and for trouble to pass: an outage, a failover, a grace, a busy server.
                 The call takes no longer, but for one connect_timeout where Redis is silent. None: without limit.
             port: a wanted port.
@@ -153,12 +155,21 @@ class WanPortPool(PoolObject):
             reuse_address: whether the port will be bound with SO_REUSEADDR, as `lease.socket()` and `lease.connect()`
                 do. Else it is one that plain sockets can bind, too: the network's own ports are that only when nothing
                 lingers on them, or 65 s after their end, and each is tried before it is handed out.
+            sticky: a key, such as an account's name, of 1 to 256 characters: the same key gets the same WAN, on all
+                machines, while its line is up and it does not drain (docs/health.md). It goes to no log, nor to Redis.
 
         Raises:
             PoolExhausted, InGrace, WanDraining, WanNotDefined, PortUnavailable, PortNotInRange, BackendUnavailable
         """
         request = Request.of(
-            wan, wait=wait, port=port, label=label, ttl=ttl, detached=detached, reuse_address=reuse_address
+            wan,
+            wait=wait,
+            port=port,
+            label=label,
+            ttl=ttl,
+            detached=detached,
+            reuse_address=reuse_address,
+            sticky=sticky,
         )
         return self._lease(request)[0]
 
@@ -195,6 +206,8 @@ class WanPortPool(PoolObject):
         attempts: int = 3,
         source_address: str | None = None,
         close_on_loss: bool = False,
+        sticky: str | None = None,
+        label: str = "",
     ) -> LeasedSocket:
         """A TCP connection from a leased port of a WAN; its last close releases the lease, its attribute `lease`.
 
@@ -209,6 +222,8 @@ class WanPortPool(PoolObject):
             attempts: how often to take ports when the system refuses one: 1 at first, then 4, 16, 64, and so on.
             source_address: the IPv4 address to bind to, if this host has several; default: that of the route.
             close_on_loss: whether the connection ends when the lease does: reads find the end, writes fail.
+            sticky: a key, as for acquire.
+            label: of its lease, for people.
 
         Raises:
             PortRejected: the system refused every port that was tried, or too many recently.
@@ -216,7 +231,9 @@ class WanPortPool(PoolObject):
         """
         dial = Dial.of(address, timeout, attempts, source_address, close_on_loss)
         connecting = partial(self._engine.protocol.connect, dial=dial)
-        return self._caller.run(self._engine.patiently(Request.of(wan, wait=wait), connecting))
+        return self._caller.run(
+            self._engine.patiently(Request.of(wan, wait=wait, sticky=sticky, label=label), connecting)
+        )
 
     def allocate_port(self, wan_idx: int) -> int:
         """The old name of `acquire`: leases a port of the WAN until `release_port`."""
@@ -253,3 +270,8 @@ class WanPortPool(PoolObject):
 
     def _run(self, conversation: Conversation[T]) -> T:
         return self._caller.run(self._engine.prepared(conversation))
+
+
+def wans_for(pool: WanPortPool, request: Request) -> tuple[int, ...] | None:
+    """The WANs to ask for, as a client that keeps connections needs them: of a request with a key, its one WAN."""
+    return pool._caller.run(pool._engine.patiently(request, pool._engine.protocol.wans_for))

@@ -20,7 +20,7 @@ from waiting import wait_for
 
 import redis_wanpool.doctor
 from redis_wanpool import WanPortPool
-from redis_wanpool.doctor import durability, fitness, linux, permission, process, router, wans
+from redis_wanpool.doctor import durability, fitness, lines, linux, permission, process, router, wans
 from redis_wanpool.doctor import server as looking
 from redis_wanpool.doctor.examine import no_redis
 from redis_wanpool.doctor.finding import FAIL, OK, WARN, Finding
@@ -28,6 +28,7 @@ from redis_wanpool.doctor.probe import NO_PORT
 from redis_wanpool.doctor.server import ServerFacts
 from redis_wanpool.doctor.wans import WanFacts
 from redis_wanpool.errors import BackendUnavailable
+from redis_wanpool.model.health import Health, Verdict
 from redis_wanpool.model.views import WanSnapshot
 from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.protocol import scripts
@@ -185,6 +186,32 @@ def test_wans_are_judged(seen: Any, configured: Any, found: str, said: str) -> N
     facts = [WanFacts(0, "20000-20009", seen)] if isinstance(seen, WanSnapshot) else seen
     findings = wans.judge("n", facts, configured, rest=1.0)
     assert [f"{one.severity} {one.code}" for one in findings] == found.split(", ")
+    assert said in "\n".join(f"{one.seen}\n{one.means}\n{one.cure}" for one in findings)
+
+
+def line(wan_idx: int, found: str, age: float = 1.0) -> Verdict:
+    return Verdict(wan_idx, found, "then", age, 5.0, 0.01, "h:1:x", "no answer" if found == "down" else "")
+
+
+@pytest.mark.parametrize(
+    ("health", "found", "said"),
+    [
+        (Health({}), [], ""),
+        (Health({0: line(0, "up"), 1: line(1, "up")}), ["ok lines"], "line of WAN 0, 1 up"),
+        (Health({0: line(0, "down"), 1: line(1, "up")}), ["warn line-down", "ok lines"], "down since then: no answer"),
+        (Health({0: line(0, "down", 14.9)}), ["warn line-down"], "h:1:x found it"),
+        (
+            Health({0: line(0, "down", 15.1)}),
+            ["warn lines-unchecked"],
+            "nobody checks the line of WAN 0 any more; h:1:x",
+        ),
+        (Health({0: line(0, "up", -15.1)}), ["warn lines-unchecked"], "15 s ago"),
+        (Health({}, "", ("\x1b[2J",)), ["warn lines-unreadable"], "'\\x1b[2J'"),
+    ],
+)
+def test_lines_are_judged(health: Health, found: list[str], said: str) -> None:
+    findings = list(lines.judge(health))
+    assert [f"{one.severity} {one.code}" for one in findings] == found
     assert said in "\n".join(f"{one.seen}\n{one.means}\n{one.cure}" for one in findings)
 
 

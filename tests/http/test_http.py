@@ -31,6 +31,7 @@ from redis_wanpool.http.client import WanHTTPConnection, WanHTTPSConnection
 from redis_wanpool.http.httpx import AsyncWanTransport, WanTransport
 from redis_wanpool.http.requests import WanAdapter, WanSession
 from redis_wanpool.http.urllib3 import WanPoolManager
+from redis_wanpool.model.rendezvous import choose
 
 FIRST, SECOND = range(24300, 24310), range(24310, 24320)
 TIMEOUT = 10.0
@@ -53,7 +54,7 @@ class Client:
     def make_pool(self, url: str) -> Any:
         return WanPortPool(url, namespace="test", rest=0)
 
-    def open(self, wan: Any = 0, wait: float = 5) -> None:
+    def open(self, wan: Any = 0, wait: float = 5, sticky: str | None = None) -> None:
         raise NotImplementedError
 
     def get(self, url: str, timeout: float = TIMEOUT) -> Seen:
@@ -75,15 +76,16 @@ class HttpClient(Client):
     follows = False
     given_up = (http.client.HTTPException, OSError)
 
-    def open(self, wan: Any = 0, wait: float = 5) -> None:
-        self.wan, self.wait = wan, wait
+    def open(self, wan: Any = 0, wait: float = 5, sticky: str | None = None) -> None:
+        self.how: Any
+        self.wan, self.how = wan, {"wait": wait, "sticky": sticky}
         self.kept: dict[str, WanHTTPConnection] = {}
 
     def connection(self, url: str) -> WanHTTPConnection:
         host = urlsplit(url).netloc
         if url.startswith("https"):
-            return WanHTTPSConnection(self.pool, self.wan, host, wait=self.wait, timeout=TIMEOUT, context=self.tls)
-        return WanHTTPConnection(self.pool, self.wan, host, wait=self.wait, timeout=TIMEOUT)
+            return WanHTTPSConnection(self.pool, self.wan, host, **self.how, timeout=TIMEOUT, context=self.tls)
+        return WanHTTPConnection(self.pool, self.wan, host, **self.how, timeout=TIMEOUT)
 
     def get(self, url: str, timeout: float = TIMEOUT) -> Seen:
         place = url.partition("//")[2].partition("/")[0]
@@ -117,8 +119,10 @@ class HttpClient(Client):
 class Urllib3(Client):
     given_up = (urllib3.exceptions.HTTPError,)
 
-    def open(self, wan: Any = 0, wait: float = 5) -> None:
-        self.manager = WanPoolManager(self.pool, wan, wait=wait, maxsize=8, retries=False, ssl_context=self.tls)
+    def open(self, wan: Any = 0, wait: float = 5, sticky: str | None = None) -> None:
+        self.manager = WanPoolManager(
+            self.pool, wan, wait=wait, sticky=sticky, maxsize=8, retries=False, ssl_context=self.tls
+        )
 
     def get(self, url: str, timeout: float = TIMEOUT) -> Seen:
         retries = urllib3.Retry(redirect=3, connect=0, read=0, total=None)
@@ -131,8 +135,8 @@ class Urllib3(Client):
 class Requests(Client):
     given_up = (requests.RequestException,)
 
-    def open(self, wan: Any = 0, wait: float = 5) -> None:
-        self.session = WanSession(self.pool, wan, wait=wait, pool_maxsize=8)
+    def open(self, wan: Any = 0, wait: float = 5, sticky: str | None = None) -> None:
+        self.session = WanSession(self.pool, wan, wait=wait, sticky=sticky, pool_maxsize=8)
         adapter: Any = self.session.get_adapter("https://")
         adapter.init_poolmanager(10, 8, ssl_context=self.tls)
 
@@ -146,8 +150,8 @@ class Requests(Client):
 class Httpx(Client):
     given_up = (httpx.TransportError,)
 
-    def open(self, wan: Any = 0, wait: float = 5) -> None:
-        transport = WanTransport(self.pool, wan, wait=wait, verify=self.tls)
+    def open(self, wan: Any = 0, wait: float = 5, sticky: str | None = None) -> None:
+        transport = WanTransport(self.pool, wan, wait=wait, sticky=sticky, verify=self.tls)
         self.client = httpx.Client(transport=transport, follow_redirects=True)
 
     def get(self, url: str, timeout: float = TIMEOUT) -> Seen:
@@ -183,9 +187,9 @@ class AsyncClient(Client):
 class Aiohttp(AsyncClient):
     given_up = (aiohttp.ClientError, TimeoutError)
 
-    def open(self, wan: Any = 0, wait: float = 5) -> None:
+    def open(self, wan: Any = 0, wait: float = 5, sticky: str | None = None) -> None:
         async def session() -> aiohttp.ClientSession:
-            return aiohttp.ClientSession(connector=WanConnector(self.pool, wan, wait=wait, ssl=self.tls))
+            return aiohttp.ClientSession(connector=WanConnector(self.pool, wan, wait=wait, sticky=sticky, ssl=self.tls))
 
         self.session = self.loop.run(session())
 
@@ -200,8 +204,8 @@ class Aiohttp(AsyncClient):
 class HttpxAsync(AsyncClient):
     given_up = (httpx.TransportError,)
 
-    def open(self, wan: Any = 0, wait: float = 5) -> None:
-        transport = AsyncWanTransport(self.pool, wan, wait=wait, verify=self.tls)
+    def open(self, wan: Any = 0, wait: float = 5, sticky: str | None = None) -> None:
+        transport = AsyncWanTransport(self.pool, wan, wait=wait, sticky=sticky, verify=self.tls)
         self.client = httpx.AsyncClient(transport=transport, follow_redirects=True)
 
     async def fetch(self, url: str, timeout: float) -> Seen:
@@ -373,17 +377,33 @@ class TestChoice:
             assert client.get(web.url + "/seen") == one, "each choice keeps its connections apart"
             assert held(server) == {one["port"], two["port"]}
 
+    def test_of_a_key_is_one_wan_and_moves_with_its_health(
+        self, client: Any, web: Web, server: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("redis_wanpool.protocol.choosing.LOOKS_LAST", -1.0)
+        keys = {choose(key, {0: 1, 1: 1}): key for key in ("account-1", "account-2", "account-7")}
+        for wan_idx, ports in ((0, FIRST), (1, SECOND)):
+            with self.over(client, ANY, keys[wan_idx]) as get:
+                one = get(web.url + "/seen")
+                assert one["port"] in ports and get(web.url + "/seen") == one
+        run_script(server.admin, "judge", "h:1:x", 60_000, 1, "down", "-", "no answer")
+        with self.over(client, ANY, keys[1]) as get:
+            assert get(web.url + "/seen")["port"] in FIRST, "the connection that is kept by WAN 1 is not used"
+        client.close()
+        client.open(wan=ANY, sticky=keys[1])
+        assert client.get(web.url + "/seen")["port"] in FIRST
+
     @contextmanager
-    def over(self, client: Any, wan: Any) -> Iterator[Callable[[str], Seen]]:
+    def over(self, client: Any, wan: Any, key: str | None = None) -> Iterator[Callable[[str], Seen]]:
         if isinstance(client, AsyncClient):
 
             async def fetch(url: str) -> Seen:
-                with over_wan(wan):
+                with over_wan(wan, sticky=key):
                     return await client.fetch(url, TIMEOUT)
 
             yield lambda url: client.loop.run(fetch(url))
             return
-        with over_wan(wan):
+        with over_wan(wan, sticky=key):
             if not client.follows:
                 client.close()
             yield client.get

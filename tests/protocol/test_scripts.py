@@ -156,10 +156,13 @@ def test_namespace_scripts_touch_the_keys_of_their_namespace_only(wan: Wan) -> N
         wan("register", "h:1:x", "h", "boot", "ns", 1, "1", "python", "-")
         wan("neighbours", "boot", "ns", "", 9)
         wan("unregister", "h:1:x", "boot", "ns")
+        wan("judge", "h:1:x", 5000, 0, "up", "1.5", "", 0, "down", "-", "no answer")
+        wan("verdicts")
+        wan("retire", "h:1:x")
         wan("unclaim", 0, "g")
 
     touched = {command[1] for command in heard(wan.admin, everything) if command[0] != "TIME"}
-    assert touched == {*namespace_keys("test")[:2], f"{HOLDERS}:boot:ns"}
+    assert touched == {*namespace_keys("test")[:3], f"{HOLDERS}:boot:ns"}
 
 
 def test_who_has_not_said_for_a_day_that_it_lives_is_forgotten(wan: Wan) -> None:
@@ -194,6 +197,11 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan("neighbours", "boot", "ns", "h:1:x", 9) == ["NEIGHBOURS"]
     assert wan("unregister", "h:1:x", "boot", "ns") == ["UNREGISTERED"]
     assert wan("neighbours", "boot", "ns", "", 9) == ["NEIGHBOURS"]
+    assert wan("judge", "h:1:x", 5000) == ["CHECKS"]
+    word, other, left = wan("judge", "h:2:x", 5000)
+    assert (word, other) == ("STANDBY", "h:1:x") and 5000 < left <= 10000
+    assert wan("verdicts")[0::2] == ["VERDICTS", "checker"]
+    assert wan("retire", "h:1:x") == ["RETIRED"]
 
     assert wan.define(new="") == ["GONE"]
     assert wan.define(a_call=6) == ["FILLING", 1]

@@ -70,7 +70,7 @@ BREAKS: dict[str, Callable[[Any], object]] = {
 def test_any_passes_by_a_broken_wan_and_says_so_once(
     pool: Any, own_server: Any, what: str, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("redis_wanpool.protocol.acquiring.CHANCES_LAST", -1.0)
+    monkeypatch.setattr("redis_wanpool.protocol.choosing.LOOKS_LAST", -1.0)
     BREAKS[what](own_server.admin)
     found = {pool.acquire(ANY).wan_idx for _ in range(10 if what != "no WAN at all" else 1)}
     assert found == {1} or what == "no WAN at all"

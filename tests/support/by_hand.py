@@ -8,7 +8,7 @@ from typing import Any
 from redis_wanpool.protocol.keys import WanKeys, namespace_keys
 from redis_wanpool.protocol.scripts import script
 
-NAMESPACE_SCRIPTS = ("claim", "unclaim", "register", "unregister", "neighbours")
+NAMESPACE_SCRIPTS = ("claim", "unclaim", "register", "unregister", "neighbours", "judge", "retire", "verdicts")
 """scripts of a namespace; they do not want to know the caller's boot clock"""
 
 

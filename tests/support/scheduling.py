@@ -26,6 +26,7 @@ CONNECT = {
     "test_proxy_ends": "25720-25879 and, in the long form, 8000-9199",
     "test_proxy_command": "25880-25919",
     "test_install": "25930-25969",
+    "test_checker": "25970-25999",
     "test_plain_sockets": "10000-19999 and 26000-31999",
 }
 """The files whose tests connect from their leases' ports, or look at this machine's, and their ports: each has its own,

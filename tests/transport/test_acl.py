@@ -15,9 +15,10 @@ from nodes import free_ports
 from private_server import Server
 from waiting import wait_for
 
-from redis_wanpool import BackendUnavailable, PoolExhausted, PortNotInRange, WanPortPool
+from redis_wanpool import BackendUnavailable, Operator, PoolExhausted, PortNotInRange, WanPortPool
 from redis_wanpool.cli.acl import commands
 from redis_wanpool.model import durability
+from redis_wanpool.model.health import Judgement
 from redis_wanpool.protocol import Request
 
 SERVERS = ["redis-6.2", "redis-8.2", "valkey-9.1"]
@@ -73,6 +74,10 @@ def lease(url: str, server: Server) -> None:
         pool.release_port(0, 20009)
         pool.drain(0)
         pool.open(0)
+        protocol = pool._engine.protocol
+        pool._run(protocol.judge(60.0, [Judgement(0, "down", None, "no answer"), Judgement(1, "up", 0.01)]))
+        assert pool._run(protocol.health())[0].checker == pool.holder
+        pool._run(protocol.retire())
         pool._run(pool._engine.protocol.leases_of(pool.holder))
     with WanPortPool(url, namespace=NAMESPACE, network="m", rest=0) as pool, ThreadPoolExecutor() as threads:
         held = pool.acquire_many(1, 10)
@@ -125,6 +130,10 @@ def look() -> None:
     """All that a viewer sees."""
     for words in (["status"], ["status", "--json"], ["leases"], ["explain", "20000"], ["init", "--show"]):
         do(*words)
+    with Operator(namespace=NAMESPACE) as operator:
+        assert operator.health().state(0) == "down"
+        with pytest.raises(BackendUnavailable, match="does not let this user run "):
+            operator._run(operator._protocol.judge(5.0))
     for words in (["drain", "0"], ["acquire", "--wan", "0", "--ttl", "9"], ["withhold", "20000"]):
         told = do(*words, code=3)
         assert "does not let this user run " in told and "wanpool acl" in told and told.count("\n") == 1, told
@@ -221,7 +230,7 @@ class TestLua:
 
     def test_are_listed(self) -> None:
         rows = tells("lua")["scripts"]
-        assert {"name", "sha1", "what"} == set(rows[0]) and len(rows) == 26 and all(row["what"] for row in rows)
+        assert {"name", "sha1", "what"} == set(rows[0]) and len(rows) == 29 and all(row["what"] for row in rows)
         assert "acquire" in says("lua")
 
     def test_that_are_none_are_said(self) -> None:
