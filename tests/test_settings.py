@@ -273,7 +273,7 @@ def test_errors_travel_between_processes() -> None:
 
 
 def test_every_script_is_assembled() -> None:
-    assert len(scripts.names()) == 26
+    assert len(scripts.names()) == 29
     for name in scripts.names():
         assert "@include" not in scripts.script(name).source
 
