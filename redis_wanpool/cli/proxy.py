@@ -6,12 +6,15 @@ import logging
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from redis_wanpool import AsyncWanPortPool
 from redis_wanpool.cli.verb import DONE, Verbs, answer
 from redis_wanpool.errors import WanpoolError
+from redis_wanpool.health.checker import check
+from redis_wanpool.health.probe import checked_target
 from redis_wanpool.terminal.format import one_line, seconds_of
 from redis_wanpool.terminal.language import said
 
@@ -44,6 +47,13 @@ def add_to(verbs: Verbs) -> None:
     )
     parser.add_argument(
         "--max-clients", metavar="N", type=int, default=4000, help="the most clients at a time (default: 4000)"
+    )
+    parser.add_argument(
+        "--health-target",
+        metavar="HOST:PORT",
+        action="append",
+        default=[],
+        help="check the lines, too, as wanpool health --target does; repeat it",
     )
     parser.add_argument("--verbose", action="store_true", help="say on the standard error output what each client does")
     beyond = parser.add_argument_group("beyond loopback")
@@ -78,6 +88,8 @@ def proxy(options: argparse.Namespace) -> int:
     if options.verbose:
         logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
         logging.getLogger("redis_wanpool.proxy").setLevel(logging.DEBUG)
+    for target in options.health_target:
+        checked_target(target)
     _raise_limit()
     asyncio.run(_serve(options, rules | {"passwords": passwords}))
     return DONE
@@ -100,7 +112,21 @@ async def _serve(options: argparse.Namespace, rules: dict[str, Any]) -> None:
             loop.add_signal_handler(number, stop)
     async with AsyncWanPortPool(options.url, namespace=options.namespace) as pool, serve(pool, **rules) as proxy:
         _tell(options, pool, proxy)
-        await end.wait()
+        async with _checked_lines(pool, options.health_target):
+            await end.wait()
+
+
+@asynccontextmanager
+async def _checked_lines(pool: AsyncWanPortPool, targets: Sequence[str]) -> AsyncIterator[None]:
+    """Checks the lines while the block lasts, if there is anything to connect to."""
+    task = asyncio.create_task(check(pool, targets)) if targets else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError, WanpoolError):  # an error is in the proxy's own answers, too
+                await task
 
 
 def _tell(options: argparse.Namespace, pool: AsyncWanPortPool, proxy: "Proxy") -> None:

@@ -87,6 +87,16 @@ def test_a_second_signal_ends_it_at_once(site: Any, web: Web) -> None:
     wait_for(lambda: site.admin.zcard("wanpool:{test:0}:leased") == 0)
 
 
+def test_it_checks_the_lines_if_it_is_told_to(site: Any, web: Web) -> None:
+    with running("--port", "0", "--health-target", f"127.0.0.1:{web.server_port}") as (process, _):
+        wait_for(lambda: all(site.admin.hmget("wanpool:{test}:health", "0", "1")))
+        assert all(state.startswith("up ") for state in site.admin.hmget("wanpool:{test}:health", "0", "1"))
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert site.admin.hget("wanpool:{test}:health", "checker") is None, "another one may go on at once"
+    assert "1.1.1.1:443" in says("proxy", "--health-target", "nowhere", code=2)
+
+
 def test_wan_k_has_the_port_p_and_1_and_k(site: Any) -> None:
     async def ports() -> tuple[int, dict[int, int]]:
         async with AsyncWanPortPool() as pool, serve(pool, port=25_000) as proxy:
