@@ -465,7 +465,9 @@ class TestRun:
         monkeypatch.setattr(family.subprocess, "Popen", interrupted)
         command = run.Command()
         with command.hearing():
-            code = command.run(sys.executable, [sys.executable, "-c", "import signal; signal.pause()"], dict(os.environ))
+            code = command.run(
+                sys.executable, [sys.executable, "-c", "import signal; signal.pause()"], dict(os.environ)
+            )
         assert code == 128 + signal.SIGUSR1
 
     def test_misses_no_signal_that_comes_just_before_it_waits(self) -> None:
