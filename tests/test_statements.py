@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from mutants import MUTANTS
+from scheduling import CONNECT
 
 from redis_wanpool.protocol.keys import WAN_KEYS, namespace_keys
 
@@ -36,6 +37,16 @@ def rows(path: str, first: str) -> list[list[str]]:
 
 def scripts(pattern: str) -> set[str]:
     return {path.relative_to(LUA).with_suffix("").as_posix() for path in LUA.glob(pattern)}
+
+
+def test_each_file_that_connects_has_its_own_ports() -> None:
+    whose: dict[int, str] = {}
+    for name, ports in CONNECT.items():
+        ranges = [(int(first), int(last)) for first, last in re.findall(r"(\d+)-(\d+)", ports)]
+        assert ranges, name
+        for first, last in ranges:
+            for port in range(first, last + 1):
+                assert whose.setdefault(port, name) == name, f"{port} is of {whose[port]} and of {name}"
 
 
 class TestMutants:

@@ -61,16 +61,11 @@ def over_wan(wan: WanChoice, *, sticky: str | None = None) -> Iterator[None]:
 def chosen_wan() -> tuple[WanChoice, str | None] | None:
     """The WANs and the key of the innermost `over_wan` block of this thread or task; None outside them."""
     global _told
-    choice = _chosen.get()
-    if (
-        choice is None
-        and _inside
-        and not _told
-        and threading.get_ident() not in {thread for thread, _ in _inside.copy()}
-    ):
+    wan = _chosen.get()
+    if wan is None and _inside and not _told and threading.get_ident() not in {thread for thread, _ in _inside.copy()}:
         _told = True
         logger.warning(_UNCHOSEN, threading.current_thread().name)
-    return choice
+    return wan
 
 
 def seconds_of(timeout: Any) -> float | None:

@@ -69,7 +69,7 @@ def target(*, silent: bool = False) -> Iterator[Target]:
 
 async def define(pool: AsyncWanPortPool, *wans: int) -> None:
     for wan_idx in wans:
-        first = 25620 + 10 * wan_idx
+        first = 25970 + 10 * wan_idx
         await pool.define_wan(wan_idx, f"{first}-{first + 9}", cooldown=0)
 
 
@@ -169,7 +169,7 @@ async def test_it_survives_redis(own_server: Any) -> None:
             seen, pause = await one.round()
             assert seen.trouble is not None and not seen.lines and pause > 0
             own_server.start()
-            await pool.define_wan(0, "25620-25629", cooldown=0, recover=True)
+            await pool.define_wan(0, "25970-25979", cooldown=0, recover=True)
             assert (await one.round())[0].trouble is None
 
 
@@ -235,7 +235,7 @@ class TestCommand:
     def there(self, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("WANPOOL_URL", server.url)
         monkeypatch.setenv("WANPOOL_NAMESPACE", "test")
-        says("init", "--wan", "0=25620-25629", "--wan", "1=25630-25639")
+        says("init", "--wan", "0=25970-25979", "--wan", "1=25980-25989")
 
     def test_once_looks_and_writes_nothing(self, server: Any) -> None:
         with target() as good, target(silent=True) as quiet:
@@ -270,14 +270,14 @@ class TestCommand:
         )
         text = says("status")
         assert "open, down" in text and "WAN 1: its line is down since 2026-01-01" in text and "\x1b" not in text
-        assert tells("explain", "25630")["line"]["state"] == "down"
-        assert "down since 2026-01-01T00:00:00.000Z, no" in says("explain", "25630")
-        assert "up since 2026-01-01T00:00:00.000Z, 12.5 ms" in says("explain", "25620")
+        assert tells("explain", "25980")["line"]["state"] == "down"
+        assert "down since 2026-01-01T00:00:00.000Z, no" in says("explain", "25980")
+        assert "up since 2026-01-01T00:00:00.000Z, 12.5 ms" in says("explain", "25970")
         server.admin.hset(HEALTH, "1", f"down 2026-01-01T00:00:00.000Z {words[0] - 200_000} 60000 - h:1:x no answer")
         old = tells("status")["wans"][1]["line"]
         assert (old["state"], old["found"]) == ("unknown", "down") and old["checked_ago"] >= 200
         assert "nobody checks the line of WAN 1 any more" in says("status")
-        assert "unknown: the last check was 3" in says("explain", "25630")
+        assert "unknown: the last check was 3" in says("explain", "25980")
 
     def test_a_key_has_its_wan_in_the_shell(self) -> None:
         wans = {tells("acquire", "--ttl", "30s", "--sticky", "account-7")["wan_idx"] for _ in range(4)}
@@ -289,7 +289,7 @@ class TestCommand:
             timeout=60,
             check=True,
         )
-        assert 25620 <= int(port.stdout) <= 25629
+        assert 25970 <= int(port.stdout) <= 25979
 
 
 @contextmanager

@@ -30,6 +30,7 @@ import pytest
 import requests
 import trustme
 import urllib3
+from by_hand import run_script
 from listening import listening
 from requests.adapters import HTTPAdapter
 from waiting import wait_for
@@ -40,6 +41,7 @@ from redis_wanpool.http import install, line, over_wan, uninstall
 from redis_wanpool.http.client import WanHTTPConnection
 from redis_wanpool.http.httpx import WanTransport
 from redis_wanpool.http.requests import WanSession
+from redis_wanpool.model.rendezvous import choose
 
 FIRST, SECOND = range(25930, 25950), range(25950, 25970)
 WANS = {0: FIRST, 1: SECOND, None: [port for port in range(65536) if port not in FIRST and port not in SECOND]}
@@ -228,6 +230,22 @@ def test_each_wan_keeps_its_connection(pool: WanPortPool, kept: Kept, style: str
             with over_wan(wan):
                 seen.append(get(web.url))
     assert seen[:2] == seen[2:] and seen[0] != seen[1] and web.connections == 2
+
+
+@pytest.mark.parametrize("style", ["requests_session", "urllib3_pool", "http_client", "httpx_client"])
+def test_a_key_has_its_wan_and_leaves_a_line_that_is_down(
+    pool: WanPortPool, server: Any, kept: Kept, style: str, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redis_wanpool.protocol.choosing.LOOKS_LAST", -1.0)
+    get: Fetch = getattr(kept, style)
+    keys = {choose(key, {0: 1, 1: 1}): key for key in ("account-1", "account-2", "account-7")}
+    with install(pool):
+        for wan in (0, 1):
+            with over_wan(ANY, sticky=keys[wan]):
+                assert get(web.url)["port"] in WANS[wan]
+        run_script(server.admin, "judge", "h:1:x", 60_000, 1, "down", "-", "no answer")
+        with over_wan(ANY, sticky=keys[1]):
+            assert get(web.url)["port"] in FIRST
 
 
 def test_ftp_and_smtp_leave_by_it(pool: WanPortPool) -> None:
