@@ -4,7 +4,7 @@
 -- @include "namespace"
 -- @include "int"
 -- @include "iso"
-local CLAIM_LASTS, FRESH = 2, 3 -- intervals
+local CLAIM_LASTS, FRESH = 1.5, 3 -- intervals: who takes over has written before the verdicts are too old
 local checker, interval_ms = ARGV[1], tonumber(ARGV[2])
 local time = redis.call("TIME")
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)

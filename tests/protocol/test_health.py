@@ -81,13 +81,13 @@ class TestOneChecks:
     def test_the_second_stands_by(self, three: Any, line: Line) -> None:
         assert line.judge(w0="up") == ["CHECKS"]
         word, other, left = line.judge("h:2:x", w0="down")
-        assert (word, other) == ("STANDBY", "h:1:x") and 1.5 * INTERVAL_MS < left <= 2 * INTERVAL_MS
+        assert (word, other) == ("STANDBY", "h:1:x") and INTERVAL_MS < left <= 1.5 * INTERVAL_MS
         assert line.record(0)[0] == "up", "what it found is not written"
         assert line.judge(w0="up") == ["CHECKS"]
 
-    def test_who_says_nothing_for_two_intervals_is_replaced(self, three: Any, line: Line) -> None:
+    def test_who_says_nothing_for_one_and_a_half_intervals_is_replaced(self, three: Any, line: Line) -> None:
         line.judge(w0="down")
-        line.age(1.9)
+        line.age(1.4)
         assert line.judge("h:2:x")[0] == "STANDBY"
         line.age(0.1)
         assert line.judge("h:2:x", w0="down") == ["CHECKS"]

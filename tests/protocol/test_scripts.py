@@ -199,7 +199,7 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan("neighbours", "boot", "ns", "", 9) == ["NEIGHBOURS"]
     assert wan("judge", "h:1:x", 5000) == ["CHECKS"]
     word, other, left = wan("judge", "h:2:x", 5000)
-    assert (word, other) == ("STANDBY", "h:1:x") and 5000 < left <= 10000
+    assert (word, other) == ("STANDBY", "h:1:x") and 5000 < left <= 7500
     assert wan("verdicts")[0::2] == ["VERDICTS", "checker"]
     assert wan("retire", "h:1:x") == ["RETIRED"]
 
