@@ -62,7 +62,7 @@ class Opened:
         self._wan_of[sock.family, sock.lease.port] = sock.lease.wan_idx
         self._leases.add(sock.lease)
         if self._is_over:
-            _give_up(sock.lease)
+            _end(sock.lease)
         return sock
 
     def pass_by(self, sock: socket.socket) -> socket.socket:
@@ -97,14 +97,18 @@ class Opened:
         for connection in members(self._kept):
             if is_idle(connection) and not self.is_right(connection.sock, None):
                 http.client.HTTPConnection.close(connection)
-        for lease in members(self._leases):
-            _give_up(lease)
+        _end(*members(self._leases))
 
 
-def _give_up(lease: Lease) -> None:
-    if lease.ended is None:
+def _end(*leases: Lease) -> None:
+    """Ends connections, and their leases; if Redis does not answer, the heartbeat goes on trying."""
+    left = [lease for lease in leases if lease.ended is None]
+    for lease in left:
         shut_down_all(lease)
-        with suppress(WanpoolError):  # the heartbeat goes on trying
+        if lease.connections is not None:
+            lease.connections.clear()
+    with suppress(WanpoolError):
+        for lease in left:
             lease.release()
 
 

@@ -36,7 +36,7 @@ from requests.adapters import HTTPAdapter
 from waiting import wait_for
 from web import Web
 
-from redis_wanpool import ANY, InvalidValue, PoolExhausted, WanpoolError, WanPortPool
+from redis_wanpool import ANY, BackendUnavailable, InvalidValue, Lease, PoolExhausted, WanpoolError, WanPortPool
 from redis_wanpool.http import install, line, over_wan, uninstall
 from redis_wanpool.http.client import WanHTTPConnection
 from redis_wanpool.http.httpx import WanTransport
@@ -796,7 +796,7 @@ class TestUndo:
         with install(pool):
             with over_wan(0):
                 response = kept.session.get(web.url + "/slow", stream=True, timeout=9)
-                sock = socket.create_connection(("127.0.0.1", web.server_port))
+                sock = socket.create_connection(("127.0.0.1", web.server_port), 9)
             assert held(pool) == 2
         assert not held(pool)
         assert sock.recv(10) == b""
@@ -816,7 +816,7 @@ class TestUndo:
             return connect(*args, **kwargs)
 
         def open_it() -> bytes:
-            with over_wan(0), socket.create_connection(("127.0.0.1", web.server_port)) as sock:
+            with over_wan(0), socket.create_connection(("127.0.0.1", web.server_port), 9) as sock:
                 return sock.recv(10)
 
         monkeypatch.setattr(WanPortPool, "connect", slow)
@@ -827,6 +827,24 @@ class TestUndo:
             on.set()
             assert opening.result(20) == b""
         assert not held(pool)
+
+    def test_waits_once_for_a_silent_redis(
+        self, server: Any, pool: WanPortPool, web: Web, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[Lease] = []
+
+        def silent(lease: Lease, **_: Any) -> bool:
+            asked.append(lease)
+            raise BackendUnavailable("silent")
+
+        monkeypatch.setattr(Lease, "release", silent)
+        with WanPortPool(server.url, namespace="test", rest=0, lease_ttl=3) as short:
+            with install(short, default=0):
+                opened = [socket.create_connection(("127.0.0.1", web.server_port), 9) for _ in range(3)]
+            assert [sock.recv(10) for sock in opened] == [b"", b"", b""] and len(asked) == 1
+            wait_for(lambda: not held(pool))  # the heartbeat does it
+            for sock in opened:
+                sock.close()
 
     def test_after_the_pool_is_closed(self, server: Any, kept: Kept, web: Web) -> None:
         with WanPortPool(server.url, namespace="test", rest=0) as pool:
