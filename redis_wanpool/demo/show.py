@@ -4,6 +4,7 @@ import json
 import os
 import random
 import secrets
+import shlex
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from redis_wanpool import Operator
 from redis_wanpool.demo.judge import Judge, Verdict, verdict, write_log
@@ -151,7 +153,7 @@ class Show:
     def _redis_cli(self, key: str | None = None) -> str:
         where = f"-u {self.operator.url}"
         if self.url.startswith("unix:"):
-            where = f"-s {self.url.removeprefix('unix://')}"
+            where = f"-s {shlex.quote(unquote(self.url.removeprefix('unix://')))}"
         elif self.url.startswith(sentinel.SCHEMES):
             where = "-h PRIMARY"
         elif self.url.startswith(cluster.SCHEMES):

@@ -153,6 +153,7 @@ def test_windows_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_binary_that_does_not_start_is_quoted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir(mode=0o700)
+    (home / "start.lock").touch()
     (home / "appendonlydir").write_text("not a folder")
     with pytest.raises(BackendUnavailable, match=r"does not start; see .*server\.log"):
         server.ensure()

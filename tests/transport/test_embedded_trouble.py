@@ -212,11 +212,11 @@ print(json.dumps(told))
 
 
 def test_a_full_disk_is_named_and_grants_nothing_until_there_is_room(home: Path, tmp_path: Path) -> None:
-    home.mkdir()
+    home.mkdir(mode=0o700)
     script = tmp_path / "full_disk.py"
     script.write_text(FULL_DISK)
     spaces = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"])]
-    mounted = 'mount -t tmpfs -o size=512k tmpfs "$WANPOOL_HOME" && exec "$@"'
+    mounted = 'mount -t tmpfs -o size=512k,mode=700 tmpfs "$WANPOOL_HOME" && exec "$@"'
     if subprocess.run([*spaces, "sh", "-c", mounted, "sh", "true"], capture_output=True, check=False).returncode:
         pytest.skip("no small disk can be mounted here")
     support = str(Path(servers.__file__).parent)

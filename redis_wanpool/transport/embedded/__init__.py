@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from os import kill
 from pathlib import Path
+from urllib.parse import quote
 
 from redis_wanpool.errors import BackendUnavailable
 from redis_wanpool.transport.embedded import damage, launch, place, survivors, wire
@@ -51,10 +52,10 @@ def ensure(timeout: float = launch.START_WITHIN) -> str:
     folder = state_folder()
     timeout = min(timeout, launch.START_WITHIN)
     try:
+        place.make_home(folder)
         way = place.way_to(folder)
         path = way / place.SOCKET
         if wire.words_at(path, min(_LOOK, timeout)) is None:
-            place.make_private(folder)
             with place.locked(folder / place.START, partial(_waits, way, timeout)):
                 if wire.words_at(path, min(_LOOK, timeout)) is None:
                     launch.launch(folder, way, timeout)
@@ -64,7 +65,11 @@ def ensure(timeout: float = launch.START_WITHIN) -> str:
         raise BackendUnavailable(
             f"the embedded server cannot keep its data in {folder}: {error.strerror}. {ELSEWHERE}"
         ) from error
-    return f"unix://{path}"
+    return _url(path)
+
+
+def _url(path: Path) -> str:
+    return f"unix://{quote(str(path))}"
 
 
 def _waits(way: Path, timeout: float, seconds: float) -> None:
@@ -107,8 +112,11 @@ def stop(timeout: float = 10.0) -> bool:
     if sys.platform == "win32":
         return False
     folder = state_folder()
+    if not folder.exists():
+        return False
+    place.check_home(folder)
     path = place.way_to(folder) / place.SOCKET
-    if not folder.exists() or (wire.words_at(path, _LOOK) is None and not place.processes(folder)):
+    if wire.words_at(path, _LOOK) is None and not place.processes(folder):
         return False
     with place.locked(folder / place.START, partial(_waits, path.parent, timeout)):
         if _was_emptied(path):
@@ -135,10 +143,12 @@ def status() -> Status:
     folder = state_folder()
     if sys.platform == "win32":
         return Status(False, "", folder, None)
+    if folder.exists():
+        place.check_home(folder)
     path = place.way_to(folder) / place.SOCKET
     pid = next((pid for pid in place.processes(folder) if not place.rewrites(pid)), None)
     kept = tuple(damage.copies(folder))
-    url = f"unix://{path}"
+    url = _url(path)
     try:
         words = wire.words_at(path, _LOOK)
     except BackendUnavailable as error:

@@ -23,11 +23,11 @@ START_WITHIN = 20.0
 _CONF = """\
 daemonize yes
 pidfile ""
-logfile {log}
+logfile server.log
 port 0
-unixsocket {socket}
+unixsocket s.new
 unixsocketperm 700
-dir {folder}
+dir .
 save ""
 appendonly yes
 appendfsync everysec
@@ -36,6 +36,7 @@ aof-load-truncated no
 maxmemory-policy noeviction
 databases 1
 """
+# The paths are of its folder, where it works: so none is too long, or needs quotes.
 # aof-load-truncated: a server would cut a torn end off without a copy, and without a word to us
 _LOG, _DOUBT = "server.log", "doubt"
 _LOOK, _SOMEBODY, _TOLD = "", "somebody lives", "graces have begun"
@@ -119,9 +120,7 @@ def _start(folder: Path, way: Path, timeout: float) -> None:
             damage.mend(
                 folder, binary, " ".join(_last_lines(log))
             )  # of one that read for longer than its starter waited
-    conf = folder / "server.conf"
-    socket = place.UNPUBLISHED  # in its folder, where it works: no path is too long
-    conf.write_text(_CONF.format(socket=socket, folder=_quoted(folder), log=_quoted(log)))
+    (folder / "server.conf").write_text(_CONF)
     for path in (folder / place.SOCKET, folder / place.UNPUBLISHED):
         path.unlink(missing_ok=True)
     while not _run(folder, way, binary, timeout):
@@ -223,7 +222,3 @@ def _last_lines(log: Path) -> list[str]:
 
 def _last_words(folder: Path) -> str:
     return f"see {folder / _LOG}: {' | '.join(_last_lines(folder / _LOG))}"
-
-
-def _quoted(path: Path) -> str:
-    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import socket
 import stat
 import sys
@@ -19,10 +20,13 @@ if sys.platform != "win32":
     import fcntl
 
 ELSEWHERE = "Set WANPOOL_HOME to a folder that you own, or use a Redis elsewhere (WANPOOL_URL=redis://host:6379/0)"
+_SHORT = "Remove it, or set WANPOOL_HOME to a folder of yours with a short and plain path"
 LONGEST_PATH = 100
 """bytes of a socket's path; the kernels allow 104 (macOS) and 108 (Linux)"""
 SOCKET, UNPUBLISHED = "s", "s.new"
 ALIVE, START = "alive.lock", "start.lock"
+_MARKS = {ALIVE, START, SOCKET, UNPUBLISHED, "holders.lock", "server.conf"}
+"""names of which one at least is in a folder that was a server's of ours"""
 
 
 def state_folder() -> Path:
@@ -40,27 +44,75 @@ def state_folder() -> Path:
     return folder / socket.gethostname()  # a home folder may be shared between machines
 
 
-def make_private(folder: Path) -> None:
-    """Makes a folder that only this user may use; raises BackendUnavailable if it is another user's."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    seen = folder.lstat() if folder.parent == Path(tempfile.gettempdir()) else folder.stat()
-    if seen.st_uid != os.getuid() or stat.S_ISLNK(seen.st_mode):
-        raise BackendUnavailable(f"{folder} belongs to another user; set WANPOOL_HOME to a folder that you own")
-    if stat.S_IMODE(seen.st_mode) & 0o077:
-        folder.chmod(0o700)
+def make_private(folder: Path, *, link: bool = False) -> None:
+    """Makes a folder that only this user may use; raises BackendUnavailable as `refuse_foreign` does."""
+    with suppress(FileExistsError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)
+    refuse_foreign(folder, link=link)
+
+
+def refuse_foreign(folder: Path, *, link: bool = False) -> None:
+    """Raises BackendUnavailable for a folder that another user owns or may use; nothing of it is changed.
+
+    Args:
+        link: whether a link of this user's is fine, as in a path that the user chose.
+    """
+    seen = folder.lstat()
+    if stat.S_ISLNK(seen.st_mode) and link and seen.st_uid in (0, os.geteuid()):
+        seen = folder.stat()
+    if stat.S_ISLNK(seen.st_mode):
+        raise BackendUnavailable(
+            f"{folder} is a link, which somebody else may have planted, and is not followed. {_SHORT}"
+        )
+    if not stat.S_ISDIR(seen.st_mode):
+        raise BackendUnavailable(f"{folder} is not a folder. {ELSEWHERE}")
+    if seen.st_uid != os.geteuid():
+        raise BackendUnavailable(f"{folder} belongs to another user (uid {seen.st_uid}). {ELSEWHERE}")
+    if (mode := stat.S_IMODE(seen.st_mode)) & 0o077:
+        raise BackendUnavailable(
+            f"{folder} is open to other users (mode {mode:o}); if it shall be the embedded server's, run: "
+            f"chmod 700 {shlex.quote(str(folder))}. {ELSEWHERE}"
+        )
+
+
+def make_home(folder: Path) -> None:
+    """Makes the server's folder if need be; raises BackendUnavailable as `check_home` does."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:  # the server tells its path to every client, in INFO
+        raise BackendUnavailable(
+            f"the embedded server cannot work in {str(folder)!r}: its path is not UTF-8. {ELSEWHERE}"
+        ) from None
+    if os.geteuid() == 0 and not os.environ.get("WANPOOL_HOME"):
+        near = next(path for path in (folder, *folder.parents) if path.exists())
+        if (owner := near.stat().st_uid) != 0:  # a folder of root's there would lock the user out
+            raise BackendUnavailable(f"{near} belongs to another user (uid {owner}), and you are root. {ELSEWHERE}")
+    make_private(folder, link=True)
+    check_home(folder)
+
+
+def check_home(folder: Path) -> None:
+    """Raises BackendUnavailable for a folder that is not this user's, or has other things in it than the server's."""
+    refuse_foreign(folder, link=True)
+    names = {path.name for path in folder.iterdir()}
+    if names and not names & _MARKS and not processes(folder):  # of one that lost its files, it still is
+        raise BackendUnavailable(
+            f"{folder} holds what is not the embedded server's ({min(names)!r}), so nothing is done there. {ELSEWHERE}"
+        )
 
 
 def way_to(folder: Path) -> Path:
-    """The folder, or a link to it that is short enough for the path of a socket.
+    """The folder, or a link to it whose path is short and plain enough for a socket and for a URL.
 
     The socket itself always lies beside the data, so that all its users meet there, whatever their TMPDIR. The link may
     go at any time, and is made again.
     """
-    if len(os.fsencode(folder / UNPUBLISHED)) <= LONGEST_PATH:
+    if _is_plain(folder / UNPUBLISHED):
         return folder
-    name = f"wanpool-{os.getuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
+    name = f"wanpool-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
     private = Path(tempfile.gettempdir()) / name
-    if len(os.fsencode(private / "d" / UNPUBLISHED)) > LONGEST_PATH:
+    if not _is_plain(private / "d" / UNPUBLISHED):
         private = Path("/tmp") / name
     make_private(private)
     link = private / "d"
@@ -74,6 +126,10 @@ def way_to(folder: Path) -> Path:
         with suppress(FileExistsError):  # another process was quicker
             link.symlink_to(folder)
     return link
+
+
+def _is_plain(path: Path) -> bool:
+    return len(os.fsencode(path)) <= LONGEST_PATH and str(path).isprintable()  # undecodable bytes are not
 
 
 def try_lock(path: Path) -> int | None:

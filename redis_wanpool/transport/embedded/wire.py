@@ -1,10 +1,14 @@
 """A word with the embedded server, over a connection for that word alone."""
 
+import os
 import re
 import socket
+import struct
+import sys
 from pathlib import Path
 
 from redis_wanpool.errors import BackendUnavailable
+from redis_wanpool.transport.embedded.place import ELSEWHERE
 
 PING, SHUTDOWN = ("PING",), ("SHUTDOWN", "NOSAVE")
 
@@ -15,11 +19,21 @@ def say(path: Path, *words: str, timeout: float) -> str:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
         link.settimeout(timeout)
         link.connect(str(path))
+        _refuse_stranger(link, path)
         link.sendall(request)
         reply = b""
         while not _is_whole(reply) and (more := link.recv(65536)):
             reply += more
     return reply.decode(errors="replace").strip()
+
+
+def _refuse_stranger(link: socket.socket, path: Path) -> None:
+    """Raises BackendUnavailable if the socket or the process behind it is another user's."""
+    owners = {path.lstat().st_uid}
+    if sys.platform == "linux":
+        owners.add(struct.unpack("iII", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1])
+    for owner in owners - {os.geteuid()}:
+        raise BackendUnavailable(f"the server at {path} is another user's (uid {owner}), and is not used. {ELSEWHERE}")
 
 
 def _is_whole(reply: bytes) -> bool:
