@@ -67,7 +67,7 @@ def settings(
 ) -> Settings:
     """Settles each setting from the first source that has it; raises InvalidValue, which names the source."""
     found = find(config)
-    table = {} if found is None else _read(found)
+    table = {} if found is None else _read(found, chosen=is_chosen(config))
 
     def first(name: str, check: Callable[[object], Any], given: object, variable: str | None = None) -> Any:
         in_environment = os.environ.get(variable) if variable else None
@@ -116,11 +116,15 @@ def user_folder() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "redis-wanpool"
 
 
+def is_chosen(named: str | os.PathLike[str] | None = None) -> bool:
+    """Whether somebody chose the configuration file, so that it was not just found lying there."""
+    return bool(named or os.environ.get("WANPOOL_CONFIG"))
+
+
 def find(named: str | os.PathLike[str] | None = None) -> Path | None:
     """The configuration file that applies, or None; raises InvalidValue if the file that was named does not exist."""
-    named = named or os.environ.get("WANPOOL_CONFIG")
-    if named:
-        path = Path(named)
+    if is_chosen(named):
+        path = Path(named or os.environ["WANPOOL_CONFIG"])
         if not path.is_file():
             raise InvalidValue(f"{path}: no such file; correct --config or WANPOOL_CONFIG")
         return path
@@ -137,19 +141,45 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, *, chosen: bool) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        with path.open("rb") as file:
+            seen, data = os.fstat(file.fileno()), file.read()
+        table = tomllib.loads(_decoded(data))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number without an end
         raise InvalidValue(f"{path}: {error}") from None
+    if os.name == "posix" and not chosen:
+        _refuse_strangers(path, {seen.st_uid, path.lstat().st_uid}, seen.st_mode, table.get("url"))
     _known(path, "", table, _TOP)
     if not isinstance(table.get("wan", {}), dict):
         raise InvalidValue(f"{path}: wan must be tables like [wan.0]")
     url = table.get("url")
-    readable = os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077
+    readable = os.name == "posix" and stat.S_IMODE(seen.st_mode) & 0o077
     if isinstance(url, str) and has_password(url) and readable:
         raise InvalidValue(f"{path} holds a password, and others may read it; run: chmod 600 {path}")
     return table
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
+        raise ValueError("it is in UTF-16, as it seems; save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")  # editors on Windows put a mark at the beginning
+    except UnicodeDecodeError as error:
+        try:
+            data.decode("gbk")
+        except UnicodeDecodeError:
+            raise error from None
+        raise ValueError("it is in GBK, as it seems; save it as UTF-8") from None
+
+
+def _refuse_strangers(path: Path, owners: set[int], mode: int, url: object) -> None:
+    """Refuses what somebody else may have put in the way: root believes root, and nobody sends others a password."""
+    owners -= {0, os.geteuid()}
+    is_root = os.geteuid() == 0
+    if (owners and (is_root or (isinstance(url, str) and has_password(url)))) or (is_root and mode & 0o022):
+        whose = f"belongs to another user (uid {min(owners)})" if owners else "may be written by others than root"
+        raise InvalidValue(f"{path.absolute()} {whose}; if you trust it, name it: --config or WANPOOL_CONFIG")
 
 
 def _wan(path: Path | None, index: str, entry: Any, usual: dict[str, Any]) -> WanDefinition:

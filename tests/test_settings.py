@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import socket
 import subprocess
@@ -119,6 +120,56 @@ class TestSources:
         assert "sesame" not in str(caught.value)
         file.chmod(0o600)
         assert settings.settings().url == "redis://:sesame@h/0"
+
+    @pytest.mark.parametrize("data", ["\ufeffnamespace = 'x'".encode(), b"namespace = 'x'\r\n"])
+    def test_a_file_of_an_editor_on_windows_is_read(self, tmp_path: Path, data: bytes) -> None:
+        (tmp_path / "wanpool.toml").write_bytes(data)
+        assert settings.settings().namespace == "x"
+
+    @pytest.mark.parametrize(
+        ("data", "said"),
+        [
+            ("namespace = 'x'".encode("utf-16"), "in UTF-16"),
+            ("namespace = 'x'".encode("utf-16-be"), "in UTF-16"),
+            ("namespace = 'x' # \u7ebf\u8def".encode("gbk"), "in GBK"),
+            (b"namespace = '\xff'", "codec can't decode"),
+            (b"rest = " + b"9" * 5000, "4300"),
+            (b"wan = " + b"[" * 5000, "recursion"),
+        ],
+    )
+    def test_a_file_that_is_no_utf_8_is_told_from_others(self, tmp_path: Path, data: bytes, said: str) -> None:
+        (tmp_path / "wanpool.toml").write_bytes(data)
+        with pytest.raises(InvalidValue, match=said):
+            settings.settings()
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can make another's files")
+    def test_another_users_file_must_be_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "wanpool.toml"
+        file.write_text("namespace = 'x'")
+        assert settings.settings().namespace == "x"
+        file.chmod(0o664)
+        with pytest.raises(InvalidValue, match=f"{file} may be written by others than root; if you trust it, name it"):
+            settings.settings()
+        file.chmod(0o600)
+        os.chown(file, 1234, 1234)
+        with pytest.raises(InvalidValue, match=f"{file} belongs to another user .uid 1234.; if you trust it, name it"):
+            settings.settings()
+        assert settings.settings(config=file).namespace == "x"
+        real = file.rename(tmp_path / "real.toml")
+        os.chown(real, 0, 0)
+        file.symlink_to(real)
+        os.chown(file, 1234, 1234, follow_symlinks=False)
+        with pytest.raises(InvalidValue, match="belongs to another user"):
+            settings.settings()
+        file.unlink()
+        monkeypatch.setattr(os, "geteuid", lambda: 4321)
+        file.write_text("url = 'redis://h/0'")
+        os.chown(file, 1234, 1234)
+        assert settings.settings().url == "redis://h/0", "as a deployed file"
+        file.write_text("url = 'redis://:sesame@h/0'")
+        file.chmod(0o600)
+        with pytest.raises(InvalidValue, match="belongs to another user"):
+            settings.settings()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from redis_wanpool import __version__
+from redis_wanpool import __version__, settings
 from redis_wanpool.cli import (
     acl,
     adopt,
@@ -28,7 +28,7 @@ from redis_wanpool.cli import (
 from redis_wanpool.cli.verb import DONE, NO, NOT_ELEVATED, UNREACHABLE, USAGE, Command, Verbs
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanpoolError
 from redis_wanpool.terminal.format import one_line
-from redis_wanpool.terminal.language import hint, speak_anywhere
+from redis_wanpool.terminal.language import hint, said, speak_anywhere
 from redis_wanpool.transport.url import has_password
 from redis_wanpool.tuning import NotElevated
 
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.environ["WANPOOL_CONFIG"] = options.config
         _refuse_password(getattr(options, "url", None))
         command: Command = options.command
+        _say_whose_settings(command)
         code = command(options)
         sys.stdout.flush()
         return code
@@ -69,6 +70,13 @@ def _fail(error: WanpoolError) -> int:
 
 
 _CODES = {InvalidValue: USAGE, BackendUnavailable: UNREACHABLE, NotElevated: NOT_ELEVATED}
+
+
+def _say_whose_settings(command: Command) -> None:
+    """Names the wanpool.toml that nobody named, before it changes WANs or the system."""
+    acts = any(command.__module__ == module.__name__ for module in (init, operate, tune))
+    if acts and not settings.is_chosen() and (found := settings.find()):
+        print(said("settings of {file}", file=one_line(str(found.absolute()))), file=sys.stderr)
 
 
 def _refuse_password(url: str | None) -> None:

@@ -133,6 +133,14 @@ def test_init_takes_the_wans_of_the_configuration(server: Any, tmp_path: Path) -
         assert pool.wans() == (3,)
 
 
+def test_a_command_that_changes_something_names_the_file_that_nobody_named(server: Any, tmp_path: Path) -> None:
+    file = tmp_path / "wanpool.toml"
+    file.write_text(f'url = "{server.url}"\n[wan.3]\nports = "20000-20004"\n')
+    for words in (["init"], ["drain", "3"]):
+        assert wanpool(*words).stderr == f"settings of {file}\n"
+    assert wanpool("drain", "3", "--config", str(file)).stderr == wanpool("status").stderr == ""
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
