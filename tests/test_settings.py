@@ -23,6 +23,7 @@ from redis_wanpool.model.wan import WanDefinition
 from redis_wanpool.protocol import scripts
 from redis_wanpool.protocol.requirements import check_server
 from redis_wanpool.system import identity
+from redis_wanpool.transport.backend import checked_url
 from redis_wanpool.transport.url import public_url
 
 PASSWORDS = [
@@ -33,6 +34,15 @@ PASSWORDS = [
     "redis://127.0.0.1:1/0?password=sesame",
     "unix:///nowhere/s?password=sesame",
     "redis://:ses/sesame@127.0.0.1:1/0",
+    "redis://127.0.0.1:1/0?%70assword=sesame",
+    "redis://127.0.0.1:1/0?password=a&sesame",
+    "redis://127.0.0.1:1/0?password=a&sesame=1",
+    "redis://user:sesame",
+    "redis://user:sesame/0",
+    "redis://user:1234567sesame",
+    "redis:///sesame@",
+    "redis+sentinel://a,b:sesame",
+    "redis+sentinel://a,b/prod?sentinel_%70assword=sesame",
 ]
 
 
@@ -182,6 +192,35 @@ class TestSources:
 def test_a_url_that_cannot_be_one_is_refused(url: Any) -> None:
     with pytest.raises(InvalidValue):
         WanPortPool(url)
+
+
+@pytest.mark.parametrize("scheme", ["redis://h/0", "unix:///s", "redis+sentinel://a,b/prod", "redis+cluster://a"])
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        *[(f"{name}={value}", name) for name in ("socket_timeout", "timeout") for value in ("nan", "-1", "inf", "0")],
+        *[("retry=1", "option"), ("retry_on_error=x", "option"), ("credential_provider=x", "option")],
+        *[("encoding=nope", "encoding"), ("protocol=4", "protocol"), ("health_check_interval=-1", "health")],
+        *[("max_connections=-1", "max_connections"), ("socket_read_size=-1", "read_size")],
+    ],
+)
+def test_an_option_of_a_url_that_cannot_be_meant_is_refused_by_name(scheme: str, option: str, said: str) -> None:
+    with pytest.raises(InvalidValue, match=f"url .*: .*{said}"):
+        checked_url(f"{scheme}?{option}")
+    with pytest.raises(InvalidValue, match=r"url '\*\*\*': "):
+        checked_url("redis:user:sesame")
+    assert checked_url(f"{scheme}?socket_timeout=1.5&protocol=2&encoding=utf-8") != scheme
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://h:6379/0", "redis://[::1]:6379/0", "redis+sentinel://a:1,[::2]:26379/prod", "unix:///a@b/s?db=0"),
+        *("Error 111 connecting to redis://h:1/0. No.", "at redis://h:1.", "see https://redis.io/docs: yes"),
+    ],
+)
+def test_what_has_no_password_is_shown(url: str) -> None:
+    assert public_url(url) == url
 
 
 @pytest.mark.parametrize("url", [*PASSWORDS, "redis://user:sesame@h:port/0", "ftp://user:sesame@h/"])

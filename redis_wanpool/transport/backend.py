@@ -1,7 +1,7 @@
 """Connects to Redis: to which server, and with which options."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from redis_wanpool.errors import BackendUnavailable, InvalidValue
 from redis_wanpool.transport import cluster, embedded, sentinel
 from redis_wanpool.transport.strict import client_of, no_retry, strict
 from redis_wanpool.transport.translate import translated
-from redis_wanpool.transport.url import public_url
+from redis_wanpool.transport.url import check_options, public_url
 
 SCHEMES = ("redis", "rediss", "unix", "fake", *sentinel.SCHEMES, *cluster.SCHEMES)
 _IDLE, _INTERVAL, _PROBES = 10, 3, 3
@@ -202,15 +202,10 @@ def checked_url(url: object) -> str:
     """The URL, if it is valid; the message never shows a password."""
     if not isinstance(url, str):
         raise InvalidValue(f"url {type(url).__name__}: must be text like redis://10.0.0.2:6379/0")
-    shown = public_url(url if "://" in url else url.rpartition("@")[2])
+    shown = public_url(url) if "://" in url or ":" not in url else "***"
     for module, parse in ((sentinel, sentinel.Watched.parse), (cluster, cluster.Cluster.parse)):
         if url.startswith(tuple(f"{scheme}://" for scheme in module.SCHEMES)):
-            try:
-                parse(url)
-            except (TypeError, ValueError):
-                raise InvalidValue(
-                    f"url {shown!r}: write it like {module.LIKE}, with options of redis-py only"
-                ) from None
+            _try(parse, url, f"url {shown!r}", f": write it like {module.LIKE}, with options of redis-py only")
             return url
     try:
         parts = urlsplit(url)
@@ -228,12 +223,24 @@ def checked_url(url: object) -> str:
     if parts.scheme == "unix" and not parts.path:
         raise InvalidValue(f"url {shown!r}: write it like unix:///run/redis/redis.sock?db=0")
     if parts.scheme != "fake":
-        try:  # as the client will: it makes a connection object, and connects to nothing
-            pool = redis.ConnectionPool.from_url(url)
-            pool.connection_class(**pool.connection_kwargs)
-        except (TypeError, ValueError):
-            raise InvalidValue(f"url {shown!r}: one of its options is unknown, or has an invalid value") from None
+        _try(_connected_to_nothing, url, f"url {shown!r}", ": one of its options is unknown, or has an invalid value")
     return url
+
+
+def _try(parse: Callable[[str], object], url: str, where: str, otherwise: str) -> None:
+    try:
+        parse(url)
+    except InvalidValue as error:
+        raise InvalidValue(f"{where}: {error}") from None
+    except (TypeError, ValueError):
+        raise InvalidValue(where + otherwise) from None
+
+
+def _connected_to_nothing(url: str) -> None:
+    """Makes a connection object, as the client will, which refuses what it does not know."""
+    check_options(url)
+    pool = redis.ConnectionPool.from_url(url)
+    pool.connection_class(**pool.connection_kwargs)
 
 
 def given_client(client: Any, *, blocking: bool) -> Any:
