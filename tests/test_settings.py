@@ -16,7 +16,17 @@ import pytest
 from faces import make
 from waiting import KEPT_TTL, wait_for
 
-from redis_wanpool import BackendUnavailable, InvalidValue, LeaseLost, PoolExhausted, UnsafeRedis, WanPortPool, settings
+from redis_wanpool import (
+    AsyncWanPortPool,
+    BackendUnavailable,
+    InvalidValue,
+    LeaseLost,
+    Operator,
+    PoolExhausted,
+    UnsafeRedis,
+    WanPortPool,
+    settings,
+)
 from redis_wanpool.model.holder import host_and_pid
 from redis_wanpool.model.ports import ports_text
 from redis_wanpool.model.wan import WanDefinition
@@ -240,6 +250,40 @@ def test_no_password_is_ever_shown(url: str, caplog: pytest.LogCaptureFixture, f
     assert "sesame" not in " ".join(shown) + caplog.text
 
 
+LIKE_REDIS = {"role": "master", "master_replid": "0123456789" * 3 + "abcdefabcd"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"on_lost": 5}, {"reap": "x"}, {"reap": 1}, {"release_on_sigterm": "no"}, {"allow_eviction": "no"}),
+    ],
+)
+def test_an_argument_that_would_be_taken_for_true_is_refused_by_name(
+    arguments: dict[str, Any], face: str, loop: Any
+) -> None:
+    with pytest.raises(InvalidValue, match=f"^{next(iter(arguments))} "):
+        make(face, loop, "fake://arguments", **arguments)
+
+
+def test_of_a_lease_too(face: str, loop: Any) -> None:
+    pool = make(face, loop, "fake://arguments")
+    pool.define_wan(0, "20000-20009")
+    lease = pool.acquire(0, reuse_address=True)
+    with pytest.raises(InvalidValue, match=r"^used 'no': must be True or False"):
+        lease.release(used="no")
+    for timeout in (float("nan"), "1", True):
+        with pytest.raises(InvalidValue, match=r"^timeout "):
+            lease.wait_lost(timeout)
+    assert lease.wait_lost(-1) is False and lease.release(used=False) is True
+    pool.close()
+
+
+@pytest.mark.parametrize("kind", [WanPortPool, AsyncWanPortPool, Operator])
+def test_what_was_only_half_made_can_be_shown(kind: Any) -> None:
+    assert repr(kind.__new__(kind)) == f"<{kind.__name__}, not made>"
+
+
 class TestServersThatWillNotDo:
     def test_one_that_evicts_anything(self, started: Any, face: str, loop: Any) -> None:
         server = started("--maxmemory-policy", "allkeys-lru")
@@ -263,7 +307,11 @@ class TestServersThatWillNotDo:
             ({"redis_version": "6.0.16"}, "too old"),
             ({"redis_version": "5.0.14"}, "too old"),
             ({"redis_version": "7.0.15", "role": "slave"}, "replica"),
-            ({"redis_version": "7.0.15", "maxmemory_policy": "allkeys-random"}, "evict"),
+            ({"redis_version": "7.0.15", "role": "master"}, "not Redis or Valkey.*replication id None"),
+            ({"redis_version": "7.0.15", "role": "master", "master_replid": "none"}, "not Redis or Valkey"),
+            ({"redis_version": "7.0.15", **LIKE_REDIS, "role": "active-replica"}, "role 'active-replica'"),
+            ({}, "not Redis or Valkey"),
+            ({"redis_version": "7.0.15", **LIKE_REDIS, "maxmemory_policy": "allkeys-random"}, "evict"),
         ],
     )
     def test_by_what_they_say_of_themselves(self, info: dict[str, str], said: str) -> None:

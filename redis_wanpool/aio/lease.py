@@ -8,6 +8,7 @@ from typing import Any, Self
 from redis_wanpool.aio.caller import AsyncCaller
 from redis_wanpool.aio.loops import on_loop, resolve, running_loop, settle
 from redis_wanpool.model.address import Address
+from redis_wanpool.model.checks import checked_timeout
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
 from redis_wanpool.protocol.ledger import Ledger
@@ -47,6 +48,7 @@ class AsyncLease(LeaseState):
 
     async def wait_lost(self, timeout: float | None = None) -> bool:
         """As `Lease.wait_lost`."""
+        timeout = checked_timeout(timeout)
         until = None if timeout is None else boottime() + timeout
         loop, listeners = asyncio.get_running_loop(), self._caller.engine.loss_watch.listeners
         while not self.lost and self.ended is None and (until is None or boottime() < until):

@@ -1,14 +1,16 @@
 """`wanpool acquire`, `renew`, `release`: leases for shell scripts; `wanpool revoke`: those of others."""
 
 import argparse
+from collections.abc import Iterable, Iterator, Sequence
 
-from redis_wanpool import ANY
+from redis_wanpool import ANY, Operator
 from redis_wanpool.cli.leases import add_filters, wanted
 from redis_wanpool.cli.verb import DONE, NO, Verbs, answer, choose_wans, operator_of
 from redis_wanpool.errors import InvalidValue, LeaseLost
 from redis_wanpool.model.checks import checked_lease_id
 from redis_wanpool.model.endings import CLOSED, OURS, SAID
 from redis_wanpool.model.ports import port_numbers, ports_text
+from redis_wanpool.model.views import ListedLease
 from redis_wanpool.terminal.format import counted, iso, one_line, seconds_of
 
 
@@ -99,16 +101,20 @@ def revoke(options: argparse.Namespace) -> int:
         raise InvalidValue("say whose leases to end: PORTS, --lease, --holder, --network or --label")
     ports = None if options.ports is None else set(port_numbers(ports_text(options.ports)))
     is_wanted = wanted(options)
+
+    def is_chosen(lease: ListedLease) -> bool:
+        return is_wanted(lease) and (ports is None or lease.port in ports) and options.lease in (None, lease.lease_id)
+
     ended: list[dict[str, object]] = []
     with operator_of(options) as operator:
         wans = choose_wans(operator, options.wan)
         if ports is not None:  # no other WAN's leases need be looked through
             others = {wan_idx for wan_idx, mine in operator.ports_by_wan().items() if ports.isdisjoint(mine)}
             wans = [wan_idx for wan_idx in wans if wan_idx not in others]
+        _refuse_namesakes(options.holder, filter(is_chosen, _leases(operator, wans)))
         for wan_idx in wans:
             for page in operator.lease_pages(wan_idx):
-                leases = [lease for lease in page if is_wanted(lease) and (ports is None or lease.port in ports)]
-                leases = [lease for lease in leases if options.lease in (None, lease.lease_id)]
+                leases = list(filter(is_chosen, page))
                 words = dict.fromkeys((lease.port for lease in leases), "live")
                 if not options.dry_run:
                     words = operator.revoke(wan_idx, leases)
@@ -121,3 +127,21 @@ def revoke(options: argparse.Namespace) -> int:
         told = [f"{counted(len(ended), 'lease')} (namespace {operator.namespace!r}) {did}"]
         answer(options, told, namespace=operator.namespace, dry_run=options.dry_run, leases=ended)
     return DONE if ended else NO
+
+
+def _leases(operator: Operator, wans: Sequence[int]) -> Iterator[ListedLease]:
+    for wan_idx in wans:
+        for page in operator.lease_pages(wan_idx):
+            yield from page
+
+
+def _refuse_namesakes(named: str | None, leases: Iterable[ListedLease]) -> None:
+    """Refuses a host:pid that several holders have, as process 1 of two containers with one host name."""
+    if named is None or not named.rpartition(":")[2].isdecimal():
+        return
+    holders = sorted({lease.holder for lease in leases if f"{lease.host}:{lease.pid}" == named})
+    if len(holders) > 1:
+        raise InvalidValue(
+            f"--holder {named!r} fits {len(holders)} holders, so nothing was done: {', '.join(holders)}; name one of "
+            f"them, or all: --holder '{named}:*'"
+        )

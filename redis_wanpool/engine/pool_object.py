@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.checks import checked_seconds
+from redis_wanpool.model.checks import checked_flag, checked_seconds
 from redis_wanpool.model.lease import Grant, LeaseState, OfThisProcess
 from redis_wanpool.settings import Settings, settings
 from redis_wanpool.transport.backend import Backend, given_client
@@ -63,19 +63,23 @@ class PoolObject(OfThisProcess, ABC):
             min_replicas=min_replicas,
             fsync=fsync,
         )
+        if on_lost is not None and not callable(on_lost):
+            raise InvalidValue(f"on_lost {on_lost!r}: must be a function of a lease")
         self._on_lost = on_lost
         self._engine = Engine(
             settled,
             backend_of(settled, url, client, connect_timeout, blocking=self.blocking),
             make_lease=self._make_lease,
             on_lost=self._tell_loss,
-            reaps=bool(reap),
-            release_on_sigterm=release_on_sigterm,
-            allow_eviction=allow_eviction,
+            reaps=checked_flag("reap", reap),
+            release_on_sigterm=checked_flag("release_on_sigterm", release_on_sigterm),
+            allow_eviction=checked_flag("allow_eviction", allow_eviction),
         )
 
     def __repr__(self) -> str:
-        engine = self._engine
+        engine: Engine | None = getattr(self, "_engine", None)
+        if engine is None:
+            return f"<{type(self).__name__}, not made>"
         state = "closed" if engine.closed else f"{len(engine.protocol.leases)} leases"
         return f"<{type(self).__name__} namespace {self.namespace!r} at {engine.backend.name}, {state}>"
 

@@ -1,5 +1,6 @@
 """Which values are acceptable."""
 
+import math
 import re
 
 from redis_wanpool.errors import InvalidValue
@@ -52,6 +53,17 @@ def checked_seconds(name: str, value: object, least: float = 0.0, most: float = 
     if isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most:
         return float(value)
     raise InvalidValue(f"{name} {value!r}: must be a number of seconds from {least:g} to {most:g}")
+
+
+def checked_flag(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise InvalidValue(f"{name} {value!r}: must be True or False")
+
+
+def checked_timeout(value: object) -> float | None:
+    """Seconds, of which less than none are none; None: without an end."""
+    return None if value is None else checked_seconds("timeout", value, -math.inf, math.inf)
 
 
 def checked_ttl(value: object, most: float = LONGEST_TTL) -> float:

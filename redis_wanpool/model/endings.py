@@ -1,6 +1,7 @@
 """The words for how a lease ends: what holders ask for, what Redis notes, and what people read."""
 
 from redis_wanpool.errors import InvalidValue
+from redis_wanpool.model.checks import checked_flag
 
 CLOSED = ("fin", "drained", "reset", "time_wait")  #: how a connection ends, as `Lease.release` takes it
 
@@ -40,7 +41,7 @@ def end_reason(used: bool, closed: str) -> str:
         closed: how its connection ended, one of `CLOSED`.
     """
     checked_closed(closed)
-    if not used:
+    if not checked_flag("used", used):
         return "unused"
     return "released" if closed == "fin" else closed
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from redis_wanpool.model.checks import checked_ttl, milliseconds
+from redis_wanpool.model.checks import checked_flag, checked_ttl, milliseconds
 from redis_wanpool.model.endings import CLEAN, OURS, REJECTS, end_reason, final_word
 from redis_wanpool.model.lease import LeaseState, margin
 from redis_wanpool.protocol.bounded import LEASES_A_CALL, batches
@@ -91,6 +91,7 @@ class Keeping(Session):
             used: whether packets may have left from the port.
             closed: how its connection ended; None: as our sockets saw it, or as a look at the port tells.
         """
+        checked_flag("used", used)
         if lease.ended in OURS:
             return True
         if lease.ended == "forked":

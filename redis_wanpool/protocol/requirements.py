@@ -20,6 +20,12 @@ def is_replica(role: object) -> bool:
     return role == "slave"
 
 
+def is_lookalike(info: Mapping[str, object]) -> bool:
+    """Whether it speaks as Redis does, and lacks what the promises rest on."""
+    has_id = re.fullmatch("[0-9a-f]{1,40}", str(info.get("master_replid")))  # redis-py makes numbers of digits
+    return info.get("role") not in ("master", "slave") or not has_id
+
+
 def evicts_any_key(policy: str) -> bool:
     """Whether a maxmemory-policy may evict keys without a ttl."""
     return policy.startswith("allkeys-")
@@ -51,6 +57,11 @@ def check_server(
         raise UnsafeRedis(
             "this Redis is a replica and takes no writes; give the URL of the primary", passing=True
         )  # for a name may move
+    if is_lookalike(info):
+        raise UnsafeRedis(
+            f"this server is not Redis or Valkey: it says role {info.get('role')!r} and replication id "
+            f"{info.get('master_replid')!r}, by which a failover is seen; use Redis 6.2 or newer, or Valkey"
+        )
     policy = str(info.get("maxmemory_policy", ""))
     if evicts_any_key(policy) and not allow_eviction:
         raise UnsafeRedis(

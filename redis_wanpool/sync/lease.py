@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Self
 
 from redis_wanpool.model.address import Address
+from redis_wanpool.model.checks import checked_timeout
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Dial
 from redis_wanpool.sockets import dial, race
@@ -57,6 +58,7 @@ class Lease(LeaseState):
 
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Waits until the lease is lost, `timeout` seconds at most; returns whether it is."""
+        timeout = checked_timeout(timeout)
         until = None if timeout is None else boottime() + timeout
         told: queue.SimpleQueue[None] = queue.SimpleQueue()
         listener: Callable[[], object] = lambda: told.put(None)  # noqa: E731  # a bound method equals others

@@ -55,6 +55,8 @@ class Observer:
         )
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_protocol"):
+            return f"<{type(self).__name__}, not made>"
         return f"<{type(self).__name__} namespace {self.namespace!r} at {self.url}>"
 
     def __enter__(self) -> Self:

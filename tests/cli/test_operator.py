@@ -337,6 +337,13 @@ class TestRevoke:
             assert len(operator.json("revoke", "--network", "net-b", "--wan", "0")["leases"]) == 1
             assert operator.json("revoke", "--holder", other.holder)["leases"][0]["ended"] == "revoked"
             assert pool.snapshot(0).leased == 1 and pool.snapshot(1).leased == 0
+            named = ":".join(pool.holder.split(":")[:2])
+            pool.acquire(0), other.acquire(0)
+            done = wanpool("revoke", "--holder", named, "--url", server.url)
+            assert done.returncode == 2 and done.stderr.count("\n") == 1 and not done.stdout
+            assert pool.holder in done.stderr and other.holder in done.stderr and f"'{named}:*'" in done.stderr
+            assert pool.snapshot(0).leased == 3
+            assert len(operator.json("revoke", "--holder", f"{named}:*")["leases"]) == 3
         assert operator("revoke", "--holder", "nobody", code=1) == "0 leases (namespace 'default') ended; " + (
             "their ports cool, and their holders learn it soon\n"
         )
