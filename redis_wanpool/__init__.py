@@ -24,6 +24,9 @@ from redis_wanpool.protocol import ANY
 from redis_wanpool.sync.lease import Lease
 from redis_wanpool.sync.operator import Operator
 from redis_wanpool.sync.pool import WanPortPool
+from redis_wanpool.system.logs import keep_plain
+
+keep_plain()
 
 __version__ = "0.1.0"
 

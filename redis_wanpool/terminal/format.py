@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from redis_wanpool.errors import InvalidValue
+from redis_wanpool.system.logs import plain
 from redis_wanpool.terminal.language import said
 
 _SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|min|h|d|)\s*")
@@ -44,7 +45,7 @@ def padded(text: str, columns: int, *, right: bool = False) -> str:
 
 def one_line(text: str) -> str:
     """A text made safe for a terminal: nothing in it moves the cursor or breaks the line."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+    return plain(text)
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
