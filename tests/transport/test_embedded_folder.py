@@ -75,6 +75,18 @@ def test_a_folder_that_others_may_use_is_refused_with_the_cure_and_not_changed(a
     server.ensure()
 
 
+def test_others_may_look_into_the_folder_and_read_nothing(at: Callable[[str], Path]) -> None:
+    folder = at("home")
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    with WanPortPool() as pool:
+        pool.define_wan(0, "20000-20009")
+        pool.acquire(0, reuse_address=True)
+    assert modes(folder) == [(0o755, 0)]
+    data = [folder / "server.log", *(folder / "appendonlydir").iterdir()]
+    assert len(data) > 2 and not any(mode & 0o077 for mode, _ in modes(folder / "s", folder / "appendonlydir", *data))
+
+
 def test_a_folder_with_other_things_in_it_is_refused_by_name(at: Callable[[str], Path]) -> None:
     folder = at("home")
     (folder / "appendonlydir").mkdir(mode=0o700, parents=True)  # as of a Redis that the system runs

@@ -152,6 +152,7 @@ def _run(folder: Path, way: Path, binary: str, timeout: float) -> bool:
                 capture_output=True,
                 pass_fds=[alive],
                 cwd=folder,
+                umask=0o077,
                 timeout=START_WITHIN,
                 check=False,  # whether it lives is seen below
             )

@@ -53,7 +53,9 @@ def make_private(folder: Path, *, link: bool = False) -> None:
 
 
 def refuse_foreign(folder: Path, *, link: bool = False) -> None:
-    """Raises BackendUnavailable for a folder that another user owns or may use; nothing of it is changed.
+    """Raises BackendUnavailable for a folder that another user owns or may write to; nothing of it is changed.
+
+    Others may look into it, as into most folders of a user: what is made there is for this user alone.
 
     Args:
         link: whether a link of this user's is fine, as in a path that the user chose.
@@ -69,9 +71,9 @@ def refuse_foreign(folder: Path, *, link: bool = False) -> None:
         raise BackendUnavailable(f"{folder} is not a folder. {ELSEWHERE}")
     if seen.st_uid != os.geteuid():
         raise BackendUnavailable(f"{folder} belongs to another user (uid {seen.st_uid}). {ELSEWHERE}")
-    if (mode := stat.S_IMODE(seen.st_mode)) & 0o077:
+    if (mode := stat.S_IMODE(seen.st_mode)) & 0o022:
         raise BackendUnavailable(
-            f"{folder} is open to other users (mode {mode:o}); if it shall be the embedded server's, run: "
+            f"other users may write to {folder} (mode {mode:o}); if it shall be the embedded server's, run: "
             f"chmod 700 {shlex.quote(str(folder))}. {ELSEWHERE}"
         )
 
