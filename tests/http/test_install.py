@@ -353,7 +353,8 @@ class TestDefault:
             assert kept.requests_session(web.url)["port"] in SECOND
 
     def test_leaves_a_source_port_to_its_caller(self, pool: WanPortPool, web: Web) -> None:
-        with install(pool, default=1), pool.acquire(0) as lease:
+        pool.define_wan(2, "24630-24639", cooldown=0)  # where no connection of another test lingers
+        with install(pool, default=1), pool.acquire(2) as lease:
             connection = http.client.HTTPConnection(web.url[7:], timeout=9, source_address=("127.0.0.1", lease.port))
             connection.request("GET", "/")
             assert json.loads(connection.getresponse().read())["port"] == lease.port

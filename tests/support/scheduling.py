@@ -25,7 +25,7 @@ CONNECT = {
     "test_proxy_socks": "25700-25719",
     "test_proxy_ends": "25720-25879 and, in the long form, 8000-9199",
     "test_proxy_command": "25880-25919",
-    "test_install": "25930-25969",
+    "test_install": "24630-24639 and 25930-25969",
     "test_checker": "25970-25999",
     "test_plain_sockets": "10000-19999 and 26000-31999",
 }
