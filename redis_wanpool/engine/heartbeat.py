@@ -8,7 +8,7 @@ from redis_wanpool.engine.performer import Performer
 from redis_wanpool.engine.ticker import Ticker
 from redis_wanpool.model.endings import end_reason
 from redis_wanpool.model.lease import LeaseState
-from redis_wanpool.protocol import Protocol
+from redis_wanpool.protocol import Conversation, Look, Protocol
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.signals import DeafThread
 
@@ -31,6 +31,10 @@ class Heartbeat(Ticker):
 
     def beat(self) -> float | None:
         """Does one beat; returns the most seconds until the next, None if there is nothing to keep."""
+        return self._performer.run(self.beating())
+
+    def beating(self) -> Conversation[float | None]:
+        """The conversation of a beat."""
         while self._dropped:
             lease, closed = self._dropped.popleft()
             if lease.ended is None:
@@ -40,10 +44,10 @@ class Heartbeat(Ticker):
                 self._protocol.leave_to_upkeep(lease, "released")
         self._protocol.ledger.find_dropped()
         if not self._performer.heard:  # the blocking client of an asyncio pool
-            self._performer.run(self._protocol.wan_indexes())
+            yield from self._protocol.wan_indexes()
         if not self._protocol.has_work():
             return None
-        pause = self._performer.run(self._protocol.beat(boottime()))
+        pause = yield from self._protocol.beat((yield Look(())).sent)
         self._renewed()
         return pause
 
@@ -57,7 +61,11 @@ class Heartbeat(Ticker):
 
     def give_back(self) -> None:
         """Gives everything back, however long it takes."""
+        self._performer.run(self.giving_back())
+        self._performer.disconnect()
+
+    def giving_back(self) -> Conversation[None]:
+        """The conversation of that."""
         self._protocol.ledger.find_dropped()
         if self._protocol.has_work() or self._protocol.registered:
-            self._performer.run(self._protocol.give_back())
-        self._performer.disconnect()
+            yield from self._protocol.give_back()

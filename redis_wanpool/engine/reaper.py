@@ -8,7 +8,7 @@ from typing import Any
 
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.model.holder import Holder
-from redis_wanpool.protocol import HeldLease, Protocol
+from redis_wanpool.protocol import Conversation, HeldLease, Protocol
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.liveness import ALIVE, DEAD, Verdict, verdict
 
@@ -60,23 +60,28 @@ class Reaper:
 
     def tick(self) -> float:
         """Looks once; returns the seconds until the next look."""
+        pause: float = self._run(self.looking())
+        return pause
+
+    def looking(self) -> Conversation[float]:
+        """The conversation of a look."""
         suspects, self._suspects = self._suspects, {}  # a look that fails ends the row
         try:
             if self._protocol.holder.reaps:
-                self._suspects = self._strike(suspects, self._dead_beside())
+                self._suspects = yield from self._strike(suspects, (yield from self._dead_beside()))
             if self._protocol.registered and boottime() >= self._introduce_at:
-                self._run(self._protocol.introduce())
+                yield from self._protocol.introduce()
                 self._introduce_at = boottime() + self.INTRODUCE_EVERY
         except WanpoolError as error:  # the heartbeat complains
             logger.debug("cannot look after the dead, going on trying: %s", error)
         return self.INTERVAL * random.uniform(0.8, 1.0)
 
-    def _dead_beside(self) -> list[tuple[Holder, str]]:
+    def _dead_beside(self) -> Conversation[list[tuple[Holder, str]]]:
         here = self._protocol.holder
         dead: list[tuple[Holder, str]] = []
         alive, after, is_round = 0, here.id, False
         while True:
-            page: list[Holder] = self._run(self._protocol.neighbours(after, self.PAGE))
+            page = yield from self._protocol.neighbours(after, self.PAGE)
             for who in page:
                 if is_round and who.id >= here.id:
                     return dead
@@ -93,19 +98,19 @@ class Reaper:
             else:
                 after, is_round = "", True
 
-    def _strike(self, suspects: dict[str, Suspect], dead: list[tuple[Holder, str]]) -> dict[str, Suspect]:
+    def _strike(self, suspects: dict[str, Suspect], dead: list[tuple[Holder, str]]) -> Conversation[dict[str, Suspect]]:
         still: dict[str, Suspect] = {}
         for who, why in dead:
-            suspect = suspects.get(who.id) or Suspect(self._run(self._protocol.leases_of(who.id)))
+            suspect = suspects.get(who.id) or Suspect((yield from self._protocol.leases_of(who.id)))
             suspect.strikes += 1
             if suspect.strikes < self.STRIKES:
                 still[who.id] = suspect
             else:
-                self._take_back(who, why, suspect.leases)
+                yield from self._take_back(who, why, suspect.leases)
         return still
 
-    def _take_back(self, who: Holder, why: str, leases: list[HeldLease]) -> Ports:
-        ports: Ports = self._run(self._protocol.reap(who, leases))
+    def _take_back(self, who: Holder, why: str, leases: list[HeldLease]) -> Conversation[Ports]:
+        ports = yield from self._protocol.reap(who, leases)
         count = sum(map(len, ports.values()))
         if count:
             logger.warning(
@@ -121,19 +126,23 @@ class Reaper:
 
     def now(self, *, dry_run: bool) -> list[HolderSeen]:
         """Looks at all holders of the namespace at once, three times at dead ones, and takes back their leases."""
+        found: list[HolderSeen] = self._run(self._looking_at_all(dry_run))
+        return found
+
+    def _looking_at_all(self, dry_run: bool) -> Conversation[list[HolderSeen]]:
         here = self._protocol.holder
         found = []
-        for who in self._run(self._protocol.all_holders()):
+        for who in (yield from self._protocol.all_holders()):
             seen = verdict(who, here)
             ports: Ports = {}
             if seen.word == DEAD:
-                leases: list[HeldLease] = self._run(self._protocol.leases_of(who.id))
+                leases = yield from self._protocol.leases_of(who.id)
                 seen = self._seen_again(who, seen)
                 if seen.word == DEAD and dry_run:
                     for lease in leases:
                         ports[lease.wan_idx] = (*ports.get(lease.wan_idx, ()), lease.port)
                 elif seen.word == DEAD:
-                    ports = self._take_back(who, seen.why, leases)
+                    ports = yield from self._take_back(who, seen.why, leases)
             found.append(HolderSeen(who.id, who.host, who.pid, who.program, seen.word, seen.why, ports))
         return found
 

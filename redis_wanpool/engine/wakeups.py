@@ -63,10 +63,14 @@ class Wakeups:
         for _, heard in waiting:
             heard(0.0)
 
-    def _listen(self, wan_idx: int) -> float | None:
+    def is_awaited(self, wan_idx: int) -> bool:
+        """Whether anybody waits for a call of that WAN."""
         with self._lock:
-            if not any(wan_idx in wans for wans, _ in self._waiting.values()):
-                return None
+            return any(wan_idx in wans for wans, _ in self._waiting.values())
+
+    def _listen(self, wan_idx: int) -> float | None:
+        if not self.is_awaited(wan_idx):
+            return None
         client = self._client()
         timeout = Backend.client_timeout(client)
         slice_ = self.SLICE if timeout is None else min(self.SLICE, timeout / 2)
@@ -77,12 +81,13 @@ class Wakeups:
             logger.debug("cannot hear calls of WAN %d, going on trying: %s", wan_idx, error)
             return self.AFTER_ERROR
         if popped:
-            call = popped[1].decode() if isinstance(popped[1], bytes) else popped[1]
-            ticket, _, ms = call.rpartition(" ")
-            self._hand_over(ticket, int(ms) / 1000)
+            self.hand_over(popped[1].decode() if isinstance(popped[1], bytes) else popped[1])
         return 0.0
 
-    def _hand_over(self, ticket: str, seconds: float) -> None:
+    def hand_over(self, call: str) -> None:
+        """Tells a waiter of a call, now or when it begins to listen."""
+        ticket, _, ms = call.rpartition(" ")
+        seconds = int(ms) / 1000
         with self._lock:
             waiter = self._waiting.get(ticket)
             if waiter is None:  # the call came between its question and its sleep

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from waiting import wait_for
 
 from redis_wanpool import BackendUnavailable, LeaseLost, WanPortPool
 from redis_wanpool.engine import reaper
+from redis_wanpool.engine.performer import lead
 from redis_wanpool.engine.reaper import Reaper
 from redis_wanpool.model.holder import Holder
 from redis_wanpool.protocol.keys import namespace_keys
@@ -211,7 +213,7 @@ def test_a_look_that_fails_ends_the_row(looker: WanPortPool, server: Any, proces
     looks = reaper_of(looker)
     looks.tick()
     looks.tick()
-    run, looks._run = looks._run, unreachable
+    run, looks._run = looks._run, partial(lead, perform=unreachable)
     looks.tick()
     looks._run = run
     looks.tick()
@@ -302,7 +304,7 @@ class TestRing:
 
     def dead_found_by(self, looker: WanPortPool, who: Holder) -> list[str]:
         looker._engine.protocol.holder = who
-        return [found.id for found, _ in reaper_of(looker)._dead_beside()]
+        return [found.id for found, _ in looker._engine.performer.run(reaper_of(looker)._dead_beside())]
 
     def test_nobody_looks_at_thousands(self, looker: WanPortPool, ring: Any) -> None:
         those, looked = ring(living=300, dead=3)
@@ -369,6 +371,7 @@ def test_reap_says_of_each_holder_what_it_saw(pools: Any, backends: Any, process
 PREFORK = """
 import os, signal, sys, time
 from redis_wanpool import WanPortPool
+from redis_wanpool.engine.performer import lead
 from redis_wanpool.engine.reaper import Reaper
 Reaper.INTERVAL = 0.05
 pool = WanPortPool(sys.argv[1], namespace="test", rest=0)
