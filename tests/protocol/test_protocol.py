@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from by_hand import run_script
 
 from redis_wanpool import ANY
 from redis_wanpool.engine import engine as engine_module
@@ -171,6 +172,21 @@ class TestTwoClocks:
         a, b = pools(network="a", rest=1000), pools(network="b", rest=0)
         a.define_wan(0, "20000", cooldown=1)
         a.acquire(0).release()
+        age(980)
+        for pool in (a, b):
+            with pytest.raises(PoolExhausted):
+                pool.acquire(0)
+        age(20)
+        b.acquire(0)
+
+    def test_a_port_that_is_restored_cools_on_as_before_it_was_withheld(
+        self, pools: Pools, backends: Any, age: Any
+    ) -> None:
+        a, b = pools(network="a", rest=1000), pools(network="b", rest=0)
+        a.define_wan(0, "20000", cooldown=1)
+        a.acquire(0).release()
+        for verb in ("withhold", "restore"):
+            run_script(backends.admin, verb, 20000)
         age(980)
         for pool in (a, b):
             with pytest.raises(PoolExhausted):
