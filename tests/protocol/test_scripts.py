@@ -377,6 +377,15 @@ def test_time_never_runs_backwards(wan: Wan) -> None:
     assert before + HOUR_MS <= wan_time(wan.admin) < before + HOUR_MS + 60_000, "it goes on from there"
 
 
+def test_a_step_back_makes_no_grace_longer(wan: Wan) -> None:
+    wan.change(source="another", run_id="another")
+    assert wan.acquire("h:1:x/0")[0] == "GRACE"
+    step_server_clock(wan.admin, -HOUR_MS)
+    wan.admin.hincrby(PREFIX + "config", "grace_until_ms", HOUR_MS)
+    assert wan.acquire("h:1:x/1")[0] == "GRACE"
+    assert int(wan.admin.hget(PREFIX + "config", "ahead_ms")) < -HOUR_MS + 60_000, "time would stand still for an hour"
+
+
 def test_a_step_of_the_servers_clock_ends_no_lease_and_no_cool_down(wan: Wan) -> None:
     wan.change(cooldown_ms=125_000)
     *_, port, _ = wan.acquire("h:1:x/0")
