@@ -13,6 +13,7 @@ for i = first, #ARGV, step do
       local expires_at = was == "live" and tonumber(redis.call("ZSCORE", LEASED, port))
       if expires_at and (step == 2 or expires_at == tonumber(ARGV[i + 2])) then
         word = "expired"
+        if grace_ms > 0 then expires_at = math.huge end -- a renewal may be forgotten
         if expires_at > now_ms then word, free_at = how(lease_id, tonumber(rest_ms), tonumber(free_at)) end
         word = finish(port, math.min(expires_at, now_ms), word, lease_id, fence, network, rest_ms, free_at, was, kind)
         has_ended = true

@@ -228,6 +228,19 @@ class TestReassertion:
         lease.renew()
         lease.check()
 
+    def test_a_release_after_a_renewal_that_was_lost_counts_from_now(self, forgetful: Forgetful, pool_of: Any) -> None:
+        holder = pool_of("here")
+        define(holder, "20000", cooldown=125)
+        lease = holder.acquire(0)
+        forgetful.remember()
+        forgetful.restart()
+        forgetful.admin.zincrby(PREFIX + "leased", -3_600_000, 20000)  # as far as this server knows
+        assert lease.release(closed="fin") is True
+        left_ms = forgetful.admin.zscore(PREFIX + "cooling", 20000) - int(
+            forgetful.admin.hget(PREFIX + "config", "seen_ms")
+        )
+        assert left_ms == 125_000
+
     def test_a_release_that_was_lost_leaves_a_ghost_that_gives_way(self, forgetful: Forgetful, pool_of: Any) -> None:
         first, second = pool_of("here"), pool_of("there")
         define(first, "20000")
