@@ -56,7 +56,7 @@ class Heartbeat(Ticker):
         if self._stopped and self._protocol.has_work():  # the call outlived the heartbeat
             with suppress(RuntimeError):  # an interpreter that is ending starts no threads
                 DeafThread(self.give_back).start()
-        elif self._protocol.doubts or self._protocol.abandoned or self._protocol.reasserts:
+        elif self._protocol.ledger.unanswered() or self._protocol.abandoned or self._protocol.reasserts:
             self.due(boottime())
 
     def give_back(self) -> None:

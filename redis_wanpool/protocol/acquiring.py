@@ -77,7 +77,7 @@ class Attempt:
         if not self.is_settled:
             self._ledger.give_up(self._asked, self.ids)
         places = self._queued if self.is_settled else self._asked
-        self._ledger.abandoned.update((wan_idx, self.ticket) for wan_idx in places)
+        self._ledger.abandoned.update({(wan_idx, self.ticket): None for wan_idx in places})
         self._ledger.answered(self.ids)
 
 

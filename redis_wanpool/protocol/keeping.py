@@ -37,6 +37,16 @@ class Keeping(Session):
     def _release_batch(
         self, wan_idx: int, batch: Sequence[LeaseState], end_reason: str, why: str
     ) -> Conversation[dict[str, str]]:
+        keys = [(wan_idx, lease.lease_id) for lease in batch]
+        self.ledger.under_way.update(keys)
+        try:
+            return (yield from self._released_batch(wan_idx, batch, end_reason, why))
+        finally:
+            self.ledger.under_way.difference_update(keys)
+
+    def _released_batch(
+        self, wan_idx: int, batch: Sequence[LeaseState], end_reason: str, why: str
+    ) -> Conversation[dict[str, str]]:
         words: dict[str, str] = {}
         pairs = [item for lease in batch for item in (lease.port, lease.lease_id)]
         for lease in batch:
@@ -54,7 +64,8 @@ class Keeping(Session):
         if unsure:
             told_of.update((yield from self._reasserted_and_ended(wan_idx, unsure, end_reason, why)))
         for (lease, told), asked in zip(told_of.items(), asked_before, strict=True):
-            word = _reason_gone(lease, answer, wanted if answer.repeated else asked, told) if told in GONE else told
+            was_asked = answer.repeated or (wan_idx, lease.lease_id) not in self.ledger.doubts  # by upkeep meanwhile
+            word = _reason_gone(lease, answer, wanted if was_asked else asked, told) if told in GONE else told
             self.ledger.settle(wan_idx, lease.lease_id)
             lease.end(word)
             lease.asked_to_end = None

@@ -39,7 +39,9 @@ class Ledger:
         """lease_id -> the ids of the call that is asking for it; the call holds them"""
         self.doubts: dict[tuple[int, str], tuple[str, str]] = {}
         """(wan_idx, lease_id) -> (port or "", end reason): calls that have no answer yet, or never got one"""
-        self.abandoned: set[tuple[int, str]] = set()  #: (wan_idx, ticket) of places in a queue to give up
+        self.under_way: set[tuple[int, str]] = set()
+        """the doubts whose call is on its way: its answer settles them, and if there is none, upkeep does"""
+        self.abandoned: dict[tuple[int, str], None] = {}  #: (wan_idx, ticket) of places in a queue to give up
         self.suspects: dict[int, float] = {}
         """wan_idx -> local time until which upkeep looks for a late duplicate of an unanswered call"""
         self.differing: set[int] = set()  #: the WANs in which this holder has more or fewer leases than are kept here
@@ -165,10 +167,14 @@ class Ledger:
 
     # -- what there is to do
 
+    def unanswered(self) -> list[tuple[int, str]]:
+        """The doubts whose call has ended without an answer."""
+        return [key for key in list(self.doubts) if key not in self.under_way]
+
     def has_work(self) -> bool:
         """Whether there is anything for upkeep."""
         return bool(self._places or self.doubts or self.abandoned or self.suspects)
 
     def to_clear_up(self) -> set[int]:
         """The WANs of unanswered calls."""
-        return {wan_idx for wan_idx, _ in [*self.doubts, *self.abandoned]} | set(self.suspects)
+        return {wan_idx for wan_idx, _ in [*self.unanswered(), *self.abandoned]} | set(self.suspects)

@@ -75,14 +75,14 @@ class Upkeep(Keeping):
         """Gives back what unanswered calls may have taken on a WAN, and places in its queue."""
         ledger = self.ledger
         for (of_wan, lease_id), (port, end_reason) in list(ledger.doubts.items()):
-            if of_wan == wan_idx:
+            if of_wan == wan_idx and (of_wan, lease_id) not in ledger.under_way:
                 yield self.ending(wan_idx, end_reason, [port, lease_id])
                 ledger.settle(wan_idx, lease_id)
                 ledger.suspect(wan_idx, now)
         for of_wan, ticket in list(ledger.abandoned):
             if of_wan == wan_idx:
                 yield self.call("leave", wan_idx, ticket)
-                ledger.abandoned.discard((wan_idx, ticket))
+                ledger.abandoned.pop((wan_idx, ticket), None)
         if wan_idx in ledger.suspects or wan_idx in ledger.differing:
             ledger.differing.discard(wan_idx)
             yield from self._compare(wan_idx)
@@ -106,6 +106,7 @@ class Upkeep(Keeping):
                     return
 
     def _clear_up_everywhere(self) -> Conversation[None]:
+        self.ledger.under_way.clear()  # the process may end before their answers come
         wans = sorted(self.ledger.to_clear_up())
         yield from self.all_of([(wan_idx, self._clear_up(wan_idx, 0.0)) for wan_idx in wans])
 

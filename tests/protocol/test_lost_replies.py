@@ -118,6 +118,32 @@ def test_a_release_is_true_though_its_port_went_on_before_it_was_told(
     assert is_live(own_server, taken[0])
 
 
+def test_upkeep_leaves_a_release_alone_that_is_on_its_way(pool: Any, own_server: Server) -> None:
+    lease = pool.acquire(0)
+    upkeep = pool._engine.performer.run
+    release = pool._engine.protocol.release([lease])
+    next(release)
+    upkeep(pool._engine.protocol.beat(0.0))
+    assert is_live(own_server, lease)
+    release.close()  # it was interrupted
+    upkeep(pool._engine.protocol.beat(0.0))
+    assert not is_live(own_server, lease)
+
+
+def test_a_release_is_true_though_upkeep_was_quicker(pool: Any, new_pool: Any, own_server: Server) -> None:
+    lease = pool.acquire(0)
+    engine = pool._engine
+    release = engine.protocol.release([lease])
+    step = next(release)
+    engine.performer.run(engine.protocol._clear_up_everywhere())
+    taken = new_pool(own_server.url).acquire(0, port=lease.port)
+    with pytest.raises(StopIteration) as end:
+        release.send(engine.performer.perform(step))
+    assert end.value.value == {lease.lease_id: "released"}
+    assert lease.ended == "released"
+    assert is_live(own_server, taken)
+
+
 def test_a_release_without_an_answer_is_known_to_a_renewal_too(
     pool: Any, new_pool: Any, proxy: Proxy, own_server: Server
 ) -> None:

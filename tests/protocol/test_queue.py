@@ -326,7 +326,7 @@ def test_who_leaves_passes_the_call_on(one_port: Any, backends: Any, pools: Any)
     queue_of(backends.admin, 2)
     lease.release()
     assert backends.admin.hget("wanpool:{test:0}:waiters", "ghost:1:x/y"), "the ghost was called, and does not come"
-    one_port._engine.protocol.abandoned.add((0, "ghost:1:x/y"))
+    one_port._engine.protocol.abandoned[0, "ghost:1:x/y"] = None
     one_port._engine.heartbeat.clear_up_soon()
     assert waiter.outcome().port == 20000
 

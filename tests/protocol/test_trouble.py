@@ -50,7 +50,7 @@ def test_renewals_come_before_clearing_up(pool: Any, monkeypatch: pytest.MonkeyP
         return talk(step)
 
     engine.protocol.doubts[0, f"{pool.holder}/unanswered"] = "", "unused"
-    engine.protocol.abandoned.add((0, "ticket"))
+    engine.protocol.abandoned[0, "ticket"] = None
     monkeypatch.setattr(engine.performer, "talk", noted)
     getattr(lease, "_thing", lease).renew_at = 0.0
     engine.heartbeat.beat()
