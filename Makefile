@@ -22,7 +22,7 @@ ASKED ?= per_server
 # The first of them also runs with a false clock, which Debian's Redis with its jemalloc does not survive.
 VERSIONS ?= valkey-8.1,redis-7.0
 # What make test-all adds to what .ci/run runs.
-PARTS := bench long versions clusters clients model failovers labs mutants pythons bare
+PARTS := bench long versions clusters clients model simulate failovers labs mutants pythons bare
 
 .PHONY: demo test slow test-all $(PARTS) clients-there labs-short check faults fmt clean
 
@@ -90,6 +90,10 @@ clients-there: $(VENV)/.ready
 
 model: $(VENV)/.ready
 	$(BIN)/python tests/safety_model.py
+
+# The real protocol and scripts in a world of seeds; SEED=7 STORY=1 tells what happens in one, and SHRINK=1 makes a shorter one.
+simulate: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+	$(BIN)/python -P tests/simulation/simulate.py --seed $(or $(SEED),1) --seeds $(or $(SEEDS),$(if $(SEED),1,60)) $(if $(STORY),--story) $(if $(SHRINK),--shrink)
 
 failovers: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 	WANPOOL_FAILOVERS=50 $(BIN)/python -m pytest -q -s --show-capture=no tests/faults/test_failovers.py
