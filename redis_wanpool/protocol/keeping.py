@@ -56,16 +56,17 @@ class Keeping(Session):
             lease.asked_to_end = wanted
         answer = yield from self.expect(self.ending(wan_idx, end_reason, pairs, why), "RELEASED", "REJECTED")
         told_of = dict(zip(batch, answer.reply[2:], strict=True))
+        asked_of = {
+            lease: wanted if answer.repeated or (wan_idx, lease.lease_id) not in self.ledger.doubts else asked
+            for lease, asked in zip(batch, asked_before, strict=True)  # what is no longer in doubt was asked by upkeep
+        }
         unsure = [
-            lease
-            for (lease, told), asked in zip(told_of.items(), asked_before, strict=True)
-            if told == "unsure" or (told == "gone" and not answer.repeated and asked is None)
+            lease for lease, told in told_of.items() if told == "unsure" or (told == "gone" and asked_of[lease] is None)
         ]
         if unsure:
             told_of.update((yield from self._reasserted_and_ended(wan_idx, unsure, end_reason, why)))
-        for (lease, told), asked in zip(told_of.items(), asked_before, strict=True):
-            was_asked = answer.repeated or (wan_idx, lease.lease_id) not in self.ledger.doubts  # by upkeep meanwhile
-            word = _reason_gone(lease, answer, wanted if was_asked else asked, told) if told in GONE else told
+        for lease, told in told_of.items():
+            word = _reason_gone(lease, answer, asked_of[lease], told) if told in GONE else told
             self.ledger.settle(wan_idx, lease.lease_id)
             lease.end(word)
             lease.asked_to_end = None
