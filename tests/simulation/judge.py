@@ -107,7 +107,7 @@ class Judge:
         if word == "GRANTED":
             self._granted(node, entry, call, args, reply)
         elif word == "RENEWED":
-            for lease_id, told in zip(args[8::5], reply[4:], strict=False):
+            for lease_id, told in zip(args[8::5], reply[5:], strict=False):
                 if lease_id in self.uses and isinstance(told, int):
                     self.uses[lease_id].known_by.append(entry)
         elif word in ENDINGS:

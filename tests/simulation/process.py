@@ -27,7 +27,7 @@ from redis_wanpool.engine.wakeups import Wakeups
 from redis_wanpool.errors import BackendUnavailable
 from redis_wanpool.model.holder import Holder
 from redis_wanpool.model.lease import LeaseState
-from redis_wanpool.protocol import Answer, Ask, Call, Look, Parallel, Protocol, Resolve, Sleep, Try
+from redis_wanpool.protocol import Answer, Ask, Call, Look, Parallel, Protocol, Remembers, Resolve, Sleep, Try
 from redis_wanpool.protocol.refusals import is_silence
 from redis_wanpool.protocol.steps import answered
 from redis_wanpool.system.liveness import ALIVE, DEAD, UNKNOWN, Verdict
@@ -281,7 +281,9 @@ class Process:
             wans=self.world.plan.wans,
             legacy_wait=0.0,
         )
-        self.backend: Any = SimpleNamespace(is_fake=False, is_embedded=False, given=False, is_named=True, timeout=2.0)
+        self.backend: Any = SimpleNamespace(
+            is_fake=False, is_embedded=False, given=False, is_named=True, timeout=2.0, take_part=lambda: None
+        )
         self.world.loop.current = self
         self.engine = VirtualEngine(
             self,
@@ -336,6 +338,8 @@ class Process:
             return Answer(self.world.look(self, step.lease.port, is_bound=True), self.clock())
         if callable(step):  # a wait of the world's own
             return (yield step)
+        if isinstance(step, Remembers):
+            return Answer(None, self.clock())
         raise TypeError(f"nobody here does {step}")
 
     def _sleep(self, step: Sleep) -> Errand:

@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "support"))
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 from plan import Plan, planned
 from private_server import Server
 from store import DATABASES, Memories
