@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.environ["WANPOOL_CONFIG"] = options.config
         _refuse_password(getattr(options, "url", None))
         command: Command = options.command
-        _say_whose_settings(command)
+        _say_whose_settings(options)
         code = command(options)
         sys.stdout.flush()
         return code
@@ -72,10 +72,11 @@ def _fail(error: WanpoolError) -> int:
 _CODES = {InvalidValue: USAGE, BackendUnavailable: UNREACHABLE, NotElevated: NOT_ELEVATED}
 
 
-def _say_whose_settings(command: Command) -> None:
+def _say_whose_settings(options: argparse.Namespace) -> None:
     """Names the wanpool.toml that nobody named, before it changes WANs or the system."""
-    acts = any(command.__module__ == module.__name__ for module in (init, operate, tune))
-    if acts and not settings.is_chosen() and (found := settings.find()):
+    acts = any(options.command.__module__ == module.__name__ for module in (init, operate, tune))
+    only_shows = getattr(options, "show", False) or getattr(options, "what", None) in ("show", "plan")
+    if acts and not only_shows and not settings.is_chosen() and (found := settings.find()):
         print(said("settings of {file}", file=one_line(str(found.absolute()))), file=sys.stderr)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from command_line import says, tells
+from command_line import says, tells, wanpool
 from tuned import BOOTED, FakeNetsh, linux_machine, windows_machine
 from waiting import wait_for
 
@@ -329,8 +329,11 @@ def test_a_redis_that_does_not_answer_is_a_note(linux: System) -> None:
     Path("wanpool.toml").write_text(f'url = "{UNREACHABLE}"\n[wan.0]\nports = "20000-20009"\n')
     told = documented("plan")
     assert told["ports"] == "20000-20009" and "the WANs in Redis are not known" in told["trouble"]
-    for verb in ("show", "plan", "apply"):
+    for verb in ("show", "plan"):
         assert "note: the WANs in Redis are not known" in tune(verb)
+    done = wanpool("tune", "apply")
+    assert "note: the WANs in Redis are not known" in done.stdout
+    assert done.stderr == f"settings of {Path('wanpool.toml').absolute()}\n", "it acts by them"
     assert documented("plan", *PORTS)["trouble"] is None, "with --ports nobody is asked"
 
 

@@ -95,6 +95,7 @@ class Node:
     def ask(self, step: Ask) -> Any:
         if step.words[0] == "INFO":
             info = {"redis_version": "7.2.0", "role": self.role, "maxmemory_policy": "noeviction", "tcp_port": 1}
+            info["master_replid"] = self.replid
             return [["", info | {"connected_slaves": self.replicas}]]
         reply = self.memory.ask(*step.words)
         if step.words[0] == "HKEYS":
