@@ -7,6 +7,7 @@ from redis_wanpool.model.checks import checked_flag, checked_ttl, milliseconds
 from redis_wanpool.model.endings import CLEAN, OURS, REJECTS, end_reason, final_word
 from redis_wanpool.model.lease import LeaseState, margin
 from redis_wanpool.protocol.bounded import LEASES_A_CALL, batches
+from redis_wanpool.protocol.ledger import Ids
 from redis_wanpool.protocol.session import Session, logger
 from redis_wanpool.protocol.steps import Answer, Call, Conversation, Look
 
@@ -37,12 +38,13 @@ class Keeping(Session):
     def _release_batch(
         self, wan_idx: int, batch: Sequence[LeaseState], end_reason: str, why: str
     ) -> Conversation[dict[str, str]]:
-        keys = [(wan_idx, lease.lease_id) for lease in batch]
-        self.ledger.under_way.update(keys)
+        ids = Ids(lease.lease_id for lease in batch)
+        self.ledger.under_way.update({(wan_idx, lease_id): ids for lease_id in ids})
         try:
             return (yield from self._released_batch(wan_idx, batch, end_reason, why))
         finally:
-            self.ledger.under_way.difference_update(keys)
+            for lease_id in ids:
+                self.ledger.under_way.pop((wan_idx, lease_id), None)
 
     def _released_batch(
         self, wan_idx: int, batch: Sequence[LeaseState], end_reason: str, why: str

@@ -39,8 +39,8 @@ class Ledger:
         """lease_id -> the ids of the call that is asking for it; the call holds them"""
         self.doubts: dict[tuple[int, str], tuple[str, str]] = {}
         """(wan_idx, lease_id) -> (port or "", end reason): calls that have no answer yet, or never got one"""
-        self.under_way: set[tuple[int, str]] = set()
-        """the doubts whose call is on its way: its answer settles them, and if there is none, upkeep does"""
+        self.under_way: WeakValueDictionary[tuple[int, str], Ids] = WeakValueDictionary()
+        """the doubts whose call is on its way, with its ids: the call holds them, so what is interrupted is upkeep's"""
         self.abandoned: dict[tuple[int, str], None] = {}  #: (wan_idx, ticket) of places in a queue to give up
         self.suspects: dict[int, float] = {}
         """wan_idx -> local time until which upkeep looks for a late duplicate of an unanswered call"""
