@@ -21,6 +21,8 @@ from redis_wanpool.terminal.language import said
 if TYPE_CHECKING:
     from redis_wanpool.proxy import Proxy
 
+logger = logging.getLogger("redis_wanpool")
+
 
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
@@ -119,14 +121,22 @@ async def _serve(options: argparse.Namespace, rules: dict[str, Any]) -> None:
 @asynccontextmanager
 async def _checked_lines(pool: AsyncWanPortPool, targets: Sequence[str]) -> AsyncIterator[None]:
     """Checks the lines while the block lasts, if there is anything to connect to."""
-    task = asyncio.create_task(check(pool, targets)) if targets else None
+    if not targets:
+        yield
+        return
+    task = asyncio.create_task(check(pool, targets))
+    task.add_done_callback(_say_why_it_ended)
     try:
         yield
     finally:
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError, WanpoolError):  # an error is in the proxy's own answers, too
-                await task
+        task.cancel()
+        with suppress(asyncio.CancelledError, WanpoolError):  # which was said when it happened
+            await task
+
+
+def _say_why_it_ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("the lines are not checked any more: %s", error)
 
 
 def _tell(options: argparse.Namespace, pool: AsyncWanPortPool, proxy: "Proxy") -> None:

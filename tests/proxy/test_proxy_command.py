@@ -22,7 +22,8 @@ from proxied import Raw, proxied
 from waiting import wait_for
 from web import Web
 
-from redis_wanpool import AsyncWanPortPool, InvalidValue, WanPortPool
+from redis_wanpool import AsyncWanPortPool, InvalidValue, UnsafeRedis, WanPortPool
+from redis_wanpool.cli import proxy as command
 from redis_wanpool.proxy import serve
 from redis_wanpool.proxy.access import Access, read_passwords
 
@@ -95,6 +96,17 @@ def test_it_checks_the_lines_if_it_is_told_to(site: Any, web: Web) -> None:
         process.communicate(timeout=20)
     assert site.admin.hget("wanpool:{test}:health", "checker") is None, "another one may go on at once"
     assert "1.1.1.1:443" in says("proxy", "--health-target", "nowhere", code=2)
+
+
+async def test_a_check_that_ends_says_why(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    async def fails(pool: AsyncWanPortPool, targets: list[str]) -> None:
+        raise UnsafeRedis("it evicts keys")
+
+    monkeypatch.setattr(command, "check", fails)
+    async with command._checked_lines(AsyncWanPortPool("fake://unused"), ["192.0.2.1:443"]):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert "not checked any more: it evicts keys" in caplog.text
 
 
 def test_wan_k_has_the_port_p_and_1_and_k(site: Any) -> None:
