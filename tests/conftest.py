@@ -254,7 +254,7 @@ def own_server(request: Any, tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def proxy(own_server: Server, tmp_path: Path) -> Iterator[Proxy]:
-    """What stands between a client and that server, and may spoil what they say."""
+    """A proxy between a client and that server, which may spoil what they say."""
     proxy = Proxy(tmp_path / "p", own_server.socket)
     yield proxy
     proxy.close()

@@ -4,7 +4,7 @@ One port, two holders, two servers, time in ticks. After each request the replic
 cut until the next failover: so a failover finds any earlier state. It makes the replica the primary, with a new
 replication id; the old primary goes on for up to `SPLIT` ticks, and who likes still talks to it. Then it follows the
 new one. The primary may also restart, with all its data, with what the replica has, or with none, and all its data may
-be deleted. Where there is none, anybody may define the WAN anew at any time. A holder has one request on its way at a
+be deleted. Where there is none, anybody may define the WAN again at any time. A holder has one request on its way at a
 time. Request and reply may each be late by any number of ticks, a reply may be lost, and a request may arrive once
 more at any time.
 
@@ -211,7 +211,7 @@ class Search:
                 until = 0
             # a fence is a time, and so goes on; ten are as many as an old primary grants until then
             made = Data(counter=state.newest + 10, source=state.ids[primary], grace_until=until)
-            yield from self._stored(state, primary, made, "the WAN is defined anew")
+            yield from self._stored(state, primary, made, "the WAN is defined again")
         if state.losses == self.bounds.losses:
             return
         after = state._replace(losses=state.losses + 1)

@@ -1,5 +1,5 @@
--- At most so many of the network's own ports that plain sockets can have: of those of the last 65 s the first few that
--- rested most recently, then older ones, of which nothing can linger; and where free ones will not do, more of the first.
+-- The network's own ports that plain sockets can have, at most `most`: of those of the last 65 s the first few that rested
+-- most recently, then older ones, of which nothing can linger; and where free ones will not do, more of the first.
 local FEW = 8
 local function plain_ports(most)
   local found = {}

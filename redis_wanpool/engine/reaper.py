@@ -82,13 +82,13 @@ class Reaper:
         alive, after, is_round = 0, here.id, False
         while True:
             page = yield from self._protocol.neighbours(after, self.PAGE)
-            for who in page:
-                if is_round and who.id >= here.id:
+            for holder in page:
+                if is_round and holder.id >= here.id:
                     return dead
-                seen = verdict(who, here)
+                seen = verdict(holder, here)
                 if seen.word == DEAD:
-                    dead.append((who, seen.why))
-                alive += seen.word == ALIVE and who.reaps
+                    dead.append((holder, seen.why))
+                alive += seen.word == ALIVE and holder.reaps
                 if alive >= self.ENOUGH_ALIVE:
                     return dead
             if len(page) == self.PAGE:
@@ -100,26 +100,26 @@ class Reaper:
 
     def _strike(self, suspects: dict[str, Suspect], dead: list[tuple[Holder, str]]) -> Conversation[dict[str, Suspect]]:
         still: dict[str, Suspect] = {}
-        for who, why in dead:
-            suspect = suspects.get(who.id) or Suspect((yield from self._protocol.leases_of(who.id)))
+        for holder, why in dead:
+            suspect = suspects.get(holder.id) or Suspect((yield from self._protocol.leases_of(holder.id)))
             suspect.strikes += 1
             if suspect.strikes < self.STRIKES:
-                still[who.id] = suspect
+                still[holder.id] = suspect
             else:
-                yield from self._take_back(who, why, suspect.leases)
+                yield from self._take_back(holder, why, suspect.leases)
         return still
 
-    def _take_back(self, who: Holder, why: str, leases: list[HeldLease]) -> Conversation[Ports]:
-        ports = yield from self._protocol.reap(who, leases)
+    def _take_back(self, holder: Holder, why: str, leases: list[HeldLease]) -> Conversation[Ports]:
+        ports = yield from self._protocol.reap(holder, leases)
         count = sum(map(len, ports.values()))
         if count:
             logger.warning(
                 "took back %d ports (namespace %r) of process %d (%s) on %s: %s",
                 count,
                 self._protocol.namespace,
-                who.pid,
-                who.program,
-                who.host,
+                holder.pid,
+                holder.program,
+                holder.host,
                 why,
             )
         return ports
@@ -132,22 +132,22 @@ class Reaper:
     def _looking_at_all(self, dry_run: bool) -> Conversation[list[HolderSeen]]:
         here = self._protocol.holder
         found = []
-        for who in (yield from self._protocol.all_holders()):
-            seen = verdict(who, here)
+        for holder in (yield from self._protocol.all_holders()):
+            seen = verdict(holder, here)
             ports: Ports = {}
             if seen.word == DEAD:
-                leases = yield from self._protocol.leases_of(who.id)
-                seen = self._seen_again(who, seen)
+                leases = yield from self._protocol.leases_of(holder.id)
+                seen = self._seen_again(holder, seen)
                 if seen.word == DEAD and dry_run:
                     for lease in leases:
                         ports[lease.wan_idx] = (*ports.get(lease.wan_idx, ()), lease.port)
                 elif seen.word == DEAD:
-                    ports = yield from self._take_back(who, seen.why, leases)
-            found.append(HolderSeen(who.id, who.host, who.pid, who.program, seen.word, seen.why, ports))
+                    ports = yield from self._take_back(holder, seen.why, leases)
+            found.append(HolderSeen(holder.id, holder.host, holder.pid, holder.program, seen.word, seen.why, ports))
         return found
 
-    def _seen_again(self, who: Holder, seen: Verdict) -> Verdict:
+    def _seen_again(self, holder: Holder, seen: Verdict) -> Verdict:
         for _ in range(self.STRIKES - 1):
             if seen.word == DEAD:
-                seen = verdict(who, self._protocol.holder)
+                seen = verdict(holder, self._protocol.holder)
         return seen

@@ -1,7 +1,7 @@
 """A process with two holders, one of each face, that keep a port each and write down that they use it.
 
-`holder.py URL FOLDER NUMBER [defines]`; one that defines has the WAN defined anew whenever Redis lacks it. It ends when
-it is killed.
+`holder.py URL FOLDER NUMBER [defines]`; one that defines makes a new WAN whenever Redis lacks it. It ends when it is
+killed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Redis that keeps nothing on disk restarts again and again, and one process defines its WANs anew each time."""
+"""A Redis that keeps nothing on disk restarts again and again, and each time one process defines its WANs again."""
 
 from __future__ import annotations
 

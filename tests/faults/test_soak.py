@@ -182,7 +182,7 @@ def test_nothing_is_held_twice_and_nothing_is_left(durable: Any, tmp_path: Path,
     with WanPortPool(durable.url, namespace="test", network="judge", rest=0) as pool:
 
         def is_settled() -> bool:
-            for wan_idx in WANS:  # what is due is settled by whoever comes next
+            for wan_idx in WANS:  # the next call settles what is due
                 pool.acquire(wan_idx, wait=60).release(used=False)
             return not left(durable.admin) and all(seen.free == seen.total for seen in map(pool.snapshot, WANS))
 
