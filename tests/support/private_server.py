@@ -38,18 +38,25 @@ class Server:
         self.start(*options)
 
     def start(self, *options: str) -> None:
+        """Starts it; again while a connection of a test beside this one has its port for a moment."""
         self.socket.unlink(missing_ok=True)
-        with (self.folder / "log").open("ab") as log:
-            how: Any = dict(stdout=log, stderr=log, restore_signals=not self.outlives_limits)
-            self.process: Any = subprocess.Popen([*self.command, *options], **how)
+        self._launch(options)
 
         def answers() -> bool:
             with suppress(redis.ConnectionError, redis.TimeoutError):
                 return bool(self.admin.ping())
-            assert self.process.poll() is None, (self.folder / "log").read_text()
+            if self.process.poll() is not None:
+                told = (self.folder / "log").read_text()
+                assert "Address already in use" in " ".join(told.splitlines()[-3:]), told
+                self._launch(options)
             return False
 
         wait_for(answers)
+
+    def _launch(self, options: tuple[str, ...]) -> None:
+        with (self.folder / "log").open("ab") as log:
+            how: Any = dict(stdout=log, stderr=log, restore_signals=not self.outlives_limits)
+            self.process: Any = subprocess.Popen([*self.command, *options], **how)
 
     def cut(self) -> None:
         """Ends the connections of all clients."""
