@@ -5,9 +5,14 @@
 --   how many ports, ...}
 -- @include "keys"
 -- @include "int"
--- @include "wan"
 -- @include "grant"
+-- @include "wan"
+-- @include "server"
 -- @include "page"
+local wan, refusal = open_wan(ARGV[1], ARGV[2])
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
+local page, ports, grants = page_of(wan, ARGV[3], ARGV[4], ARGV[5], ARGV[6])
 local more = #ports == tonumber(ARGV[5])
 local counts, reply = {}, {"CENSUS", more and page[#page] or "", more and page[#page - 1] or ""}
 for _, grant in ipairs(grants) do

@@ -10,20 +10,26 @@
 --   {"OTHER_PROTOCOL", version}
 -- @include "keys"
 -- @include "int"
-local OUR_PROTOCOL, FIRST, made, defined = "3", 7, 0, redis.call("HGET", CONFIG, "protocol")
+-- @include "wan"
+-- @include "server"
+-- @include "saw"
+-- @include "events"
+local FIRST, made, defined = 7, 0, redis.call("HGET", CONFIG, "protocol")
 if not defined then
   if ARGV[4] == "" or ARGV[4] == "still fresh" then return {"GONE"} end
   local clock_now = redis.call("TIME")
   local begun_ms = clock_now[1] * 1000 + math.floor(clock_now[2] / 1000)
-  redis.call("HSET", CONFIG, "protocol", OUR_PROTOCOL, "state", "filling", "seen_ms", int(begun_ms), "ahead_ms", 0,
-    "fence", int(1000 * begun_ms), "waiting", 0, "leaving", 0, "filled", 0, "generation", ARGV[3], "on_failover", ARGV[6],
-    "source", "", "run_id", "", "grace_until_ms", 0, "by", ARGV[4], unpack(ARGV, FIRST))
+  redis.call("HSET", CONFIG, "protocol", PROTOCOL, "state", "filling", "ahead_ms", 0, "waiting", 0, "leaving", 0,
+    "filled", 0, "epoch", 1, "generation", ARGV[3], "on_failover", ARGV[6], "source", "", "run_id", "",
+    "grace_until_ms", 0, "by", ARGV[4], unpack(ARGV, FIRST))
+  redis.call("HSET", GRANTS, "seen_ms", int(begun_ms), "fence", int(1000 * begun_ms), "due_ms", "1e16")
+  redis.call("HSET", COUNTERS, "since_ms", int(begun_ms))
   if ARGV[4] == "fresh" and redis.call("HGET", CONFIG, "on_failover") == "grace" then
     redis.call("HSET", CONFIG, "source", string.match(redis.call("INFO", "replication"), "master_replid:(%x+)"),
       "run_id", string.match(redis.call("INFO", "server"), "run_id:(%x+)"))
   end
   made = 1
-elseif defined ~= OUR_PROTOCOL then
+elseif defined ~= PROTOCOL then
   return {"OTHER_PROTOCOL", defined}
 end
 for i = FIRST, #ARGV, 2 do
@@ -36,7 +42,10 @@ local stage, filled, list, generation, by, until_ms, new_until_ms, total = unpac
 if stage == "removing" then return {"GONE"} end
 if stage ~= "filling" then
   local ends_grace = string.find(ARGV[4], "fresh") and until_ms == new_until_ms and redis.call("SCARD", FREE) == tonumber(total)
-  if ends_grace then redis.call("HSET", CONFIG, "grace_until_ms", 0) end
+  if ends_grace then
+    redis.call("HSET", CONFIG, "grace_until_ms", 0)
+    redis.call("HDEL", GRANTS, "rules")
+  end
   return {"DEFINED", made, generation}
 end
 local first, left, ports, passed = tonumber(filled), tonumber(ARGV[5]), {}, 0
@@ -53,8 +62,13 @@ if #ports > 0 then redis.call("SADD", FREE, unpack(ports)) end
 if first + #ports < passed then return {"FILLING", made} end
 redis.call("HSET", CONFIG, "state", "open")
 redis.call("HDEL", CONFIG, "filled", "by")
--- @include "wan"
-if by == "recovered" then begin_grace() end
-local until_then = by == "new" and int(now_ms + grace_ms) or ""
-if grace_ms > 0 then saw("new_until_ms", until_then, "succeeds", 1) elseif has_begun then saw() end
+tell("defined", passed, nil, "why", by)
+local wan, refusal = open_wan(ARGV[1], ARGV[2])
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
+if by == "recovered" then begin_grace(wan) end
+if wan.grace_ms > 0 then
+  change(wan, "new_until_ms", by == "new" and int(wan.now_ms + wan.grace_ms) or "", "succeeds", 1)
+end
+if wan.has_begun or wan.is_changed then saw(wan) end
 return {"DEFINED", made, generation}

@@ -7,13 +7,17 @@
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
+-- @include "server"
 -- @include "places"
+local wan, refusal = open_wan(ARGV[1], ARGV[2])
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
 local port = ARGV[3]
 local place = places_of({port})[1]
 local grant = redis.call("HGET", GRANTS, port) or ""
 local network = string.match(grant, "^%S+ %d+ (%S+)") or ""
-return {"EXPLAINED", now_ms, ahead_ms, place or "",
+return {"EXPLAINED", wan.now_ms, wan.ahead_ms, place or "",
   tonumber(redis.call("ZSCORE", LEASED, port) or redis.call("ZSCORE", COOLING, port) or -1),
   tonumber(redis.call("ZSCORE", RESTING .. network, port) or -1),
   redis.call("HGET", LEAVING, port) or "", grant,
-  redis.call("HGETALL", LEASE .. port), redis.call("HGETALL", QUARANTINE .. port)}
+  redis.call("HGETALL", LEASE .. port), redis.call("HGETALL", PREFIX .. "quarantine:" .. port)}

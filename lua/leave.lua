@@ -4,13 +4,18 @@
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
+-- @include "server"
+-- @include "saw"
 -- @include "queue"
-local wake
 -- @include "wake"
 -- @include "leave"
+local wan, refusal = open_wan(ARGV[1], ARGV[2])
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
 for i = 3, #ARGV do
-  local network = leave(ARGV[i])
-  queue = nil
-  wake(network or "", now_ms, now_ms)
+  local network = leave(wan, ARGV[i])
+  wan.queue = nil
+  wake(wan, network or "", wan.now_ms, wan.now_ms)
 end
+saw(wan)
 return {"LEFT"}

@@ -1,8 +1,20 @@
 -- Lets a drained WAN grant again.
--- ARGV 1 boot clock  2 its time in ms
--- Reply {"OPENED"}
+-- ARGV 1 boot clock  2 its time in ms  3 who says so, for people
+-- Reply {"OPENED", 1; or 0 if it was open}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
-saw("state", "open")
-return {"OPENED"}
+-- @include "server"
+-- @include "saw"
+-- @include "events"
+local wan, refusal = open_wan(ARGV[1], ARGV[2])
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
+local is_new = wan.state ~= "open"
+if is_new then
+  change(wan, "state", "open")
+  next_epoch(wan)
+  tell("opened", 1, nil, "who", ARGV[3])
+end
+saw(wan)
+return {"OPENED", is_new and 1 or 0}

@@ -4,20 +4,24 @@
 --   of the 1,000 that rested last, for each look ahead how many become free until then}
 -- @include "keys"
 -- @include "int"
--- @include "wan"
 -- @include "grant"
-local network, LOOK, late = ARGV[3], 1000, 0
+-- @include "wan"
+-- @include "server"
 -- @include "plain"
-local _, ats = plain_ats(redis.call("ZREVRANGEBYSCORE", RESTING .. network, now_ms, int(now_ms - LINGER_MS), "WITHSCORES",
+local wan, refusal = open_wan(ARGV[1], ARGV[2])
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
+local QUARANTINED, network, LOOK, late = PREFIX .. "quarantined", ARGV[3], 1000, 0
+local _, ats = plain_ats(redis.call("ZREVRANGEBYSCORE", RESTING .. network, wan.now_ms, int(wan.now_ms - LINGER_MS), "WITHSCORES",
   "LIMIT", 0, LOOK))
 for _, at in ipairs(ats) do
-  if at > now_ms then late = late + 1 end
+  if at > wan.now_ms then late = late + 1 end
 end
-local due_ms = grace_ms > 0 and 0 or now_ms
-local reply = {"OUTLOOK", redis.call("ZCOUNT", QUARANTINED, "(" .. int(now_ms), "+inf"), late}
+local due_ms = wan.grace_ms > 0 and 0 or wan.now_ms
+local reply = {"OUTLOOK", redis.call("ZCOUNT", QUARANTINED, "(" .. int(wan.now_ms), "+inf"), late}
 for i = 4, #ARGV do
-  local till_ms = now_ms + ARGV[i]
-  local since_ms, upto_ms = now_ms - cooldown_ms, math.min(now_ms, till_ms - cooldown_ms)
+  local till_ms = wan.now_ms + ARGV[i]
+  local since_ms, upto_ms = wan.now_ms - wan.cooldown_ms, math.min(wan.now_ms, till_ms - wan.cooldown_ms)
   local expired = redis.call("ZCOUNT", LEASED, "(" .. int(since_ms), int(math.min(due_ms, upto_ms)))
   reply[i] = redis.call("ZCOUNT", COOLING, "(" .. int(due_ms), int(till_ms)) + expired
 end

@@ -7,52 +7,57 @@
 --   or "unsure" when a grace lasts: its grant may be lost, and a renewal will tell}
 -- @include "keys"
 -- @include "int"
--- @include "wan"
 -- @include "grant"
-local depart, wake
-if leaving > 0 then
-  -- @include "depart"
-end
-if waiting > 0 then
-  -- @include "queue"
-  -- @include "wake"
-end
+-- @include "wan"
+-- @include "server"
+-- @include "saw"
+-- @include "events"
+-- @include "queue"
+-- @include "wake"
+-- @include "depart"
 -- @include "clocks"
 -- @include "finish"
-local by, host, why, used = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == "used"
+-- @include "end_asked"
 -- @include "rejecting"
 -- @include "iso"
-local first, step, unknown, answer = 7, 2, grace_ms > 0 and "unsure" or "gone", {"REJECTED", now_ms}
-local ids, ended = {}, {}
-for i = first + 1, #ARGV, step do ids[#ids + 1] = ARGV[i] end
-local ports = redis.call("HMGET", IDS, unpack(ids))
-redis.call("ZREMRANGEBYSCORE", REJECTED .. by, "-inf", now_ms - quarantine_ms)
+local FIRST, network, host, why, used, ports, ids = 7, ARGV[3], ARGV[4], ARGV[5], ARGV[6] == "used", {}, {}
+for i = FIRST, #ARGV, 2 do ports[#ports + 1], ids[#ids + 1] = ARGV[i], ARGV[i + 1] end
+local opened = {open_wan(ARGV[1], ARGV[2], unpack(ports))}
+local wan, refusal = opened[1], opened[2]
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
+local rejected, answer, now_ms = REJECTED .. network, {"REJECTED", wan.now_ms}, wan.now_ms
+local most, in_service = quarantine_of(wan)
+redis.call("ZREMRANGEBYSCORE", rejected, "-inf", now_ms - wan.quarantine_ms)
 redis.call("ZREMRANGEBYSCORE", QUARANTINED, "-inf", now_ms)
 local of_all = math.max(1, math.floor(in_service * 3 / 4)) -- a quarter is left to the others, however many networks reject
-local room = math.min(most - redis.call("ZCARD", REJECTED .. by), of_all - redis.call("ZCARD", QUARANTINED))
-local function how(lease_id, rest_ms, free_at)
-  ended[lease_id] = true
+local room = math.min(most - redis.call("ZCARD", rejected), of_all - redis.call("ZCARD", QUARANTINED))
+local function how(_, rest_ms, free_at)
   room = room - 1
   if room < 0 then return used and "released" or "lingers", free_at end
-  return "rejected", used and math.max(free_at, now_ms + math.max(cooldown_ms, rest_ms)) or free_at
+  return "rejected", used and math.max(free_at, now_ms + math.max(wan.cooldown_ms, rest_ms)) or free_at
 end
--- @include "end_asked"
+local ended = end_asked(wan, ports, ids, {unpack(opened, 3, 2 + #ports)}, nil, wan.grace_ms > 0 and "unsure" or "gone",
+  answer, how)
 for i, lease_id in ipairs(ids) do
-  if ended[lease_id] then
-    redis.call("ZADD", REJECTED .. by, now_ms, ports[i])
+  local port = ended[lease_id]
+  if port then
+    redis.call("ZADD", rejected, now_ms, port)
     if answer[2 + i] == "rejected" then
-      local free_at, about = redis.call("ZSCORE", COOLING, ports[i]) or int(now_ms), QUARANTINE .. ports[i]
-      redis.call("ZADD", QUARANTINED, free_at, ports[i])
+      local free_at, about = redis.call("ZSCORE", COOLING, port) or int(now_ms), QUARANTINE .. port
+      redis.call("ZADD", QUARANTINED, free_at, port)
       redis.call("PEXPIRE", QUARANTINED, math.max(free_at - now_ms, redis.call("PTTL", QUARANTINED), 1))
-      redis.call("HSET", about, "reason", why, "host", host, "network", by, "lease_id", lease_id,
-        "rejected_at", iso(now_ms + ahead_ms), "free_at", iso(free_at + ahead_ms))
+      redis.call("HSET", about, "reason", why, "host", host, "network", network, "lease_id", lease_id,
+        "rejected_at", iso(now_ms + wan.ahead_ms), "free_at", iso(free_at + wan.ahead_ms))
       redis.call("PEXPIRE", about, math.max(free_at - now_ms, 1))
     end
   end
 end
-if has_ended then
-  redis.call("PEXPIRE", REJECTED .. by, math.max(quarantine_ms, 1))
-  local till_ms = rejecting_until(by)
-  if till_ms then saw("rejects_until", int(math.max(till_ms, tonumber(config[13] or 0)))) else saw() end
+if #ended > 0 then
+  redis.call("PEXPIRE", rejected, math.max(wan.quarantine_ms, 1))
+  local till_ms = rejecting_until(wan, network)
+  if till_ms then change(wan, "rejects_until", int(math.max(till_ms, wan.rejects_until))) end
+  tell_ended(wan, "rejected", "why", why)
+  saw(wan)
 end
 return answer

@@ -5,15 +5,21 @@
 -- @include "keys"
 -- @include "int"
 -- @include "grant"
+-- @include "wan"
+-- @include "server"
+-- @include "saw"
+-- @include "grace"
 if redis.call("HGET", CONFIG, "state") ~= "removing" then
-  -- @include "wan"
-  if ARGV[3] ~= "force" then
-    -- @include "grace"
-  end
-  local live = redis.call("ZCOUNT", LEASED, "(" .. int(now_ms), "+inf")
+  local wan, refusal = open_wan(ARGV[1], ARGV[2])
+  refusal = refusal or look_at_server(wan)
+  if wan and ARGV[3] ~= "force" then refusal = refusal or in_grace(wan) end
+  if refusal then return refusal end
+  local live = redis.call("ZCOUNT", LEASED, "(" .. int(wan.now_ms), "+inf")
   if live > 0 and ARGV[3] ~= "force" then return {"IN_USE", live} end
-  saw("state", "removing")
+  change(wan, "state", "removing")
+  saw(wan)
 end
+local QUARANTINE, REJECTED, CAPPED = PREFIX .. "quarantine:", PREFIX .. "rejected:", PREFIX .. "capped"
 for _, name in ipairs({LEASED, COOLING}) do
   local ports = redis.call("ZRANGE", name, 0, ARGV[4] - 1)
   if #ports > 0 then
@@ -36,6 +42,6 @@ if #tickets > 0 then
   redis.call("ZREM", CAPPED, unpack(tickets))
   return {"REMOVING"}
 end
-redis.call("UNLINK", unpack(KEYS, 2))
+redis.call("UNLINK", PREFIX .. "events", COUNTERS, unpack(KEYS, 2))
 redis.call("DEL", CONFIG)
 return {"REMOVED"}

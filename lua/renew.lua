@@ -1,66 +1,72 @@
 -- Prolongs a holder's leases, and settles what is due. A lease never becomes shorter. One with a greater fence than the
 -- data knows of its port shows that the data is older than its grant: that begins a grace, and the lease is put back.
 -- ARGV 1 boot clock  2 its time in ms  3 holder  4 network  5 its rest in ms  6 host  7 pid
---   then for each lease: port, lease_id, fence, ttl in ms, label
--- Reply {"RENEWED", now, number of ports that the holder holds here, number of ports settled, generation, then for each lease
---   its new expires_at, or how it ended, or "gone" when nothing is known of it any more, or "data_lost" when its grant is
---   forgotten and cannot be put back; port and record of each set aside}
+--   then for each lease: port, lease_id, fence, ttl in ms, label, of a port that its holder keeps between leases "idle" or "used", else ""
+-- Reply {"RENEWED", now, number of ports that the holder holds here, number of ports settled, generation, epoch, 1 if ports are
+--   wanted by others (somebody waits, or fewer than a tenth are free) or 0, then for each lease its new expires_at, or how it
+--   ended, or "gone" when nothing is known of it any more, or "data_lost" when its grant is forgotten and cannot be put back;
+--   port and record of each set aside}
 -- @include "keys"
 -- @include "int"
--- @include "wan"
 -- @include "grant"
+-- @include "wan"
+-- @include "server"
+-- @include "saw"
+-- @include "events"
+-- @include "queue"
+-- @include "wake"
+-- @include "depart"
+-- @include "clocks"
+-- @include "finish"
+-- @include "settle"
 -- @include "iso"
-local SETTLE, FIRST, FIELDS, network = 64, 8, 5, ARGV[4]
 -- @include "reassert"
-local answer, leased, ports, last, expires = {"RENEWED", now_ms, 0, 0, config[20]}, {}, {}, {}, {}
+local SETTLE, FIRST, FIELDS, ANSWERS, _, _, held, network, rest_ms, host, pid = 64, 8, 6, 7, unpack(ARGV, 1, 7)
+local wan, refusal = open_wan(ARGV[1], ARGV[2])
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
+local answer, ports, leased, last, expires = {"RENEWED", wan.now_ms, 0, 0, wan.generation, wan.epoch, 0}, {}, {}, {}, {}
 for i = FIRST, #ARGV, FIELDS do ports[#ports + 1] = ARGV[i] end
 if #ports > 0 then
   last, expires = redis.call("HMGET", GRANTS, unpack(ports)), redis.call("ZMSCORE", LEASED, unpack(ports))
 end
+local function prolong(port, lease_id, fence, label, use, expires_at)
+  local lease, left_ms, text = LEASE .. port, expires_at - wan.now_ms, iso(expires_at + wan.ahead_ms)
+  if redis.call("PEXPIRE", lease, left_ms) == 1 then
+    redis.call("HSET", lease, "expires_at", text)
+  else -- it was evicted: write what its holder and the grant know
+    redis.call("HSET", lease, "lease_id", lease_id, "fence", fence, "holder", held, "network", network, "host", host,
+      "pid", pid, "label", label, "expires_at", text)
+    redis.call("PEXPIRE", lease, left_ms)
+  end
+  if use ~= "" then redis.call("HSET", lease, "use", use) end
+end
 for i, port in ipairs(ports) do
-  local asked_id, fence, ttl_ms, label = unpack(ARGV, FIRST + FIELDS * (i - 1) + 1, FIRST + FIELDS * i - 1)
-  local expires_at, until_ms = tonumber(expires[i] or 0), now_ms + math.min(ttl_ms, max_ttl_ms)
+  local asked_id, fence, ttl_ms, label, use = unpack(ARGV, FIRST + FIELDS * (i - 1) + 1, FIRST + FIELDS * i - 1)
+  local expires_at, until_ms = tonumber(expires[i] or 0), wan.now_ms + math.min(ttl_ms, wan.max_ttl_ms)
   local lease_id, last_fence, _, _, _, was = read_grant(last[i])
-  local mends = was == "unreadable" and expires_at > now_ms and redis.call("HGET", IDS, asked_id) == port -- it knows it
+  local secret = string.match(asked_id, "[^/]*$")
+  local mends = was == "unreadable" and expires_at > wan.now_ms and redis.call("HGET", HELD .. held, secret) == port -- it knows it
   local is_forgotten = was ~= "unreadable" and fence - (last_fence or 0) > 0
-  local is_older = is_forgotten and (grace_ms > 0 or config[16] == "grace")
+  local is_older = is_forgotten and (wan.grace_ms > 0 or wan.on_failover == "grace")
   local how = lease_id == asked_id and was or is_forgotten and "data_lost" or "gone"
-  if (mends or is_older) and reassert(port, asked_id, fence, ARGV[5], until_ms, last[i]) then
-    if grace_ms == 0 and is_older then begin_grace() end
+  if (mends or is_older) and reassert(wan, port, asked_id, fence, network, rest_ms, until_ms, last[i]) then
+    if wan.grace_ms == 0 and is_older then begin_grace(wan) end
     how, expires_at = "live", until_ms
   end
-  if how == "live" and (expires_at > now_ms or grace_ms > 0) then
+  if how == "live" and (expires_at > wan.now_ms or wan.grace_ms > 0) then
     expires_at = math.max(expires_at, until_ms)
-    leased[#leased + 1], leased[#leased + 2] = expires_at, port
-    answer[5 + i] = expires_at
-    local lease, left_ms, text = LEASE .. port, expires_at - now_ms, iso(expires_at + ahead_ms)
-    if redis.call("PEXPIRE", lease, left_ms) == 1 then
-      redis.call("HSET", lease, "expires_at", text)
-    else -- it was evicted: write what its holder and the grant know
-      redis.call("HSET", lease, "lease_id", asked_id, "fence", fence, "holder", ARGV[3], "network", ARGV[4],
-        "host", ARGV[6], "pid", ARGV[7], "label", label, "expires_at", text)
-      redis.call("PEXPIRE", lease, left_ms)
-    end
+    leased[#leased + 1], leased[#leased + 2], answer[ANSWERS + i] = expires_at, port, expires_at
+    prolong(port, asked_id, fence, label, use, expires_at)
   else
-    answer[5 + i] = how == "live" and "expired" or how
+    answer[ANSWERS + i] = how == "live" and "expired" or how
   end
 end
 if #leased > 0 then redis.call("ZADD", LEASED, "XX", unpack(leased)) end
--- @include "due"
-if is_due then
-  local depart, wake
-  if leaving > 0 then
-    -- @include "depart"
-  end
-  if waiting > 0 then
-    -- @include "queue"
-    -- @include "wake"
-  end
-  -- @include "clocks"
-  -- @include "finish"
-  -- @include "settle"
-  answer[4] = settle(SETTLE, answer)
-end
-if #leased > 0 or is_due then saw() end
-answer[3] = redis.call("SCARD", HELD .. ARGV[3])
+local was_due = is_due(wan)
+if was_due then answer[4] = settle(wan, SETTLE, answer) end
+if #leased > 0 or was_due then saw(wan) end
+answer[3] = redis.call("HLEN", HELD .. held)
+local free = wan.waiting == 0 and redis.call("SCARD", FREE) or 0
+if wan.waiting > 0 or 9 * free < redis.call("ZCARD", LEASED) + redis.call("ZCARD", COOLING) then answer[7] = 1 end
 return answer

@@ -1,22 +1,38 @@
 -- Puts withheld ports back into service, by way of a cool-down, since nobody knows who used them meanwhile.
--- ARGV 1 boot clock  2 its time in ms, then up to 1,000 ports
+-- ARGV 1 boot clock  2 its time in ms  3 who says so, for people, then up to 1,000 ports
 -- Reply {"RESTORED", for each port where it was: "withheld", "leased" (and was to be withheld), "free", "cooling"
 --   or "" for no port of the WAN}
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
+-- @include "server"
+-- @include "saw"
+-- @include "events"
 -- @include "grant"
 -- @include "places"
-local ports, reply = {unpack(ARGV, 3)}, {"RESTORED"}
+local wan, refusal = open_wan(ARGV[1], ARGV[2])
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
+local ports, reply, put_back = {unpack(ARGV, 4)}, {"RESTORED"}, {}
 for i, place in ipairs(places_of(ports)) do
+  local port = ports[i]
   reply[1 + i] = place or ""
   if place == "withheld" then
-    redis.call("SREM", WITHHELD, ports[i])
-    local _, _, _, _, free_at = read_grant(redis.call("HGET", GRANTS, ports[i])) -- an earlier use may cool for longer
-    redis.call("ZADD", COOLING, int(math.max(now_ms + cooldown_ms, tonumber(free_at or 0))), ports[i])
-  elseif place == "leased" and redis.call("HGET", LEAVING, ports[i]) == "withheld" then
-    redis.call("HDEL", LEAVING, ports[i])
+    redis.call("SREM", WITHHELD, port)
+    local _, _, _, _, earlier = read_grant(redis.call("HGET", GRANTS, port)) -- an earlier use may cool for longer
+    local free_at = math.max(wan.now_ms + wan.cooldown_ms, tonumber(earlier or 0))
+    redis.call("ZADD", COOLING, int(free_at), port)
+    wan.due_ms = math.min(wan.due_ms, free_at)
+    put_back[#put_back + 1] = port
+  elseif place == "leased" and redis.call("HGET", LEAVING, port) == "withheld" then
+    redis.call("HDEL", LEAVING, port)
+    put_back[#put_back + 1] = port
   end
 end
-saw("leaving", redis.call("HLEN", LEAVING))
+change(wan, "leaving", redis.call("HLEN", LEAVING))
+if #put_back > 0 then
+  next_epoch(wan)
+  tell("restored", #put_back, put_back, "who", ARGV[3])
+end
+saw(wan)
 return reply

@@ -1,22 +1,31 @@
 -- Ends leases on an operator's word; the ports cool as if they had been released now.
--- ARGV 1 boot clock  2 its time in ms, then for each lease: port or "", lease_id
+-- ARGV 1 boot clock  2 its time in ms  3 who revokes, for people, then for each lease: port or "", lease_id
 -- Reply {"REVOKED", now, for each lease how it ended, now or before, or "gone" when nothing is known of it any more}
 -- @include "keys"
 -- @include "int"
--- @include "wan"
 -- @include "grant"
-local depart, wake
-if leaving > 0 then
-  -- @include "depart"
-end
-if waiting > 0 then
-  -- @include "queue"
-  -- @include "wake"
-end
+-- @include "wan"
+-- @include "server"
+-- @include "saw"
+-- @include "events"
+-- @include "queue"
+-- @include "wake"
+-- @include "depart"
 -- @include "clocks"
 -- @include "finish"
-local first, step, unknown, answer = 3, 2, "gone", {"REVOKED", now_ms}
-local function how(_, _, free_at) return "revoked", free_at end
 -- @include "end_asked"
-if has_ended then saw() end
+local FIRST, ports, ids = 4, {}, {}
+for i = FIRST, #ARGV, 2 do ports[#ports + 1], ids[#ids + 1] = ARGV[i], ARGV[i + 1] end
+local opened = {open_wan(ARGV[1], ARGV[2], unpack(ports))}
+local wan, refusal = opened[1], opened[2]
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
+local answer = {"REVOKED", wan.now_ms}
+local function how(_, _, free_at) return "revoked", free_at end
+local ended = end_asked(wan, ports, ids, {unpack(opened, 3, 2 + #ports)}, nil, "gone", answer, how)
+if #ended > 0 then
+  next_epoch(wan)
+  tell_ended(wan, "revoked", "who", ARGV[3])
+  saw(wan)
+end
 return answer

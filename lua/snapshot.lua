@@ -4,10 +4,14 @@
 --   may have, {name, value, ...} of config, {port, lease_id, fence, network, expires_at, ...} by expiry}
 -- @include "keys"
 -- @include "int"
--- @include "wan"
 -- @include "grant"
+-- @include "wan"
+-- @include "server"
+local wan, refusal = open_wan(ARGV[1], ARGV[2])
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
 local LOOK = 1000
-local upto = grace_ms > 0 and 0 or int(now_ms) -- what is due until then is settled, or as good as
+local upto = wan.grace_ms > 0 and 0 or int(wan.now_ms) -- what is due until then is settled, or as good as
 local function grants_of(page)
   local ports, grants = {}, {}
   for i = 1, #page, 2 do ports[#ports + 1] = page[i] end
@@ -21,23 +25,23 @@ local expired = redis.call("ZRANGEBYSCORE", LEASED, "-inf", upto, "WITHSCORES", 
 local cool, by_cooldown, ports, grants = 0, 0, grants_of(expired)
 for i = 1, #ports do
   local ended = tonumber(expired[2 * i])
-  if ended + math.max(cooldown_ms, grants[i][4]) > now_ms then cool = cool + 1 end
-  if ended + cooldown_ms > now_ms then by_cooldown = by_cooldown + 1 end
+  if ended + math.max(wan.cooldown_ms, grants[i][4]) > wan.now_ms then cool = cool + 1 end
+  if ended + wan.cooldown_ms > wan.now_ms then by_cooldown = by_cooldown + 1 end
 end
 if #ports == LOOK then
-  cool = cool - by_cooldown + redis.call("ZCOUNT", LEASED, "(" .. int(now_ms - cooldown_ms), upto)
+  cool = cool - by_cooldown + redis.call("ZCOUNT", LEASED, "(" .. int(wan.now_ms - wan.cooldown_ms), upto)
 end
 
 local withheld, gone = redis.call("SCARD", WITHHELD), 0
-if leaving > 0 then -- those among them that leave the WAN or its service
+if wan.leaving > 0 then -- those among them that leave the WAN or its service
   local cooled = redis.call("ZRANGEBYSCORE", COOLING, "-inf", upto, "LIMIT", 0, LOOK)
   for _, port in ipairs(cooled) do ports[#ports + 1] = port end
   for i, wanted in ipairs(#ports > 0 and redis.call("HMGET", LEAVING, unpack(ports)) or {}) do
-    local free_at = grants[i] and math.max(expired[2 * i] + math.max(cooldown_ms, grants[i][4]), grants[i][5]) or 0
+    local free_at = grants[i] and math.max(expired[2 * i] + math.max(wan.cooldown_ms, grants[i][4]), grants[i][5]) or 0
     if wanted == "withheld" then
       withheld = withheld + 1
-      if free_at > now_ms then cool = cool - 1 end
-    elseif wanted and free_at <= now_ms then
+      if free_at > wan.now_ms then cool = cool - 1 end
+    elseif wanted and free_at <= wan.now_ms then
       gone = gone + 1
     end
   end
@@ -52,6 +56,9 @@ ports, grants = grants_of(page)
 for i, port in ipairs(ports) do
   for _, word in ipairs({port, grants[i][1], grants[i][2], grants[i][3], page[2 * i]}) do listed[#listed + 1] = word end
 end
+local config, counted = redis.call("HGETALL", CONFIG), redis.call("HMGET", GRANTS, "granted", "pace")
+config[#config + 1], config[#config + 2], config[#config + 3], config[#config + 4] =
+  "granted", counted[1] or "0", "pace", counted[2] or "0 0 0 0"
 local rested = redis.call("ZCOUNT", RESTING .. ARGV[3], "-inf", upto)
-return {"SNAPSHOT", now_ms, grace_ms, total - leased - cooling - withheld, leased, cooling, withheld, rested,
-  redis.call("HGETALL", CONFIG), listed}
+return {"SNAPSHOT", wan.now_ms, wan.grace_ms, total - leased - cooling - withheld, leased, cooling, withheld, rested,
+  config, listed}

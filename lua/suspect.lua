@@ -4,6 +4,11 @@
 -- @include "keys"
 -- @include "int"
 -- @include "wan"
-begin_grace()
-saw()
-return {"GRACE", grace_ms}
+-- @include "server"
+-- @include "saw"
+local wan, refusal = open_wan(ARGV[1], ARGV[2])
+refusal = refusal or look_at_server(wan)
+if refusal then return refusal end
+begin_grace(wan)
+saw(wan)
+return {"GRACE", wan.grace_ms}

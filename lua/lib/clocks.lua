@@ -2,18 +2,18 @@
 -- socket's connection ended, it may linger and keep others with SO_REUSEADDR away, too.
 local RESET_MS, TIME_WAIT_MS = 15000, 65000
 local UNSEEN = {expired = true, reaped = true, revoked = true, unseen = true}
-local function two_clocks(ended, how, rest_ms, earlier_free_at, is_plain)
-  local rested_at, free_at = ended + rest_ms, ended + math.max(cooldown_ms, rest_ms)
+local function two_clocks(wan, ended, how, rest_ms, earlier_free_at, is_plain)
+  local rested_at, free_at = ended + rest_ms, ended + math.max(wan.cooldown_ms, rest_ms)
   if how == "unused" or how == "lingers" then
     rested_at, free_at = ended, 0
   elseif how == "drained" then
-    rested_at, free_at = ended, ended + cooldown_ms
+    rested_at, free_at = ended, ended + wan.cooldown_ms
   elseif how == "reset" then
-    free_at = ended + math.max(math.min(cooldown_ms, RESET_MS), rest_ms)
+    free_at = ended + math.max(math.min(wan.cooldown_ms, RESET_MS), rest_ms)
   elseif is_plain and UNSEEN[how] then
     rested_at = ended + math.max(rest_ms, TIME_WAIT_MS)
   elseif how == "time_wait" then
-    rested_at, free_at = ended + math.max(rest_ms, TIME_WAIT_MS), ended + math.max(cooldown_ms, rest_ms, TIME_WAIT_MS)
+    rested_at, free_at = ended + math.max(rest_ms, TIME_WAIT_MS), ended + math.max(wan.cooldown_ms, rest_ms, TIME_WAIT_MS)
   elseif how == "rejected" then
     rested_at, free_at = nil, ended + redis.call("HGET", CONFIG, "quarantine_ms")
   end

@@ -1,24 +1,33 @@
--- Ends the live ones of the leases asked for: port, lease_id, and in a step of 3 the expires_at that it must have, from
--- ARGV[first] on; a port of "" is looked up. `how(lease_id, rest_ms, free_at)` says how each ends, and until when it
--- cools at least. Leaves in `answer` how each ended, now or before; `unknown` for those that nothing is known of.
-local has_ended = false
-for i = first, #ARGV, step do
-  local port, asked_id, word = ARGV[i], ARGV[i + 1], unknown
-  if port == "" then port = redis.call("HGET", IDS, asked_id) end
-  local grant = port and redis.call("HGET", GRANTS, port)
-  if grant then
-    local lease_id, fence, network, rest_ms, free_at, was, kind = read_grant(grant)
-    if lease_id == asked_id then
-      word = was
-      local expires_at = was == "live" and tonumber(redis.call("ZSCORE", LEASED, port))
-      if expires_at and (step == 2 or expires_at == tonumber(ARGV[i + 2])) then
-        word = "expired"
-        if grace_ms > 0 then expires_at = math.huge end -- a renewal may be forgotten
-        if expires_at > now_ms then word, free_at = how(lease_id, tonumber(rest_ms), tonumber(free_at)) end
-        word = finish(port, math.min(expires_at, now_ms), word, lease_id, fence, network, rest_ms, free_at, was, kind)
-        has_ended = true
-      end
+-- Ends the live ones of the leases asked for, and adds to `answer` how each ended, now or before; `unknown` for those that
+-- nothing is known of. `ports`, `ids` and `grants` go side by side; a port of "" is looked up. `seen` has the expires_at that
+-- each must have, or is nil. `how(lease_id, rest_ms, free_at)` says how each ends, and until when it cools at least.
+local function port_of(lease_id)
+  local holder, secret = string.match(lease_id, "^(.*)/(.*)$")
+  return holder and redis.call("HGET", HELD .. holder, secret)
+end
+local function end_asked(wan, ports, ids, grants, seen, unknown, answer, how)
+  local words, ended_at = {}, {}
+  for i, asked_id in ipairs(ids) do
+    local port, text, word = ports[i], grants[i], words[asked_id] or unknown
+    if port == "" then
+      port = port_of(asked_id)
+      text = port and redis.call("HGET", GRANTS, port)
     end
+    local grant = {read_grant(text)}
+    if grant[1] == asked_id and not words[asked_id] then
+      word = grant[6]
+      local is_surely_live = word == "live" and not seen and wan.now_ms < wan.due_ms
+      local expires_at = is_surely_live and math.huge or word == "live" and tonumber(redis.call("ZSCORE", LEASED, port))
+      if expires_at and (not seen or expires_at == tonumber(seen[i])) then
+        word = "expired"
+        if wan.grace_ms > 0 then expires_at = math.huge end -- a renewal may be forgotten
+        if expires_at > wan.now_ms then word, grant[5] = how(asked_id, tonumber(grant[4]), tonumber(grant[5])) end
+        word = finish(wan, port, math.min(expires_at, wan.now_ms), word, grant)
+        ended_at[#ended_at + 1], ended_at[asked_id] = port, port
+      end
+      words[asked_id] = word
+    end
+    answer[#answer + 1] = word
   end
-  answer[#answer + 1] = word
+  return ended_at
 end

@@ -1,10 +1,10 @@
 -- When a port is free for `network` without a release, at the latest; nil if nobody can tell.
-local function forecast_port(port)
+local function forecast_port(wan, port, network, is_plain)
   local expires_at, grant = redis.call("ZSCORE", LEASED, port), redis.call("HGET", GRANTS, port)
   if expires_at and grant then
     local _, _, its_network, rest_ms, earlier_free_at, _, kind = read_grant(grant)
-    local rested_at, free_at = two_clocks(tonumber(expires_at), "expired", tonumber(rest_ms), tonumber(earlier_free_at),
-      kind == "plain")
+    local rested_at, free_at = two_clocks(wan, tonumber(expires_at), "expired", tonumber(rest_ms),
+      tonumber(earlier_free_at), kind == "plain")
     if is_plain and kind ~= "plain" then rested_at = rested_at + LINGER_MS end
     return its_network == network and math.min(rested_at, free_at) or free_at
   end
@@ -12,30 +12,28 @@ local function forecast_port(port)
   if not rested_at then return tonumber(free_at or nil) end
   return math.min(is_plain and plain_at(grant, tonumber(rested_at)) or tonumber(rested_at), tonumber(free_at))
 end
-
 -- The same for any port of the WAN, with `ahead` waiters before this one, `ahead_of_mine` of them of the same network.
-local function forecast(ahead, ahead_of_mine)
+local function forecast(wan, network, is_plain, ahead, ahead_of_mine)
+  local now_ms, own = wan.now_ms, RESTING .. network
   local function nth(name, n)
     return redis.call("ZRANGEBYSCORE", name, "(" .. int(now_ms), "+inf", "WITHSCORES", "LIMIT", n, 1)
   end
   local function nth_plain(n)
-    local since = "(" .. int(now_ms - LINGER_MS)
-    local _, ats = plain_ats(redis.call("ZRANGEBYSCORE", RESTING .. network, since, "+inf", "WITHSCORES",
-      "LIMIT", 0, n + WINDOW))
-    local later = {}
+    local since, later = "(" .. int(now_ms - LINGER_MS), {}
+    local _, ats = plain_ats(redis.call("ZRANGEBYSCORE", own, since, "+inf", "WITHSCORES", "LIMIT", 0, n + WINDOW))
     for _, at in ipairs(ats) do
       if at > now_ms then later[#later + 1] = at end
     end
     table.sort(later)
     return {nil, later[n + 1]}
   end
-  local rested = is_plain and nth_plain(ahead_of_mine) or nth(RESTING .. network, ahead_of_mine)
+  local rested = is_plain and nth_plain(ahead_of_mine) or nth(own, ahead_of_mine)
   local cooled, expired = nth(COOLING, ahead), nth(LEASED, ahead)
   local first = math.min(tonumber(rested[2] or math.huge), tonumber(cooled[2] or math.huge))
-  if expired[1] then first = math.min(first, forecast_port(expired[1]) or math.huge) end
-  if ahead > 0 and redis.call("SCARD", FREE) + redis.call("ZCOUNT", RESTING .. network, "-inf", now_ms) > 0 then
+  if expired[1] then first = math.min(first, forecast_port(wan, expired[1], network, is_plain) or math.huge) end
+  if ahead > 0 and redis.call("SCARD", FREE) + redis.call("ZCOUNT", own, "-inf", now_ms) > 0 then
     -- ports are there, and kept for those ahead: until the first of these is dead or has taken its port
-    local waiter = in_view()[1]
+    local waiter = in_view(wan)[1]
     if waiter then first = math.min(first, math.max(waiter.next_ms + LATE_MS, now_ms) + 1) end
   end
   return first < math.huge and first or nil

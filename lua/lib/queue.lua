@@ -1,6 +1,6 @@
 -- The waiters of a WAN, first come first served. A waiter who missed the time it named is taken for dead.
-local LATE_MS, IN_VIEW = 2000, 64
-local function is_dead(waiter) return waiter.next_ms + LATE_MS < now_ms end
+local LATE_MS, IN_VIEW, CAPPED = 2000, 64, PREFIX .. "capped"
+local function is_dead(wan, waiter) return waiter.next_ms + LATE_MS < wan.now_ms end
 -- The first of a queue: of `waiting`, or of those of a network that stand aside. Only those that came after `since` count
 -- (a score, or "-inf").
 local function first_of(name, since)
@@ -12,8 +12,7 @@ local function first_of(name, since)
   end
   return found
 end
-local queue
-local function in_view()
-  queue = queue or (waiting > 0 and first_of(WAITING, "-inf") or {})
-  return queue
+local function in_view(wan)
+  wan.queue = wan.queue or (wan.waiting > 0 and first_of(WAITING, "-inf") or {})
+  return wan.queue
 end

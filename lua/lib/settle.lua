@@ -1,43 +1,50 @@
 -- Takes a port out of service of which nobody knows any more who may use it, and adds it and its record to `told`.
-local function set_aside(port, grant, told)
+local function set_aside(wan, port, grant, told)
   local lease_id, network = unpack(redis.call("HMGET", LEASE .. port, "lease_id", "network"))
   local was_leased = redis.call("ZREM", LEASED, port) == 1
   redis.call("ZREM", COOLING, port)
   redis.call("SADD", WITHHELD, port)
   redis.call("DEL", LEASE .. port)
   if lease_id then
-    redis.call("HDEL", IDS, lease_id)
-    redis.call("SREM", HELD .. string.match(lease_id, "^(.-)/?[^/]*$"), port)
+    local holder, secret = string.match(lease_id, "^(.*)/(.*)$")
+    if holder then redis.call("HDEL", HELD .. holder, secret) end
   end
-  if was_leased and network and max_per_network > 0 then redis.call("HINCRBY", NETWORKS, network, -1) end
+  if was_leased and network and wan.max_per_network > 0 then redis.call("HINCRBY", NETWORKS, network, -1) end
   if told then told[#told + 1], told[#told + 2] = port, grant or "" end
   redis.log(redis.LOG_WARNING, GRANTS .. " " .. port .. " cannot be read; the port is out of service")
+  tell("withheld", 1, {port}, "why", "its record cannot be read")
 end
+local function is_due(wan) return wan.grace_ms == 0 and wan.now_ms >= wan.due_ms end
+local function first_score(name) return tonumber(redis.call("ZRANGE", name, 0, 0, "WITHSCORES")[2] or math.huge) end
 -- Takes due ports on: expired leases into cooling, cooled ports into free; at most `limit` of each. Returns how many,
--- whether more may be due; `told`, if there is one, gets port and record of each that was set aside.
-local function settle(limit, told)
+-- whether more may be due; `told`, if there is one, gets port and record of each that was set aside. `due_ms` is then when
+-- the next is due.
+local function settle(wan, limit, told)
+  local now_ms = wan.now_ms
   local expired = redis.call("ZRANGEBYSCORE", LEASED, "-inf", now_ms, "WITHSCORES", "LIMIT", 0, limit)
   local cooled = redis.call("ZRANGEBYSCORE", COOLING, "-inf", now_ms, "LIMIT", 0, limit)
   for i = 1, #expired, 2 do
-    local port, grant = expired[i], redis.call("HGET", GRANTS, expired[i])
-    local _, _, _, _, _, how = read_grant(grant)
-    if how and how ~= "unreadable" then
-      finish(port, tonumber(expired[i + 1]), "expired", read_grant(grant))
+    local port, text = expired[i], redis.call("HGET", GRANTS, expired[i])
+    local grant = {read_grant(text)}
+    if grant[6] and grant[6] ~= "unreadable" then
+      finish(wan, port, tonumber(expired[i + 1]), "expired", grant)
     else
-      set_aside(port, grant, told)
+      set_aside(wan, port, text, told)
     end
   end
   for _, port in ipairs(cooled) do
-    local grant = redis.call("HGET", GRANTS, port)
-    local _, _, network, _, _, how = read_grant(grant)
+    local text = redis.call("HGET", GRANTS, port)
+    local _, _, network, _, _, how = read_grant(text)
     if how == "unreadable" then
-      set_aside(port, grant, told)
+      set_aside(wan, port, text, told)
     else
       redis.call("ZREM", COOLING, port)
       if network then redis.call("ZREM", RESTING .. network, port) end
       redis.call("SADD", FREE, port)
-      if leaving > 0 then depart(port) end
+      if wan.leaving > 0 then depart(wan, port, network) end
     end
   end
-  return #expired / 2 + #cooled, #expired == 2 * limit or #cooled == limit
+  wan.due_ms = math.min(first_score(LEASED), first_score(COOLING))
+  tell_ended(wan, "expired")
+  return #expired / 2 + #cooled, wan.due_ms <= now_ms
 end

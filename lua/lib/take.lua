@@ -1,23 +1,31 @@
--- Grants `ports`, of which the first come from their cooling, to the caller. Ends the script.
-local answer = {"GRANTED", now_ms, now_ms + ttl_ms, max_ttl_ms, tonumber(config[10]), config[20]}
-local acquired_at, expires_at = iso(now_ms + ahead_ms), iso(now_ms + ahead_ms + ttl_ms)
-local holder, host, pid, label, kind = ARGV[3], ARGV[6], ARGV[7], ARGV[8], is_plain and " live plain" or " live"
-for i = 1, #ports do
-  local port, lease_id, fence_text, free_at = ports[i], ids[i], int(fence), tonumber(cools_until[ports[i]] or 0)
-  if free_at <= now_ms then free_at = 0 end
-  answer[5 + 2 * i], answer[6 + 2 * i] = tonumber(port), fence
-  local lease = LEASE .. port
-  redis.call("HSET", lease, "lease_id", lease_id, "fence", fence_text, "holder", holder, "network", network,
-    "host", host, "pid", pid, "label", label, "acquired_at", acquired_at, "expires_at", expires_at)
-  redis.call("PEXPIRE", lease, ttl_ms)
-  redis.call("HSET", GRANTS, port,
-    lease_id .. " " .. fence_text .. " " .. network .. " " .. ARGV[5] .. " " .. int(free_at) .. kind)
-  redis.call("ZADD", LEASED, now_ms + ttl_ms, port)
-  redis.call("HSET", IDS, lease_id, port)
-  redis.call("SADD", HELD .. holder, port)
-  fence = fence + 1
+-- Grants ports to the caller, which has them from wherever they were; `cools_until` has those that come from their cooling.
+-- `is_held` says that `held` has them already. Returns the reply.
+local function take(wan, asked, ports, cools_until, is_held)
+  local now_ms, ids, network, writes = wan.now_ms, asked.ids, asked.network, wan.writes
+  local expires_at, fence = now_ms + asked.ttl_ms, math.max(wan.server_us, wan.fence + 1)
+  local answer = {"GRANTED", now_ms, expires_at, wan.max_ttl_ms, wan.lease_ttl_ms, wan.generation, wan.epoch}
+  local since, till, kind = iso(now_ms + wan.ahead_ms), iso(expires_at + wan.ahead_ms), asked.is_plain and " live plain" or " live"
+  local leased, held = {}, {}
+  for i, port in ipairs(ports) do
+    local lease_id, fence_text, free_at, lease = ids[i], int(fence), tonumber(cools_until[port] or 0), LEASE .. port
+    if free_at <= now_ms then free_at = 0 end
+    answer[6 + 2 * i], answer[7 + 2 * i] = tonumber(port), fence
+    writes[#writes + 1] = port
+    writes[#writes + 1] = lease_id .. " " .. fence_text .. " " .. network .. " " .. asked.rest_ms .. " " .. int(free_at) .. kind
+    leased[2 * i - 1], leased[2 * i] = expires_at, port
+    held[2 * i - 1], held[2 * i] = string.match(lease_id, "[^/]*$"), port
+    redis.call("HSET", lease, "lease_id", lease_id, "fence", fence_text, "holder", asked.holder, "network", network,
+      "host", asked.host, "pid", asked.pid, "label", asked.label, "acquired_at", since, "expires_at", till)
+    redis.call("PEXPIRE", lease, asked.ttl_ms)
+    fence = fence + 1
+  end
+  redis.call("ZADD", LEASED, unpack(leased))
+  if not is_held then redis.call("HSET", HELD .. asked.holder, unpack(held)) end
+  for i = #ports + 1, #ids do answer[6 + 2 * i], answer[7 + 2 * i] = 0, 0 end
+  if wan.max_per_network > 0 then redis.call("HINCRBY", NETWORKS, network, #ports) end
+  wan.due_ms, wan.fence = math.min(wan.due_ms, expires_at), fence - 1
+  writes[#writes + 1], writes[#writes + 2] = "fence", int(wan.fence)
+  writes[#writes + 1], writes[#writes + 2] = "granted", int(wan.granted + #ports)
+  saw(wan)
+  return answer
 end
-if #ports < #ids then redis.call("HSET", CONFIG, "granted", int(granted + #ports)) end
-for i = #ports + 1, #ids do answer[5 + 2 * i], answer[6 + 2 * i] = 0, 0 end
-if max_per_network > 0 then redis.call("HINCRBY", NETWORKS, network, #ports) end
-return answer

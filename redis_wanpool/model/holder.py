@@ -31,6 +31,11 @@ class Holder:
         """The holder id of this host's detached leases."""
         return f"{self.host}:{_NO_PROCESS}:detached"
 
+    @property
+    def words(self) -> str:
+        """The holder as people know it: its program, and the host."""
+        return f"{self.program}@{self.host}"
+
     def new_lease_id(self, detached: bool = False, new_secret: Callable[[], str] = random_secret) -> str:
         """A lease_id that nobody can guess, unless they can guess what `new_secret` makes."""
         return f"{self.detached_id if detached else self.id}/{new_secret()}"

@@ -28,6 +28,7 @@ class ListedLease:
     lease_id: str
     label: str = ""
     acquired_at: str = ""  #: as text for people; "" if it was not asked for, or the server has evicted it
+    is_idle: bool = False  #: whether its holder keeps it between two leases
     expires_at_ms: int = 0  #: by the server's clock, like all times for people
     seen_at_ms: int = 0  #: when the lease was seen, by the server's clock
 
@@ -45,10 +46,10 @@ class ListedLease:
     @classmethod
     def parse(cls, row: tuple[Any, ...], now_ms: int, ahead_ms: int) -> Self:
         """Reads a row of the reply of lua/leases.lua."""
-        port, expires_ms, grant, label, acquired_at = row
+        port, expires_ms, grant, label, acquired_at, use = row
         lease_id, fence, network, *_ = grant.split(" ")
         return cls(
-            *(port, lease_id.rpartition("/")[0], int(fence), network, expires_ms, lease_id, label, acquired_at),
+            *(port, lease_id.rpartition("/")[0], int(fence), network, expires_ms, lease_id, label, acquired_at, use == "idle"),
             expires_at_ms=expires_ms + ahead_ms,
             seen_at_ms=now_ms + ahead_ms,
         )

@@ -234,7 +234,7 @@ class Acquiring(Choosing, Confirming):
         return any(first <= port <= last for first, last in self.kept)
 
     def _granted(self, wan_idx: int, request: Request, ids: Ids, answer: Answer) -> list[LeaseState]:
-        now_ms, expires_ms, max_ttl_ms, lease_ttl_ms, generation, *pairs = answer.reply[1:]
+        now_ms, expires_ms, max_ttl_ms, lease_ttl_ms, generation, epoch, *pairs = answer.reply[1:]
         ttl = lease_ttl_ms / 1000
         if request.ttl is not None:
             ttl = request.ttl
@@ -262,6 +262,7 @@ class Acquiring(Choosing, Confirming):
             if port and expires_ms > now_ms
         ]
         self.known[wan_idx] = generation
+        self.epochs[wan_idx] = epoch
         if any(self._is_kept(lease.port) for lease in leases):
             self._of_no_use_in.pop(wan_idx, None)  # the WAN has other ports than before
         for lease in leases:

@@ -28,11 +28,11 @@ class Confirming(Session):
 
     def take_back(self, wan_idx: int, ids: Sequence[str], answer: Answer) -> Conversation[bool]:
         """Gives back a grant that too few confirmed; False if that is left to upkeep."""
-        granted = [pair for pair in zip(answer.reply[6::2], ids, strict=True) if pair[0]]
+        granted = [pair for pair in zip(answer.reply[7::2], ids, strict=True) if pair[0]]
         try:
             for page in pages(granted):
                 pairs = [item for pair in page for item in pair]
-                yield self.call("release", wan_idx, "unused", *pairs)
+                yield self.call("release", wan_idx, "unused", 0, *pairs)
         except BackendUnavailable:
             return False
         return not answer.repeated

@@ -96,7 +96,7 @@ class Keeping(Session):
         if end_reason in REJECTS:
             why = why or "refused by the operating system"
             return self.call("reject", wan_idx, self.network, self.holder.host, why, REJECTS[end_reason], *pairs)
-        return self.call("release", wan_idx, end_reason, *pairs)
+        return self.call("release", wan_idx, end_reason, 0, *pairs)
 
     def release_one(self, lease: LeaseState, *, used: bool = True, closed: str | None = None) -> Conversation[bool]:
         """True when this holder ended the lease, now or before.
@@ -158,7 +158,7 @@ class Keeping(Session):
         fields: list[str | int] = []
         for lease in leases:
             ttl_ms = milliseconds(lease.ttl if ttl is None else ttl)
-            fields += (lease.port, lease.lease_id, lease.fence, ttl_ms, lease.label)
+            fields += (lease.port, lease.lease_id, lease.fence, ttl_ms, lease.label, "")
         return self.call(
             "renew",
             wan_idx,
@@ -172,7 +172,9 @@ class Keeping(Session):
 
     def _results(self, leases: Sequence[LeaseState], answer: Answer) -> list[Any]:
         """The results of a renewal; the log gets the ports that were set aside meanwhile."""
-        generation, *results = answer.reply[4:]
+        generation, epoch, _, *results = answer.reply[4:]
+        if leases:
+            self.epochs[leases[0].wan_idx] = epoch
         more = results[len(leases) :]
         for port, record in zip(more[::2], more[1::2], strict=True):
             key = self.wan_keys(leases[0].wan_idx).prefix + "grants"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-PROTOCOL = "3"  #: the version of the data in Redis, which each WAN notes (see lua/define.lua and lua/lib/wan.lua)
+PROTOCOL = "4"  #: the version of the data in Redis, which each WAN notes (see lua/lib/wan.lua)
 
 WAN_KEYS = (
     "config",
@@ -12,7 +12,6 @@ WAN_KEYS = (
     "leased",
     "cooling",
     "grants",
-    "ids",
     "waiting",
     "waiters",
     "networks",

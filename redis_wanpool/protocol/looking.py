@@ -86,7 +86,7 @@ class Looking(Session):
         within = "" if within_ms is None else within_ms
         answer = yield from self.expect(self.call("leases", wan_idx, *end, MOST_PORTS_A_CALL, within), "LEASES")
         _, now_ms, ahead_ms, *flat = answer.reply
-        rows = tuple(ListedLease.parse(row, now_ms, ahead_ms) for row in zip(*[iter(flat)] * 5, strict=True))
+        rows = tuple(ListedLease.parse(row, now_ms, ahead_ms) for row in zip(*[iter(flat)] * 6, strict=True))
         return LeasePage(rows, len(rows) < MOST_PORTS_A_CALL)
 
     def server_facts(self, *, look: bool) -> Conversation[dict[str, str]]:

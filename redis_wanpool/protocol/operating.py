@@ -19,13 +19,13 @@ class Operating(Looking, Wans):
 
     def set_state(self, wan_idx: int, verb: str) -> Conversation[None]:
         """Drains or opens a WAN."""
-        yield from self.expect(self.call(verb, wan_idx), "DRAINED", "OPENED")
+        yield from self.expect(self.call(verb, wan_idx, self.holder.words), "DRAINED", "OPENED")
 
     def move(self, verb: str, wan_idx: int, ports: Sequence[int]) -> Conversation[dict[int, str]]:
         """Withholds or restores ports; returns the state that each had, "" if it does not belong to the WAN."""
         states: dict[int, str] = {}
         for page in pages(ports, MOST_PORTS_A_CALL):
-            answer = yield from self.expect(self.call(verb, wan_idx, *page), "WITHHELD", "RESTORED")
+            answer = yield from self.expect(self.call(verb, wan_idx, self.holder.words, *page), "WITHHELD", "RESTORED")
             states.update(zip(page, answer.reply[1:], strict=True))
         return states
 
@@ -43,7 +43,7 @@ class Operating(Looking, Wans):
         leaving = 0
         for what, numbers in (("have", wanted), ("lose", sorted(had.difference(wanted)))):
             for page in pages(numbers, MOST_PORTS_A_CALL):
-                call = self.call("resize", wan_idx, ports, len(wanted), what, *page)
+                call = self.call("resize", wan_idx, ports, len(wanted), self.holder.words, what, *page)
                 answer = yield from self.expect(call, "RESIZED")
                 leaving = answer.reply[1]
         if not leaving:
@@ -54,7 +54,7 @@ class Operating(Looking, Wans):
         """Ends others' leases, given as port and lease_id; returns how the lease of each port ended, now or before."""
         words: dict[int, str] = {}
         for page in pages(leases):
-            call = self.call("revoke", wan_idx, *(item for pair in page for item in pair))
+            call = self.call("revoke", wan_idx, self.holder.words, *(item for pair in page for item in pair))
             answer = yield from self.expect(call, "REVOKED")
             words.update(zip((port for port, _ in page), answer.reply[2:], strict=True))
         return words
@@ -66,15 +66,15 @@ class Operating(Looking, Wans):
         ttl_ms = milliseconds(checked_ttl(ttl, int(longest) / 1000))
         holder = lease_id.rpartition("/")[0]
         host, pid = host_and_pid(holder)
-        fields = (port, lease_id, seen.fence, ttl_ms, seen.lease.get("label", ""))
+        fields = (port, lease_id, seen.fence, ttl_ms, seen.lease.get("label", ""), "")
         call = self.call("renew", wan_idx, holder, seen.network, seen.rest_ms, host, pid, *fields)
         answer = yield from self.expect(call, "RENEWED")
-        told: int | str = answer.reply[5]
+        told: int | str = answer.reply[7]
         return told
 
     def release_by_id(self, wan_idx: int, port: int, lease_id: str, end_reason: str) -> Conversation[str]:
         """Gives back a lease by its lease_id, which proves holding; returns how it ended, or "gone"."""
-        answer = yield from self.expect(self.call("release", wan_idx, end_reason, port, lease_id), "RELEASED")
+        answer = yield from self.expect(self.call("release", wan_idx, end_reason, 0, port, lease_id), "RELEASED")
         return str(answer.reply[2])
 
     def remove(self, wan_idx: int, *, force: bool) -> Conversation[int]:

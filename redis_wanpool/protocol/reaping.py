@@ -86,6 +86,6 @@ class Reaping(Looking, Keeping):
         words: dict[int, str] = {}
         for page in pages(leases):
             triples = [item for lease in page for item in (lease.port, lease.lease_id, lease.expires_at)]
-            answer = yield from self.expect(self.call("reap", wan_idx, *triples), "REAPED")
+            answer = yield from self.expect(self.call("reap", wan_idx, self.holder.words, *triples), "REAPED")
             words.update(zip((lease.port for lease in page), answer.reply[2:], strict=True))
         return words

@@ -59,6 +59,7 @@ class Session:
         self.losses, self.first_deadline, self.has_work = ledger.losses, ledger.first_deadline, ledger.has_work
         self.known: dict[int, str] = {}
         """wan_idx -> generation of each WAN that this object has seen: if Redis lacks it, its data is lost"""
+        self.epochs: dict[int, int] = {}  #: wan_idx -> its epoch, as of the last answer that told it
         self.registered = False
         self._troubles: set[tuple[str, object]] = set()
         """what this object cannot do, and in which WAN, as it said in the log; until it can"""

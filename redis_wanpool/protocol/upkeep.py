@@ -93,7 +93,7 @@ class Upkeep(Keeping):
         """Gives back leases that this holder does not know: a late duplicate of a call took their ports."""
         for port, lease_id, _ in (yield from self.held(wan_idx, self.holder.id)):
             if self.ledger.is_unknown(wan_idx, port, lease_id):
-                yield self.call("release", wan_idx, "unused", port, lease_id)
+                yield self.call("release", wan_idx, "unused", 0, port, lease_id)
 
     def give_back(self) -> Conversation[None]:
         """Releases all but detached leases, as at the end of the process."""

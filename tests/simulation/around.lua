@@ -43,7 +43,18 @@ function own.HGETALL(name)
   for _, field in ipairs(fields) do flat[#flat + 1], flat[#flat + 2] = field, call("HGET", name, field) end
   return flat
 end
-function own.SSCAN(name) return {"0", sorted(call("SMEMBERS", name))} end
+function own.SRANDMEMBER(name)
+  local all = sorted(call("SMEMBERS", name))
+  return #all > 0 and pick(all)
+end
+function own.HSCAN(name) return {"0", own.HGETALL(name)} end
+-- An entry of a stream is named after the server's clock in the world; a clock that goes back adds to the last one.
+function own.XADD(name, maxlen, about, most, _, ...)
+  local last = call("XREVRANGE", name, "+", "-", "COUNT", 1)[1]
+  local last_ms, n = string.match(last and last[1] or "0-0", "^(%d+)-(%d+)$")
+  local id = now_ms > tonumber(last_ms) and string.format("%.0f-0", now_ms) or string.format("%s-%.0f", last_ms, n + 1)
+  return call("XADD", name, maxlen, about, most, id, ...)
+end
 -- Times to live are by the server's clock in the world.
 function own.PEXPIRE(name, ms)
   assert(tonumber(ms) == math.floor(ms), "PEXPIRE takes whole numbers")
@@ -98,28 +109,25 @@ local function wrong(word)
   if count ~= configured + left then return "there are " .. count .. " ports, not " .. configured + left end
   if word == "EXHAUSTED" or word == "UNAVAILABLE" or word == "LEFT" then return "" end -- the rest is as it was
   local grants, by_id, live = call("HGETALL", prefix .. "grants"), {}, 0
-  local ids, by_network, by_holder = call("HGETALL", prefix .. "ids"), {}, {}
-  for i = 1, #ids, 2 do
-    by_id[ids[i + 1]], live = ids[i], live + 1
-    if not leased[ids[i + 1]] then return "ids knows port " .. ids[i + 1] .. ", which is not leased" end
+  local by_network = {}
+  for _, name in ipairs(call("KEYS", prefix .. "held:*")) do
+    local holder, held = string.sub(name, #prefix + 6), call("HGETALL", name)
+    for i = 1, #held, 2 do
+      by_id[held[i + 1]], live = holder .. "/" .. held[i], live + 1
+      if not leased[held[i + 1]] then return "port " .. held[i + 1] .. " is held, and not leased" end
+    end
   end
-  if live ~= #lists[3] then return "ids has " .. live .. " leases, not " .. #lists[3] end
+  if live ~= #lists[3] then return live .. " leases are held, not " .. #lists[3] end
   for i = 1, #grants, 2 do
     local port = grants[i]
     local lease_id, _, network, _, _, how = string.match(grants[i + 1], "^(%S+) (%d+) (%S+) (%d+) (%d+) (%S+)")
     if lease_id then
       if (how == "live") ~= (leased[port] or false) then return "port " .. port .. " is " .. how .. " in grants" end
       if how == "live" then
-        if by_id[port] ~= lease_id then return "port " .. port .. " has another lease in ids" end
-        local holder = string.match(lease_id, "^(.*)/")
+        if by_id[port] ~= lease_id then return "port " .. port .. " is held for another lease" end
         by_network[network] = (by_network[network] or 0) + 1
-        by_holder[holder] = (by_holder[holder] or 0) + 1
-        if call("SISMEMBER", prefix .. "held:" .. holder, port) == 0 then return "port " .. port .. " is held by nobody" end
       end
     end
-  end
-  for holder, number in pairs(by_holder) do
-    if call("SCARD", prefix .. "held:" .. holder) ~= number then return holder .. " does not hold " .. number end
   end
   for _, name in ipairs(call("KEYS", prefix .. "resting:*")) do
     for _, port in ipairs(call("ZRANGE", name, 0, -1)) do
@@ -141,6 +149,9 @@ local reply = script(setmetatable({call = function(name, ...)
   local instead = own[name]
   if instead then return instead(...) end
   return call(name, ...)
+end, pcall = function(name, ...)
+  if own[name] then return own[name](...) end
+  return redis.pcall(name, ...)
 end}, {__index = redis}))
 local answer = {reply, wrong(reply[1])}
 for name in string.gmatch(listening, "%S+") do

@@ -21,12 +21,22 @@ def age_wan(admin: Any, seconds: float, wan_idx: int = 0, namespace: str = "test
         for port, _ in admin.zrange(name, 0, -1, withscores=True):
             admin.zincrby(name, -ms, port)
     for port, grant in admin.hgetall(prefix + "grants").items():
+        if not port.isdecimal():
+            continue
         words = grant.split(" ")
         words[4] = str(max(0, int(words[4]) - ms))
         admin.hset(prefix + "grants", port, " ".join(words))
+    admin.hset(prefix + "grants", "due_ms", 0)
     for name in admin.scan_iter(prefix + "lease:*"):
         left = admin.pttl(name) - ms
         admin.pexpire(name, left) if left > 0 else admin.delete(name)
+
+
+def change_rules(admin: Any, wan_idx: int = 0, namespace: str = "test", **rules: Any) -> None:
+    """Changes rules of a WAN, and has the scripts read them anew."""
+    prefix = f"wanpool:{{{namespace}:{wan_idx}}}:"
+    admin.hset(prefix + "config", mapping=rules)
+    admin.hdel(prefix + "grants", "rules")
 
 
 def age_lease(admin: Any, pool: Any, lease: Any, seconds: float, then: Callable[[], Any] = lambda: None) -> None:

@@ -23,15 +23,17 @@ def check_invariant(admin: Any) -> None:
         assert not configured & removed and set(leaving) <= leased | (cooling & removed), prefix
         assert int(admin.hget(config, "leaving")) == len(leaving), prefix
         assert sorted(everywhere) == sorted(configured | removed), prefix
-        ids = admin.hgetall(prefix + "ids")
-        assert set(ids.values()) == leased and len(ids) == len(leased), prefix
-        held = [port for name in admin.scan_iter(prefix + "held:*") for port in admin.smembers(name)]
-        assert sorted(held) == sorted(leased), prefix
+        held = {
+            f"{name[len(prefix + 'held:') :]}/{secret}": port
+            for name in admin.scan_iter(prefix + "held:*")
+            for secret, port in admin.hgetall(name).items()
+        }
+        assert sorted(held.values()) == sorted(leased), prefix
         for name in admin.scan_iter(prefix + "resting:*"):
             assert set(admin.zrange(name, 0, -1)) <= cooling - removed, name
-        grants = admin.hgetall(prefix + "grants")
+        grants = {port: text for port, text in admin.hgetall(prefix + "grants").items() if port.isdecimal()}
         for port in leased:
-            assert grants[port].split(" ")[5] == "live" and ids[grants[port].split(" ")[0]] == port
+            assert grants[port].split(" ")[5] == "live" and held[grants[port].split(" ")[0]] == port
         for port in set(grants) - leased:
             assert grants[port].split(" ")[5] != "live", (prefix, port)
         queued, capped = admin.zrange(prefix + "waiting", 0, -1), admin.zrange(prefix + "capped", 0, -1)
