@@ -42,13 +42,13 @@ def _lease_fields(server: Server, pool: WanPortPool) -> dict[str, str]:
 
 
 def _pairs(server: Server, pool: WanPortPool, unsafe: Unsafe, size: Size, named: str) -> Iterator[Row]:
-    first = talk.acquire(server.client, pool, 0, size.pairs)
+    first = talk.acquire(server.client, pool, 0, size.pairs, reuse_address=True)
     mine = {lease.port for lease in first} if pool._engine.protocol.rest_ms else set()
     talk.release(server.client, pool, first)
     for busy in (False, True):
 
         def ours(busy: bool = busy) -> None:
-            leases = talk.acquire(server.client, pool, 0, size.pairs, busy=busy)
+            leases = talk.acquire(server.client, pool, 0, size.pairs, busy=busy, reuse_address=True)
             talk.release(server.client, pool, leases, busy=busy)
             if mine and {lease.port for lease in leases} != mine:
                 raise RuntimeError("others than the network's own rested ports were granted")

@@ -8,6 +8,7 @@ from typing import Any
 from redis_wanpool import WanPortPool
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol import Answer, Ask, Call, Conversation, Request, Step
+from redis_wanpool.protocol.steps import Parallel
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.system.identity import boot_clock
 
@@ -41,8 +42,14 @@ def lead(client: Any, conversations: Sequence[Conversation[Any]], *, busy: bool 
     steps = {at: next(conversation) for at, conversation in enumerate(conversations)}
     while steps:
         sent = boottime()
-        replies = send(client, [command(step) for step in steps.values()], busy=busy)
-        for at, reply in zip(list(steps), replies, strict=True):
+        parted = {
+            at: lead(client, [branch for _, branch in step.branches], busy=busy)
+            for at, step in steps.items()
+            if isinstance(step, Parallel)
+        }
+        replies = send(client, [command(step) for at, step in steps.items() if at not in parted], busy=busy)
+        answered = [at for at in steps if at not in parted]
+        for at, reply in [*parted.items(), *zip(answered, replies, strict=True)]:
             try:
                 steps[at] = conversations[at].send(Answer(reply, sent))
             except StopIteration as end:
@@ -57,10 +64,10 @@ def acquire(
     """So many leases by so many calls, unknown to the pool's threads."""
     asked = [pool._engine.protocol.acquire(Request.of(wan_idx, **request)) for _ in range(times)]
     leases = [lease for some in lead(client, asked, busy=busy) for lease in some]
-    pool._engine.protocol.keep(leases)
+    pool._engine.protocol.ledger.keep(leases)
     return leases
 
 
 def release(client: Any, pool: WanPortPool, leases: Sequence[LeaseState], *, busy: bool = True) -> None:
     """Gives leases back, each by a call of its own."""
-    lead(client, [pool._engine.protocol.release_one(lease, "released") for lease in leases], busy=busy)
+    lead(client, [pool._engine.protocol.release_one(lease, closed="fin") for lease in leases], busy=busy)

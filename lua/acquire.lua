@@ -34,16 +34,17 @@ local is_usual = wan.is_quiet and #ARGV == 17 and ARGV[11] == "" and ARGV[12] ==
   and wan.now_ms < wan.due_ms and asked.ttl_ms <= wan.max_ttl_ms and (ARGV[15] == wan.generation or ARGV[15] == "")
 if is_usual then
   local port, cools_until = single(wan, asked.network, asked.is_plain)
-  if port and redis.call("HSETNX", HELD .. asked.holder, string.match(asked.ticket, "[^/]*$"), port) == 1 then
+  if port and redis.call("HSETNX", key.held .. asked.holder, string.sub(asked.ticket, #asked.holder + 2), port) == 1 then
     if cools_until then
-      redis.call("ZREM", COOLING, port)
-      redis.call("ZREM", RESTING .. asked.network, port)
+      redis.call("ZREM", key.cooling, port)
+      redis.call("ZREM", key.resting .. asked.network, port)
     else
-      redis.call("SREM", FREE, port)
+      redis.call("SREM", key.free, port)
     end
     return take(wan, asked, {port}, {[port] = cools_until}, true)
   end
 end
+-- @include "change"
 -- @include "events"
 -- @include "queue"
 -- @include "wake"
@@ -61,6 +62,7 @@ end
 -- @include "choose"
 -- @include "grace"
 -- @include "contend"
+equip(wan)
 asked.wait_ms, asked.wanted, asked.least, asked.settle = tonumber(ARGV[10]), ARGV[11], tonumber(ARGV[13]), tonumber(ARGV[14])
 asked.avoid, asked.known_generation = ARGV[12], ARGV[15]
 local ports, cools_until, answer = contend(wan, asked)

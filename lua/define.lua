@@ -13,19 +13,20 @@
 -- @include "wan"
 -- @include "server"
 -- @include "saw"
+-- @include "change"
 -- @include "events"
-local FIRST, made, defined = 7, 0, redis.call("HGET", CONFIG, "protocol")
+local PROTOCOL, FIRST, made, defined = "4", 7, 0, redis.call("HGET", key.config, "protocol")
 if not defined then
   if ARGV[4] == "" or ARGV[4] == "still fresh" then return {"GONE"} end
   local clock_now = redis.call("TIME")
   local begun_ms = clock_now[1] * 1000 + math.floor(clock_now[2] / 1000)
-  redis.call("HSET", CONFIG, "protocol", PROTOCOL, "state", "filling", "ahead_ms", 0, "waiting", 0, "leaving", 0,
+  redis.call("HSET", key.config, "protocol", PROTOCOL, "state", "filling", "ahead_ms", 0, "waiting", 0, "leaving", 0,
     "filled", 0, "epoch", 1, "generation", ARGV[3], "on_failover", ARGV[6], "source", "", "run_id", "",
     "grace_until_ms", 0, "by", ARGV[4], unpack(ARGV, FIRST))
-  redis.call("HSET", GRANTS, "seen_ms", int(begun_ms), "fence", int(1000 * begun_ms), "due_ms", "1e16")
-  redis.call("HSET", COUNTERS, "since_ms", int(begun_ms))
-  if ARGV[4] == "fresh" and redis.call("HGET", CONFIG, "on_failover") == "grace" then
-    redis.call("HSET", CONFIG, "source", string.match(redis.call("INFO", "replication"), "master_replid:(%x+)"),
+  redis.call("HSET", key.grants, "seen_ms", int(begun_ms), "fence", int(1000 * begun_ms), "due_ms", "1e16")
+  redis.call("HSET", key.prefix .. "counters", "since_ms", int(begun_ms))
+  if ARGV[4] == "fresh" and redis.call("HGET", key.config, "on_failover") == "grace" then
+    redis.call("HSET", key.config, "source", string.match(redis.call("INFO", "replication"), "master_replid:(%x+)"),
       "run_id", string.match(redis.call("INFO", "server"), "run_id:(%x+)"))
   end
   made = 1
@@ -33,18 +34,18 @@ elseif defined ~= PROTOCOL then
   return {"OTHER_PROTOCOL", defined}
 end
 for i = FIRST, #ARGV, 2 do
-  if redis.call("HGET", CONFIG, ARGV[i]) ~= ARGV[i + 1] then
-    return {"DIFFERENT", redis.call("HGETALL", CONFIG)}
+  if redis.call("HGET", key.config, ARGV[i]) ~= ARGV[i + 1] then
+    return {"DIFFERENT", redis.call("HGETALL", key.config)}
   end
 end
 local stage, filled, list, generation, by, until_ms, new_until_ms, total = unpack(
-  redis.call("HMGET", CONFIG, "state", "filled", "ports", "generation", "by", "grace_until_ms", "new_until_ms", "total"))
+  redis.call("HMGET", key.config, "state", "filled", "ports", "generation", "by", "grace_until_ms", "new_until_ms", "total"))
 if stage == "removing" then return {"GONE"} end
 if stage ~= "filling" then
-  local ends_grace = string.find(ARGV[4], "fresh") and until_ms == new_until_ms and redis.call("SCARD", FREE) == tonumber(total)
+  local ends_grace = string.find(ARGV[4], "fresh") and until_ms == new_until_ms and redis.call("SCARD", key.free) == tonumber(total)
   if ends_grace then
-    redis.call("HSET", CONFIG, "grace_until_ms", 0)
-    redis.call("HDEL", GRANTS, "rules")
+    redis.call("HSET", key.config, "grace_until_ms", 0)
+    redis.call("HDEL", key.grants, "rules")
   end
   return {"DEFINED", made, generation}
 end
@@ -57,11 +58,11 @@ for from, to in string.gmatch(list, "(%d+)-?(%d*)") do
   end
   passed = passed + to - from + 1
 end
-redis.call("HSET", CONFIG, "filled", int(first + #ports), "total", int(passed))
-if #ports > 0 then redis.call("SADD", FREE, unpack(ports)) end
+redis.call("HSET", key.config, "filled", int(first + #ports), "total", int(passed))
+if #ports > 0 then redis.call("SADD", key.free, unpack(ports)) end
 if first + #ports < passed then return {"FILLING", made} end
-redis.call("HSET", CONFIG, "state", "open")
-redis.call("HDEL", CONFIG, "filled", "by")
+redis.call("HSET", key.config, "state", "open")
+redis.call("HDEL", key.config, "filled", "by")
 tell("defined", passed, nil, "why", by)
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)

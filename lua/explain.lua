@@ -14,10 +14,10 @@ refusal = refusal or look_at_server(wan)
 if refusal then return refusal end
 local port = ARGV[3]
 local place = places_of({port})[1]
-local grant = redis.call("HGET", GRANTS, port) or ""
+local grant = redis.call("HGET", key.grants, port) or ""
 local network = string.match(grant, "^%S+ %d+ (%S+)") or ""
 return {"EXPLAINED", wan.now_ms, wan.ahead_ms, place or "",
-  tonumber(redis.call("ZSCORE", LEASED, port) or redis.call("ZSCORE", COOLING, port) or -1),
-  tonumber(redis.call("ZSCORE", RESTING .. network, port) or -1),
-  redis.call("HGET", LEAVING, port) or "", grant,
-  redis.call("HGETALL", LEASE .. port), redis.call("HGETALL", PREFIX .. "quarantine:" .. port)}
+  tonumber(redis.call("ZSCORE", key.leased, port) or redis.call("ZSCORE", key.cooling, port) or -1),
+  tonumber(redis.call("ZSCORE", key.resting .. network, port) or -1),
+  redis.call("HGET", key.leaving, port) or "", grant,
+  redis.call("HGETALL", key.lease .. port), redis.call("HGETALL", key.prefix .. "quarantine:" .. port)}

@@ -14,7 +14,7 @@ if refusal then return refusal end
 local page, ports, grants = page_of(wan, ARGV[3], ARGV[4], ARGV[5], ARGV[6])
 local reply = {"LEASES", wan.now_ms, wan.ahead_ms}
 for i, port in ipairs(ports) do
-  local about = redis.call("HMGET", LEASE .. port, "label", "acquired_at", "use")
+  local about = redis.call("HMGET", key.lease .. port, "label", "acquired_at", "use")
   local n = 6 * i - 3
   reply[n + 1], reply[n + 2], reply[n + 3] = tonumber(port), tonumber(page[2 * i]), grants[i] or ""
   reply[n + 4], reply[n + 5], reply[n + 6] = about[1] or "", about[2] or "", about[3] or ""

@@ -6,6 +6,7 @@
 -- @include "wan"
 -- @include "server"
 -- @include "saw"
+-- @include "change"
 -- @include "queue"
 -- @include "wake"
 -- @include "leave"

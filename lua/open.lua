@@ -6,6 +6,7 @@
 -- @include "wan"
 -- @include "server"
 -- @include "saw"
+-- @include "change"
 -- @include "events"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)

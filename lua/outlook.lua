@@ -11,18 +11,18 @@
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end
-local QUARANTINED, network, LOOK, late = PREFIX .. "quarantined", ARGV[3], 1000, 0
-local _, ats = plain_ats(redis.call("ZREVRANGEBYSCORE", RESTING .. network, wan.now_ms, int(wan.now_ms - LINGER_MS), "WITHSCORES",
+local quarantined, network, LOOK, late = key.prefix .. "quarantined", ARGV[3], 1000, 0
+local _, ats = plain_ats(redis.call("ZREVRANGEBYSCORE", key.resting .. network, wan.now_ms, int(wan.now_ms - LINGER_MS), "WITHSCORES",
   "LIMIT", 0, LOOK))
 for _, at in ipairs(ats) do
   if at > wan.now_ms then late = late + 1 end
 end
 local due_ms = wan.grace_ms > 0 and 0 or wan.now_ms
-local reply = {"OUTLOOK", redis.call("ZCOUNT", QUARANTINED, "(" .. int(wan.now_ms), "+inf"), late}
+local reply = {"OUTLOOK", redis.call("ZCOUNT", quarantined, "(" .. int(wan.now_ms), "+inf"), late}
 for i = 4, #ARGV do
   local till_ms = wan.now_ms + ARGV[i]
   local since_ms, upto_ms = wan.now_ms - wan.cooldown_ms, math.min(wan.now_ms, till_ms - wan.cooldown_ms)
-  local expired = redis.call("ZCOUNT", LEASED, "(" .. int(since_ms), int(math.min(due_ms, upto_ms)))
-  reply[i] = redis.call("ZCOUNT", COOLING, "(" .. int(due_ms), int(till_ms)) + expired
+  local expired = redis.call("ZCOUNT", key.leased, "(" .. int(since_ms), int(math.min(due_ms, upto_ms)))
+  reply[i] = redis.call("ZCOUNT", key.cooling, "(" .. int(due_ms), int(till_ms)) + expired
 end
 return reply

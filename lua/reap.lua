@@ -8,6 +8,7 @@
 -- @include "wan"
 -- @include "server"
 -- @include "saw"
+-- @include "change"
 -- @include "events"
 -- @include "queue"
 -- @include "wake"
@@ -21,6 +22,7 @@ local opened = {open_wan(ARGV[1], ARGV[2], unpack(ports))}
 local wan, refusal = opened[1], opened[2]
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end
+equip(wan)
 local answer = {"REAPED", wan.now_ms}
 local function how(_, _, free_at) return "reaped", free_at end
 local ended = end_asked(wan, ports, ids, {unpack(opened, 3, 2 + #ports)}, seen, "gone", answer, how)

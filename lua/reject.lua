@@ -11,6 +11,7 @@
 -- @include "wan"
 -- @include "server"
 -- @include "saw"
+-- @include "change"
 -- @include "events"
 -- @include "queue"
 -- @include "wake"
@@ -26,12 +27,13 @@ local opened = {open_wan(ARGV[1], ARGV[2], unpack(ports))}
 local wan, refusal = opened[1], opened[2]
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end
-local rejected, answer, now_ms = REJECTED .. network, {"REJECTED", wan.now_ms}, wan.now_ms
+equip(wan)
+local rejected, answer, now_ms = key.rejected .. network, {"REJECTED", wan.now_ms}, wan.now_ms
 local most, in_service = quarantine_of(wan)
 redis.call("ZREMRANGEBYSCORE", rejected, "-inf", now_ms - wan.quarantine_ms)
-redis.call("ZREMRANGEBYSCORE", QUARANTINED, "-inf", now_ms)
+redis.call("ZREMRANGEBYSCORE", key.quarantined, "-inf", now_ms)
 local of_all = math.max(1, math.floor(in_service * 3 / 4)) -- a quarter is left to the others, however many networks reject
-local room = math.min(most - redis.call("ZCARD", rejected), of_all - redis.call("ZCARD", QUARANTINED))
+local room = math.min(most - redis.call("ZCARD", rejected), of_all - redis.call("ZCARD", key.quarantined))
 local function how(_, rest_ms, free_at)
   room = room - 1
   if room < 0 then return used and "released" or "lingers", free_at end
@@ -44,9 +46,9 @@ for i, lease_id in ipairs(ids) do
   if port then
     redis.call("ZADD", rejected, now_ms, port)
     if answer[2 + i] == "rejected" then
-      local free_at, about = redis.call("ZSCORE", COOLING, port) or int(now_ms), QUARANTINE .. port
-      redis.call("ZADD", QUARANTINED, free_at, port)
-      redis.call("PEXPIRE", QUARANTINED, math.max(free_at - now_ms, redis.call("PTTL", QUARANTINED), 1))
+      local free_at, about = redis.call("ZSCORE", key.cooling, port) or int(now_ms), key.quarantine .. port
+      redis.call("ZADD", key.quarantined, free_at, port)
+      redis.call("PEXPIRE", key.quarantined, math.max(free_at - now_ms, redis.call("PTTL", key.quarantined), 1))
       redis.call("HSET", about, "reason", why, "host", host, "network", network, "lease_id", lease_id,
         "rejected_at", iso(now_ms + wan.ahead_ms), "free_at", iso(free_at + wan.ahead_ms))
       redis.call("PEXPIRE", about, math.max(free_at - now_ms, 1))

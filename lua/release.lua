@@ -10,36 +10,46 @@
 -- @include "int"
 -- @include "grant"
 -- @include "wan"
--- @include "server"
 -- @include "saw"
--- @include "events"
--- @include "queue"
--- @include "wake"
--- @include "depart"
 -- @include "clocks"
 -- @include "finish"
--- @include "end_asked"
-local FIRST, said, ago_ms, ports, ids = 5, ARGV[3], tonumber(ARGV[4]), {}, {}
+local FIRST, how, ports, ids = 5, ARGV[3], {}, {}
 for i = FIRST, #ARGV, 2 do ports[#ports + 1], ids[#ids + 1] = ARGV[i], ARGV[i + 1] end
-local word = KEPT_AS[said] or said
+local word = (how == "clean" or how == "unseen") and "released" or how == "lingers" and "unused" or how
 local opened = {open_wan(ARGV[1], ARGV[2], "ended:" .. word, unpack(ports))}
 local wan, refusal, grants = opened[1], opened[2], {unpack(opened, 4, 3 + #ports)}
 if not wan then return refusal end
 wan.counts = {[word] = opened[3] or 0}
+local answer, ago_ms = {"RELEASED", wan.now_ms}, tonumber(ARGV[4])
 
--- Who ends a lease that is in the data needs not know how old the data is: it ends in what was forgotten, too. But a lease
--- that is not there may have been forgotten, and one that ends unused may be an older one whose release was.
-local is_known = word ~= "unused" and wan.grace_ms == 0
+-- What nearly every call is: live leases of a WAN in which nothing is due, and nothing else is special. Who ends a lease that
+-- is in the data needs not know how old the data is: it ends in what was forgotten, too. But a lease that is not there may
+-- have been forgotten, and one that ends unused may be an older one whose release was.
+local is_usual = wan.is_quiet and wan.grace_ms == 0 and wan.now_ms < wan.due_ms and word ~= "unused"
 for i, lease_id in ipairs(ids) do
-  is_known = is_known and grants[i] and string.sub(grants[i], 1, #lease_id + 1) == lease_id .. " "
+  local is_it = is_usual and grants[i] and string.sub(grants[i], 1, #lease_id + 1) == lease_id .. " "
+  is_usual = is_it and string.find(grants[i], " live", -10, true) and not grants[lease_id]
+  grants[lease_id] = true -- one that is asked for twice is not usual
 end
-if not is_known then
-  refusal = look_at_server(wan)
-  if refusal then return refusal end
+if is_usual then
+  for i, port in ipairs(ports) do
+    local lease_id, fence, network, rest_ms, free_at, _, kind = read_grant(grants[i])
+    answer[2 + i] = finish(wan, port, wan.now_ms - ago_ms, how, lease_id, fence, network, rest_ms, free_at, kind)
+  end
+  saw(wan)
+  return answer
 end
-if wan.grace_ms > 0 and word == "unused" then said = "released" end -- it may be one whose release was lost
-local answer = {"RELEASED", wan.now_ms}
-local function how(_, _, free_at) return said, free_at end
-local ended = end_asked(wan, ports, ids, grants, nil, wan.grace_ms > 0 and "unsure" or "gone", answer, how)
+-- @include "server"
+-- @include "change"
+-- @include "queue"
+-- @include "wake"
+-- @include "depart"
+-- @include "end_asked"
+equip(wan)
+refusal = look_at_server(wan)
+if refusal then return refusal end
+if wan.grace_ms > 0 and word == "unused" then how = "released" end -- it may be one whose release was lost
+local function as_asked(_, _, free_at) return how, free_at end
+local ended = end_asked(wan, ports, ids, grants, nil, wan.grace_ms > 0 and "unsure" or "gone", answer, as_asked, ago_ms)
 if #ended > 0 then saw(wan) end
 return answer

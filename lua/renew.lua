@@ -12,6 +12,7 @@
 -- @include "wan"
 -- @include "server"
 -- @include "saw"
+-- @include "change"
 -- @include "events"
 -- @include "queue"
 -- @include "wake"
@@ -25,13 +26,14 @@ local SETTLE, FIRST, FIELDS, ANSWERS, _, _, held, network, rest_ms, host, pid = 
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end
+equip(wan)
 local answer, ports, leased, last, expires = {"RENEWED", wan.now_ms, 0, 0, wan.generation, wan.epoch, 0}, {}, {}, {}, {}
 for i = FIRST, #ARGV, FIELDS do ports[#ports + 1] = ARGV[i] end
 if #ports > 0 then
-  last, expires = redis.call("HMGET", GRANTS, unpack(ports)), redis.call("ZMSCORE", LEASED, unpack(ports))
+  last, expires = redis.call("HMGET", key.grants, unpack(ports)), redis.call("ZMSCORE", key.leased, unpack(ports))
 end
 local function prolong(port, lease_id, fence, label, use, expires_at)
-  local lease, left_ms, text = LEASE .. port, expires_at - wan.now_ms, iso(expires_at + wan.ahead_ms)
+  local lease, left_ms, text = key.lease .. port, expires_at - wan.now_ms, iso(expires_at + wan.ahead_ms)
   if redis.call("PEXPIRE", lease, left_ms) == 1 then
     redis.call("HSET", lease, "expires_at", text)
   else -- it was evicted: write what its holder and the grant know
@@ -46,7 +48,7 @@ for i, port in ipairs(ports) do
   local expires_at, until_ms = tonumber(expires[i] or 0), wan.now_ms + math.min(ttl_ms, wan.max_ttl_ms)
   local lease_id, last_fence, _, _, _, was = read_grant(last[i])
   local secret = string.match(asked_id, "[^/]*$")
-  local mends = was == "unreadable" and expires_at > wan.now_ms and redis.call("HGET", HELD .. held, secret) == port -- it knows it
+  local mends = was == "unreadable" and expires_at > wan.now_ms and redis.call("HGET", key.held .. held, secret) == port -- it knows it
   local is_forgotten = was ~= "unreadable" and fence - (last_fence or 0) > 0
   local is_older = is_forgotten and (wan.grace_ms > 0 or wan.on_failover == "grace")
   local how = lease_id == asked_id and was or is_forgotten and "data_lost" or "gone"
@@ -62,11 +64,11 @@ for i, port in ipairs(ports) do
     answer[ANSWERS + i] = how == "live" and "expired" or how
   end
 end
-if #leased > 0 then redis.call("ZADD", LEASED, "XX", unpack(leased)) end
+if #leased > 0 then redis.call("ZADD", key.leased, "XX", unpack(leased)) end
 local was_due = is_due(wan)
 if was_due then answer[4] = settle(wan, SETTLE, answer) end
 if #leased > 0 or was_due then saw(wan) end
-answer[3] = redis.call("HLEN", HELD .. held)
-local free = wan.waiting == 0 and redis.call("SCARD", FREE) or 0
-if wan.waiting > 0 or 9 * free < redis.call("ZCARD", LEASED) + redis.call("ZCARD", COOLING) then answer[7] = 1 end
+answer[3] = redis.call("HLEN", key.held .. held)
+local free = wan.waiting == 0 and redis.call("SCARD", key.free) or 0
+if wan.waiting > 0 or 9 * free < redis.call("ZCARD", key.leased) + redis.call("ZCARD", key.cooling) then answer[7] = 1 end
 return answer

@@ -9,6 +9,7 @@
 -- @include "wan"
 -- @include "server"
 -- @include "saw"
+-- @include "change"
 -- @include "events"
 -- @include "grace"
 -- @include "grant"
@@ -23,6 +24,7 @@ local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 refusal = refusal or in_grace(wan)
 if refusal then return refusal end
+equip(wan)
 local ports, new, lost = {unpack(ARGV, 7)}, {}, {}
 settle(wan, #ports) -- or the ports of a WAN in which nothing goes on would never leave
 saw(wan)
@@ -30,20 +32,20 @@ for i, place in ipairs(#ports > 0 and places_of(ports) or {}) do
   local port = ports[i]
   if ARGV[6] == "have" then
     if not place then new[#new + 1] = port end
-    if redis.call("HGET", LEAVING, port) == "removed" then redis.call("HDEL", LEAVING, port) end
+    if redis.call("HGET", key.leaving, port) == "removed" then redis.call("HDEL", key.leaving, port) end
   elseif place then
-    redis.call("HSET", LEAVING, port, "removed")
+    redis.call("HSET", key.leaving, port, "removed")
     lost[#lost + 1] = port
     if place == "withheld" then
-      redis.call("SREM", WITHHELD, port)
-      redis.call("SADD", FREE, port)
+      redis.call("SREM", key.withheld, port)
+      redis.call("SADD", key.free, port)
     end
-    local _, _, network = read_grant(redis.call("HGET", GRANTS, port))
+    local _, _, network = read_grant(redis.call("HGET", key.grants, port))
     if place ~= "leased" then depart(wan, port, network) end
   end
 end
-if #new > 0 then redis.call("SADD", FREE, unpack(new)) end
-change(wan, "ports", ARGV[3], "total", ARGV[4], "leaving", redis.call("HLEN", LEAVING))
+if #new > 0 then redis.call("SADD", key.free, unpack(new)) end
+change(wan, "ports", ARGV[3], "total", ARGV[4], "leaving", redis.call("HLEN", key.leaving))
 next_epoch(wan)
 if #new + #lost > 0 then
   tell("resized", #new + #lost, #new > 0 and new or lost, "who", ARGV[5], "why", ARGV[6] .. " " .. ARGV[3])

@@ -7,6 +7,7 @@
 -- @include "wan"
 -- @include "server"
 -- @include "saw"
+-- @include "change"
 -- @include "events"
 -- @include "grant"
 -- @include "places"
@@ -18,18 +19,18 @@ for i, place in ipairs(places_of(ports)) do
   local port = ports[i]
   reply[1 + i] = place or ""
   if place == "withheld" then
-    redis.call("SREM", WITHHELD, port)
-    local _, _, _, _, earlier = read_grant(redis.call("HGET", GRANTS, port)) -- an earlier use may cool for longer
+    redis.call("SREM", key.withheld, port)
+    local _, _, _, _, earlier = read_grant(redis.call("HGET", key.grants, port)) -- an earlier use may cool for longer
     local free_at = math.max(wan.now_ms + wan.cooldown_ms, tonumber(earlier or 0))
-    redis.call("ZADD", COOLING, int(free_at), port)
+    redis.call("ZADD", key.cooling, int(free_at), port)
     wan.due_ms = math.min(wan.due_ms, free_at)
     put_back[#put_back + 1] = port
-  elseif place == "leased" and redis.call("HGET", LEAVING, port) == "withheld" then
-    redis.call("HDEL", LEAVING, port)
+  elseif place == "leased" and redis.call("HGET", key.leaving, port) == "withheld" then
+    redis.call("HDEL", key.leaving, port)
     put_back[#put_back + 1] = port
   end
 end
-change(wan, "leaving", redis.call("HLEN", LEAVING))
+change(wan, "leaving", redis.call("HLEN", key.leaving))
 if #put_back > 0 then
   next_epoch(wan)
   tell("restored", #put_back, put_back, "who", ARGV[3])

@@ -7,6 +7,7 @@
 -- @include "wan"
 -- @include "server"
 -- @include "saw"
+-- @include "change"
 -- @include "events"
 -- @include "grace"
 -- @include "grant"
@@ -20,14 +21,14 @@ local ports, reply, taken = {unpack(ARGV, 4)}, {"WITHHELD"}, {}
 for i, place in ipairs(places_of(ports)) do
   local port = ports[i]
   reply[1 + i] = place or ""
-  if place and place ~= "withheld" and redis.call("HGET", LEAVING, port) ~= "removed" then
-    redis.call("HSET", LEAVING, port, "withheld")
+  if place and place ~= "withheld" and redis.call("HGET", key.leaving, port) ~= "removed" then
+    redis.call("HSET", key.leaving, port, "withheld")
     taken[#taken + 1] = port
-    local _, _, network = read_grant(redis.call("HGET", GRANTS, port))
+    local _, _, network = read_grant(redis.call("HGET", key.grants, port))
     if place ~= "leased" then depart(wan, port, network) end
   end
 end
-change(wan, "leaving", redis.call("HLEN", LEAVING))
+change(wan, "leaving", redis.call("HLEN", key.leaving))
 if #taken > 0 then
   next_epoch(wan)
   tell("withheld", #taken, taken, "who", ARGV[3])

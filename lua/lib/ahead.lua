@@ -23,9 +23,9 @@ local function count_ahead(wan, ticket, network, is_plain)
       if waiter.is_plain and not is_plain then plain_ahead = plain_ahead + 1 else mine = mine + 1 end
     end
   end
-  local all = redis.call("ZRANK", WAITING, ticket) or redis.call("ZCARD", WAITING)
+  local all = redis.call("ZRANK", key.waiting, ticket) or redis.call("ZCARD", key.waiting)
   if wan.max_per_network > 0 then
-    local late = redis.call("ZRANGEBYSCORE", CAPPED, "-inf", wan.now_ms - LATE_MS, "LIMIT", 0, 8)
+    local late = redis.call("ZRANGEBYSCORE", key.capped, "-inf", wan.now_ms - LATE_MS, "LIMIT", 0, 8)
     for _, its_ticket in ipairs(late) do leave(wan, its_ticket) end
   end
   return all, mine, plain_ahead

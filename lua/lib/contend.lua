@@ -7,7 +7,7 @@ local function contend(wan, asked)
   if wan.state ~= "open" then return nil, nil, refused(wan, asked, {"DRAINING"}) end
   if asked.ttl_ms > wan.max_ttl_ms then return nil, nil, {"TTL", wan.max_ttl_ms} end
   if asked.known_generation ~= wan.generation and asked.known_generation ~= "" and wan.on_failover == "grace"
-    and redis.call("HGET", CONFIG, "succeeds") ~= "1" then
+    and redis.call("HGET", key.config, "succeeds") ~= "1" then
     -- the data is not what the caller knew: holders of leases of the earlier data may re-assert them, once for all
     begin_grace(wan)
     change(wan, "succeeds", 1)
@@ -15,7 +15,7 @@ local function contend(wan, asked)
   answer = in_grace(wan)
   if answer then return nil, nil, refused(wan, asked, answer) end
 
-  redis.call("HSET", GRANTS, "seen_ms", int(wan.now_ms)) -- a full Redis refuses this, and with it the call
+  redis.call("HSET", key.grants, "seen_ms", int(wan.now_ms)) -- a full Redis refuses this, and with it the call
   local more, count, mine, plain_ahead, all, avoid = false, #asked.ids, 0, 0, 0, {}
   if is_due(wan) then
     local _, left = settle(wan, math.min(asked.settle, MOST_SETTLED) + count)
@@ -27,7 +27,7 @@ local function contend(wan, asked)
   end
   if wan.waiting > 0 then all, mine, plain_ahead = count_ahead(wan, asked.ticket, asked.network, asked.is_plain) end
   if wan.max_per_network > 0 then
-    count = math.min(count, wan.max_per_network - (redis.call("HGET", NETWORKS, asked.network) or 0) - mine)
+    count = math.min(count, wan.max_per_network - (redis.call("HGET", key.networks, asked.network) or 0) - mine)
   end
   local ports, cools_until, fresh, till_ms = {}, {}, 0, nil
   if count >= asked.least then
@@ -49,8 +49,8 @@ local function contend(wan, asked)
   end
   if wan.waiting > 0 then leave(wan, asked.ticket) end
   if #ports > 0 and asked.wanted == "" then
-    redis.call("ZREM", COOLING, unpack(ports))
-    redis.call("ZREM", RESTING .. asked.network, unpack(ports))
+    redis.call("ZREM", key.cooling, unpack(ports))
+    redis.call("ZREM", key.resting .. asked.network, unpack(ports))
   end
   if fresh > 0 then pop_free(fresh, avoid, ports) end
   return ports, cools_until

@@ -3,26 +3,27 @@
 -- each must have, or is nil. `how(lease_id, rest_ms, free_at)` says how each ends, and until when it cools at least.
 local function port_of(lease_id)
   local holder, secret = string.match(lease_id, "^(.*)/(.*)$")
-  return holder and redis.call("HGET", HELD .. holder, secret)
+  return holder and redis.call("HGET", key.held .. holder, secret)
 end
-local function end_asked(wan, ports, ids, grants, seen, unknown, answer, how)
+local function end_asked(wan, ports, ids, grants, seen, unknown, answer, how, ago_ms)
   local words, ended_at = {}, {}
   for i, asked_id in ipairs(ids) do
     local port, text, word = ports[i], grants[i], words[asked_id] or unknown
     if port == "" then
       port = port_of(asked_id)
-      text = port and redis.call("HGET", GRANTS, port)
+      text = port and redis.call("HGET", key.grants, port)
     end
     local grant = {read_grant(text)}
     if grant[1] == asked_id and not words[asked_id] then
       word = grant[6]
       local is_surely_live = word == "live" and not seen and wan.now_ms < wan.due_ms
-      local expires_at = is_surely_live and math.huge or word == "live" and tonumber(redis.call("ZSCORE", LEASED, port))
+      local expires_at = is_surely_live and math.huge or word == "live" and tonumber(redis.call("ZSCORE", key.leased, port))
       if expires_at and (not seen or expires_at == tonumber(seen[i])) then
         word = "expired"
         if wan.grace_ms > 0 then expires_at = math.huge end -- a renewal may be forgotten
-        if expires_at > wan.now_ms then word, grant[5] = how(asked_id, tonumber(grant[4]), tonumber(grant[5])) end
-        word = finish(wan, port, math.min(expires_at, wan.now_ms), word, grant)
+        local _, fence, network, rest_ms, free_at, _, kind = unpack(grant)
+        if expires_at > wan.now_ms then word, free_at = how(asked_id, tonumber(rest_ms), tonumber(free_at)) end
+        word = finish(wan, port, math.min(expires_at, wan.now_ms - (ago_ms or 0)), word, asked_id, fence, network, rest_ms, free_at, kind)
         ended_at[#ended_at + 1], ended_at[asked_id] = port, port
       end
       words[asked_id] = word

@@ -2,7 +2,7 @@
 local MOST_EVENTS, MOST_TOLD = "1000", 16
 local function tell(what, count, ports, ...)
   local first = {unpack(ports or {}, 1, math.min(MOST_TOLD, #(ports or {})))}
-  redis.pcall("XADD", PREFIX .. "events", "MAXLEN", "~", MOST_EVENTS, "*", "what", what, "count", count,
+  redis.pcall("XADD", key.prefix .. "events", "MAXLEN", "~", MOST_EVENTS, "*", "what", what, "count", count,
     "ports", table.concat(first, ","), ...)
 end
 -- The same of the leases that `finish` ended in this call, if it told of any.

@@ -4,7 +4,7 @@
 local function read_grant(text)
   if not text then return end
   local lease_id, fence, network, rest_ms, free_at, how, kind =
-    string.match(text, "^(%S+/%S+) (%d+) (%S+) (%d+) (%d+) (%S+) ?(%l*)$")
-  if not lease_id then return "?/?", "0", "?", "0", "0", "unreadable", "" end
+    string.match(text, "^(%S+) (%d+) (%S+) (%d+) (%d+) (%S+) ?(%l*)$")
+  if not lease_id or not string.find(lease_id, "/", 1, true) then return "?/?", "0", "?", "0", "0", "unreadable", "" end
   return lease_id, fence, network, rest_ms, free_at, how, kind
 end

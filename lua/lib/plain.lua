@@ -12,7 +12,7 @@ local function plain_ats(rested)
   local ports, ats = {}, {}
   for i = 1, #rested, 2 do ports[#ports + 1] = rested[i] end
   if #ports == 0 then return ports, ats end
-  for i, grant in ipairs(redis.call("HMGET", GRANTS, unpack(ports))) do
+  for i, grant in ipairs(redis.call("HMGET", key.grants, unpack(ports))) do
     ats[i] = plain_at(grant, tonumber(rested[2 * i]))
   end
   return ports, ats
@@ -20,7 +20,7 @@ end
 -- The first ports that plain sockets can have, at most `most`: of those of the last 65 s the first few that rested most
 -- recently, then older ones, of which nothing can linger; and where free ones will not do, more of the first.
 local function plain_ports(wan, network, most)
-  local found, own, now_ms = {}, RESTING .. network, wan.now_ms
+  local found, own, now_ms = {}, key.resting .. network, wan.now_ms
   local function add(ports, ats)
     for i, port in ipairs(ports) do
       if #found < most and not found[port] and (not ats or ats[i] <= now_ms) then
@@ -35,6 +35,6 @@ local function plain_ports(wan, network, most)
   end
   add_recent(most + FEW)
   if #found < most then add(redis.call("ZREVRANGEBYSCORE", own, int(now_ms - LINGER_MS), "-inf", "LIMIT", 0, most)) end
-  if #found < most and redis.call("SCARD", FREE) < most then add_recent(most + WINDOW) end
+  if #found < most and redis.call("SCARD", key.free) < most then add_recent(most + WINDOW) end
   return found
 end

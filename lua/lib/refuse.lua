@@ -4,10 +4,10 @@ local REASONS = {EXHAUSTED = "exhausted", CAPPED = "capped", REJECTING = "reject
 local function refused(wan, asked, reply)
   local reason = REASONS[reply[1]]
   if not reason then return reply end
-  redis.pcall("HINCRBY", COUNTERS, "refused:" .. reason, 1)
+  redis.pcall("HINCRBY", key.prefix .. "counters", "refused:" .. reason, 1)
   local second = math.floor(wan.now_ms / 1000)
-  if redis.call("HGET", GRANTS, "refused_s") ~= int(second) then
-    redis.pcall("HSET", GRANTS, "refused_s", int(second))
+  if redis.call("HGET", key.grants, "refused_s") ~= int(second) then
+    redis.pcall("HSET", key.grants, "refused_s", int(second))
     tell("refused", 1, {asked.wanted ~= "" and asked.wanted or nil}, "holder", asked.holder, "host", asked.host,
       "label", asked.label, "network", asked.network, "why", reason)
   end
@@ -24,18 +24,18 @@ local function refuse(wan, asked, count, all, mine, till_ms)
   local back_ms = math.min(wait_ms or 0, math.max((free_at or math.huge) - now_ms, SOONEST_MS))
   if wait_ms and not till_ms then
     wan.fence = math.max(wan.server_us, wan.fence + 1)
-    local since = redis.call("ZSCORE", WAITING, ticket) or int(wan.fence) -- the fence grows, whatever the clock does
-    redis.call("HSET", GRANTS, "fence", int(wan.fence))
-    redis.call("HSET", WAITERS, ticket, network .. " " .. int(now_ms + back_ms) .. (is_plain and " plain" or ""))
+    local since = redis.call("ZSCORE", key.waiting, ticket) or int(wan.fence) -- the fence grows, whatever the clock does
+    redis.call("HSET", key.grants, "fence", int(wan.fence))
+    redis.call("HSET", key.waiters, ticket, network .. " " .. int(now_ms + back_ms) .. (is_plain and " plain" or ""))
     if is_capped then
-      redis.call("ZREM", WAITING, ticket)
-      redis.call("ZADD", CAPPED .. ":" .. network, since, ticket)
-      redis.call("ZADD", CAPPED, now_ms + back_ms, ticket)
+      redis.call("ZREM", key.waiting, ticket)
+      redis.call("ZADD", key.capped .. ":" .. network, since, ticket)
+      redis.call("ZADD", key.capped, now_ms + back_ms, ticket)
       if count > 0 and wan.waiting > 0 then wake(wan, network, math.huge, math.huge, "(" .. since) end -- it will do for another
     else
-      redis.call("ZADD", WAITING, since, ticket)
+      redis.call("ZADD", key.waiting, since, ticket)
     end
-    count_waiting(wan, redis.call("HLEN", WAITERS))
+    count_waiting(wan, redis.call("HLEN", key.waiters))
   elseif wan.waiting > 0 then
     local its_network = leave(wan, ticket)
     wan.queue = nil -- the forecast may have looked at it, with this one in it
@@ -45,5 +45,5 @@ local function refuse(wan, asked, count, all, mine, till_ms)
   if till_ms then return refused(wan, asked, {"REJECTING", till_ms - now_ms, back_ms}) end
   if is_capped then return refused(wan, asked, {"CAPPED", -1, back_ms, wan.max_per_network}) end
   return refused(wan, asked, {"EXHAUSTED", free_at and math.max(0, free_at - now_ms) or -1, back_ms,
-    is_plain and redis.call("ZCOUNT", RESTING .. network, "-inf", now_ms) or 0})
+    is_plain and redis.call("ZCOUNT", key.resting .. network, "-inf", now_ms) or 0})
 end

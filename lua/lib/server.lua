@@ -4,21 +4,9 @@
 -- reply of a script that must be asked again, or nil. Who has replicas, and heard nothing of this WAN for longer than the
 -- failover margin, must be asked again: it may have been stopped, and find out only after this request that another took
 -- its place.
-local SOON_MS, HOUR_MS = 60000, 3600000
-local TELLTALE = " flushall flushdb swapdb restore restore-asking debug replicaof slaveof config|resetstat config " -- 6.2: last
 local function begin_grace(wan, up_ms)
   wan.grace_ms = math.max(wan.grace_ms, wan.max_ttl_ms + wan.failover_margin_ms - (up_ms or 0))
   wan.has_begun = true
-end
--- How long this process has been up, if it has its data from its own disk, and was no replica meanwhile: it would show that
--- for an hour at least, the default of repl-backlog-ttl. All that such data may have forgotten was granted before that.
-local function surely_up_ms(about, server, whole_ms)
-  local is_never = string.find(about, "master_repl_offset:0%c")
-  if not (is_never or whole_ms < HOUR_MS) or string.find(server, "_mode:cluster") then return 0 end
-  for name in string.gmatch(redis.call("INFO", "commandstats"), "cmdstat_([^:]+):calls=[1-9]") do
-    if string.find(TELLTALE, " " .. name .. " ", 1, true) then return 0 end
-  end
-  return 1000 * math.max(0, (string.match(server, "uptime_in_seconds:(%d+)") or 0) - 1)
 end
 local function look_at_server(wan)
   if wan.on_failover ~= "grace" then return nil end
@@ -27,16 +15,24 @@ local function look_at_server(wan)
     return {"STEPPED"}
   end
   if wan.source ~= "" and string.find(about, "master_replid:" .. wan.source, 1, true) then return nil end
-  local was = wan.source
-  wan.source = string.match(about, "master_replid:(%x+)")
-  if wan.source == was or string.find(about, "role:slave", 1, true) then return nil end
+  if string.find(about, "role:slave", 1, true) then return nil end
   -- The same process takes another id, as the primary that it was all the time, when its first replica comes, and when
   -- the last one has been gone for repl-backlog-ttl. One that was a replica meanwhile has a second id for as long.
+  local SOON_MS, HOUR_MS = 60000, 3600000
   local server, is_first = redis.call("INFO", "server"), string.find(about, "master_replid2:0+%c")
-  local run_id = string.match(server, "run_id:(%x+)")
-  if run_id ~= wan.run_id or not is_first or idle_ms > SOON_MS then
-    begin_grace(wan, is_first and surely_up_ms(about, server, wan.max_ttl_ms + wan.failover_margin_ms))
+  wan.source, wan.run_id, wan.has_moved = string.match(about, "master_replid:(%x+)"), string.match(server, "run_id:(%x+)"), true
+  if wan.run_id == redis.call("HGET", key.config, "run_id") and is_first and idle_ms <= SOON_MS then return nil end
+  -- All that this data may have forgotten was granted before the process came up, if that has its data from its own disk,
+  -- and was no replica meanwhile: it would show that for an hour at least, the default of repl-backlog-ttl.
+  local whole_ms, up_ms = wan.max_ttl_ms + wan.failover_margin_ms, 0
+  local is_never = string.find(about, "master_repl_offset:0%c")
+  if is_first and (is_never or whole_ms < HOUR_MS) and not string.find(server, "_mode:cluster") then
+    local telltale = " flushall flushdb swapdb restore restore-asking debug replicaof slaveof config|resetstat config " -- 6.2: last
+    up_ms = 1000 * math.max(0, (string.match(server, "uptime_in_seconds:(%d+)") or 0) - 1)
+    for name in string.gmatch(redis.call("INFO", "commandstats"), "cmdstat_([^:]+):calls=[1-9]") do
+      if string.find(telltale, " " .. name .. " ", 1, true) then up_ms = 0 end
+    end
   end
-  wan.run_id, wan.has_moved = run_id, true
+  begin_grace(wan, up_ms)
   return nil
 end

@@ -1,16 +1,16 @@
 -- Lets one that stands aside into the queue, to the place that it had when it came. Whether it stood aside.
 local function admit(wan, ticket, network)
-  local since = wan.max_per_network > 0 and redis.call("ZSCORE", CAPPED .. ":" .. network, ticket)
+  local since = wan.max_per_network > 0 and redis.call("ZSCORE", key.capped .. ":" .. network, ticket)
   if not since then return false end
-  redis.call("ZREM", CAPPED .. ":" .. network, ticket)
-  redis.call("ZREM", CAPPED, ticket)
-  redis.call("ZADD", WAITING, since, ticket)
+  redis.call("ZREM", key.capped .. ":" .. network, ticket)
+  redis.call("ZREM", key.capped, ticket)
+  redis.call("ZADD", key.waiting, since, ticket)
   return true
 end
 local function call(wan, waiter, at)
   waiter.next_ms = at
-  local list = PREFIX .. "wake:" .. string.match(waiter.ticket, "^(.*)/")
-  redis.call("HSET", WAITERS, waiter.ticket, waiter.network .. " " .. int(at) .. (waiter.is_plain and " plain" or ""))
+  local list = key.prefix .. "wake:" .. string.match(waiter.ticket, "^(.*)/")
+  redis.call("HSET", key.waiters, waiter.ticket, waiter.network .. " " .. int(at) .. (waiter.is_plain and " plain" or ""))
   redis.call("LPUSH", list, waiter.ticket .. " " .. int(at - wan.now_ms))
   redis.call("PEXPIRE", list, 10000)
 end
@@ -29,7 +29,7 @@ local function wake(wan, network, mine_at, others_at, since, plain_at)
   if wan.max_per_network == 0 then return end
   wan.aside = wan.aside or {}
   local first = wan.aside[network]
-  if not first or #first == 0 then first = first_of(CAPPED .. ":" .. network, since or "-inf") end
+  if not first or #first == 0 then first = first_of(key.capped .. ":" .. network, since or "-inf") end
   wan.aside[network] = first
   while #first > 0 do
     local waiter = table.remove(first, 1)

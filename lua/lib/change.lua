@@ -1,0 +1,18 @@
+-- Changes what stands in `config`, and rules among it; `saw` writes these to where the scripts read them.
+local function change(wan, ...)
+  local changes = {...}
+  redis.call("HSET", key.config, ...)
+  for i = 1, #changes, 2 do
+    local name, value = changes[i], changes[i + 1]
+    if wan[name] ~= nil then wan[name] = type(wan[name]) == "number" and tonumber(value) or value end
+  end
+  wan.is_changed = true
+end
+-- Kept ports are looked at again when this number changes.
+local function next_epoch(wan) change(wan, "epoch", int(wan.epoch + 1)) end
+local function count_waiting(wan, waiting)
+  local was = wan.waiting
+  if waiting == was then return end
+  change(wan, "waiting", waiting)
+  if (was == 0) ~= (waiting == 0) then next_epoch(wan) end
+end
