@@ -13,10 +13,11 @@
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end
+local before = wan.waiting
 for i = 3, #ARGV do
   local network = leave(wan, ARGV[i])
   wan.queue = nil
   wake(wan, network or "", wan.now_ms, wan.now_ms)
 end
-saw(wan)
+if wan.waiting ~= before then saw(wan) end
 return {"LEFT"}

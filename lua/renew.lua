@@ -2,8 +2,8 @@
 -- data knows of its port shows that the data is older than its grant: that begins a grace, and the lease is put back.
 -- ARGV 1 boot clock  2 its time in ms  3 holder  4 network  5 its rest in ms  6 host  7 pid
 --   then for each lease: port, lease_id, fence, ttl in ms, label, of a port that its holder keeps between leases "idle" or "used", else ""
--- Reply {"RENEWED", now, number of ports that the holder holds here, number of ports settled, generation, epoch, 1 if ports are
---   wanted by others (somebody waits, or fewer than a tenth are free) or 0, then for each lease its new expires_at, or how it
+-- Reply {"RENEWED", now, number of ports that the holder holds here, number of ports settled, generation, epoch, to a
+--   holder that keeps ports 1 if others want them (somebody waits, or fewer than a tenth are free), else 0, then for each lease its new expires_at, or how it
 --   ended, or "gone" when nothing is known of it any more, or "data_lost" when its grant is forgotten and cannot be put back;
 --   port and record of each set aside}
 -- @include "keys"
@@ -32,6 +32,7 @@ for i = FIRST, #ARGV, FIELDS do ports[#ports + 1] = ARGV[i] end
 if #ports > 0 then
   last, expires = redis.call("HMGET", key.grants, unpack(ports)), redis.call("ZMSCORE", key.leased, unpack(ports))
 end
+local keeps = #ports == 0 -- as a holder asks who only wants to know what it may keep
 local function prolong(port, lease_id, fence, label, use, expires_at)
   local lease, left_ms, text = key.lease .. port, expires_at - wan.now_ms, iso(expires_at + wan.ahead_ms)
   if redis.call("PEXPIRE", lease, left_ms) == 1 then
@@ -41,7 +42,10 @@ local function prolong(port, lease_id, fence, label, use, expires_at)
       "pid", pid, "label", label, "expires_at", text)
     redis.call("PEXPIRE", lease, left_ms)
   end
-  if use ~= "" then redis.call("HSET", lease, "use", use) end
+  if use ~= "" then
+    redis.call("HSET", lease, "use", use)
+    keeps = true
+  end
 end
 for i, port in ipairs(ports) do
   local asked_id, fence, ttl_ms, label, use = unpack(ARGV, FIRST + FIELDS * (i - 1) + 1, FIRST + FIELDS * i - 1)
@@ -69,6 +73,8 @@ local was_due = is_due(wan)
 if was_due then answer[4] = settle(wan, SETTLE, answer) end
 if #leased > 0 or was_due then saw(wan) end
 answer[3] = redis.call("HLEN", key.held .. held)
-local free = wan.waiting == 0 and redis.call("SCARD", key.free) or 0
-if wan.waiting > 0 or 9 * free < redis.call("ZCARD", key.leased) + redis.call("ZCARD", key.cooling) then answer[7] = 1 end
+if keeps then
+  local free = wan.waiting == 0 and redis.call("SCARD", key.free) or 0
+  if wan.waiting > 0 or 9 * free < redis.call("ZCARD", key.leased) + redis.call("ZCARD", key.cooling) then answer[7] = 1 end
+end
 return answer

@@ -21,9 +21,9 @@ local function saw(wan)
   if wan.is_stepped then redis.call("HSET", key.config, "ahead_ms", int(wan.ahead_ms)) end
   if wan.is_changed or wan.is_stepped or wan.has_begun or wan.has_moved then
     wan.is_quiet = wan.state == "open" and wan.waiting + wan.leaving + wan.max_per_network == 0
-    writes[#writes + 1], writes[#writes + 2] = "rules", cjson.encode({"4", wan.source, wan.on_failover, wan.generation,
-      wan.cooldown_ms, wan.lease_ttl_ms, wan.max_ttl_ms, wan.failover_margin_ms, wan.ahead_ms, wan.grace_until_ms,
-      wan.rejects_until, wan.epoch, wan.state, wan.waiting, wan.leaving, wan.max_per_network, wan.is_quiet})
+    writes[#writes + 1], writes[#writes + 2] = "rules", cjson.encode({wan.source, wan.on_failover, wan.generation,
+      wan.cooldown_ms, wan.lease_ttl_ms, wan.max_ttl_ms, wan.failover_margin_ms, wan.ahead_ms, wan.rejects_until, wan.epoch,
+      wan.waiting, wan.leaving, wan.max_per_network})
   end
   if wan.due_ms ~= wan.was_due_ms then
     writes[#writes + 1], writes[#writes + 2] = "due_ms", wan.due_ms == math.huge and "1e16" or wan.due_ms

@@ -153,7 +153,7 @@ class TestBlackHole:
         assert lasting.release() is True and fresh.release() is True
         wait_for(lambda: not pool._engine.protocol.doubts)
         wait_for(lambda: pool.snapshot(0).free == 4)
-        assert own_server.admin.hlen(PREFIX + "ids") == 0
+        assert not list(own_server.admin.scan_iter(PREFIX + "held:*"))
         pool.close()
         assert [lease_id for lease_id, _ in told] == [brief.lease_id]
 

@@ -66,7 +66,7 @@ def left(admin: Any) -> list[str]:
     return [
         name
         for name in admin.keys("wanpool:{test:*")
-        if name.rpartition("}:")[2].startswith(("lease:", "held:", "ids"))
+        if name.rpartition("}:")[2].startswith(("lease:", "held:"))
     ]
 
 

@@ -183,9 +183,9 @@ def test_another_version_of_the_protocol_is_refused(pool: Any, pools: Callable[.
     ):
         with pytest.raises(WanMismatch, match="protocol 99") as raised:
             asked()
-        assert raised.value.differences == {"protocol": ("3", "99")}
+        assert raised.value.differences == {"protocol": ("4", "99")}
     assert backends.admin.hgetall(KEY + "config") == before
-    backends.admin.hset(KEY + "config", "protocol", "3")
+    backends.admin.hset(KEY + "config", "protocol", "4")
     assert lease.release() is True
 
 

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from by_hand import run_script
+from by_hand import change_rules, run_script
 from faces import maker
 from invariant import check_invariant
 from nodes import free_pairs
@@ -181,7 +181,7 @@ class TestBegin:
     def test_nor_in_the_grace_of_a_restart(self, forgetful: Server, pool_of: Any) -> None:
         pool = pool_of("here")
         define(pool)
-        forgetful.admin.hset(PREFIX + "config", mapping={"source": "0" * 40, "run_id": "another"})
+        change_rules(forgetful.admin, source="0" * 40, run_id="another")
         define(pool, fresh=True)
         with pytest.raises(InGrace) as caught:
             pool.acquire(0)
@@ -328,13 +328,13 @@ class TestOrdinaryGrace:
             durable.admin.execute_command(*words)
         wait_for(lambda: up(durable) >= 2)
         other = pool_on(durable, namespace="test")
-        before = durable.admin.hmget(PREFIX + "config", "source", "fence")
+        before = (durable.admin.hget(PREFIX + "config", "source"), durable.admin.hget(PREFIX + "grants", "fence"))
         if grace:
             with pytest.raises(InGrace):
                 other.acquire(0)
         else:
             assert other.acquire(0).fence > first.fence
-        source, fence = durable.admin.hmget(PREFIX + "config", "source", "fence")
+        source, fence = (durable.admin.hget(PREFIX + "config", "source"), durable.admin.hget(PREFIX + "grants", "fence"))
         assert source != before[0] and int(fence) >= int(before[1]) + 700_000
         assert len(str(durable.admin.hget(PREFIX + "config", "graces")).split()) == grace
 

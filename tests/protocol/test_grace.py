@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from by_hand import run_script
+from by_hand import change_rules, run_script
 from faces import make, maker
 from invariant import check_invariant
 from private_server import SERVERS, Server
@@ -90,6 +90,10 @@ def config(server: Server, name: str) -> str:
     return str(server.admin.hget(PREFIX + "config", name))
 
 
+def grants(server: Server, name: str) -> str:
+    return str(server.admin.hget(PREFIX + "grants", name))
+
+
 class TestBegin:
     def test_after_a_restart_nothing_is_granted_for_a_while(self, forgetful: Forgetful, pool_of: Any) -> None:
         holder, other = pool_of("here"), pool_of("there")
@@ -113,7 +117,7 @@ class TestBegin:
             with pytest.raises(InGrace):
                 pool.acquire(0)
             ends.append(int(config(forgetful, "grace_until_ms")))
-        seen = int(config(forgetful, "seen_ms"))
+        seen = int(grants(forgetful, "seen_ms"))
         assert ends == ends[:1] * 3 and seen - 5_000 < ends[0] - GRACE_MS <= seen
 
     def test_a_second_restart_begins_it_anew(self, forgetful: Forgetful, pool: Any) -> None:
@@ -237,7 +241,7 @@ class TestReassertion:
         forgetful.admin.zincrby(PREFIX + "leased", -3_600_000, 20000)  # as far as this server knows
         assert lease.release(closed="fin") is True
         left_ms = forgetful.admin.zscore(PREFIX + "cooling", 20000) - int(
-            forgetful.admin.hget(PREFIX + "config", "seen_ms")
+            forgetful.admin.hget(PREFIX + "grants", "seen_ms")
         )
         assert left_ms == 125_000
 
@@ -251,7 +255,8 @@ class TestReassertion:
         forgetful.forget()
         lease.renew()
         check_invariant(forgetful.admin)
-        assert forgetful.admin.hget(PREFIX + "ids", ghost.lease_id) is None
+        holder, secret = ghost.lease_id.rsplit("/", 1)
+        assert not forgetful.admin.hexists(PREFIX + "held:" + holder, secret)
         assert forgetful.admin.hget(PREFIX + "lease:20000", "lease_id") == lease.lease_id
         assert second.snapshot(0).leased == 1
 
@@ -261,9 +266,9 @@ class TestReassertion:
         lease = pool.acquire(0)
         assert lease.release()
         forgetful.restart()
-        words = ("here", 0, "host", 1, 20000, lease.lease_id, lease.fence, 5000, "")
+        words = ("here", 0, "host", 1, 20000, lease.lease_id, lease.fence, 5000, "", "")
         late = run_script(forgetful.admin, "renew", pool.holder, *words)
-        assert late[5] == "released" and forgetful.admin.zcard(PREFIX + "leased") == 0
+        assert late[7] == "released" and forgetful.admin.zcard(PREFIX + "leased") == 0
 
     def test_an_earlier_grant_is_lost_to_a_later_one(self, forgetful: Forgetful, pool_of: Any) -> None:
         first, second = pool_of("here"), pool_of("there")
@@ -352,10 +357,10 @@ class TestReassertion:
         lost = pool.acquire(0)
         ahead = lost.fence + 5_000_000
         forgetful.forget()  # to a server whose clock is late
-        forgetful.admin.hset(PREFIX + "config", "fence", ahead)
+        forgetful.admin.hset(PREFIX + "grants", "fence", ahead)
         with pytest.raises(InGrace):
             pool.acquire(0, port=20000)
-        assert int(config(forgetful, "fence")) >= ahead + 1000 * GRACE_MS
+        assert int(grants(forgetful, "fence")) >= ahead + 1000 * GRACE_MS
 
 
 class TestRefused:
@@ -482,27 +487,27 @@ class TestReplicas:
         pool.define_wan(0, "20000-20001", on_failover="grace", failover_margin=60)
         pool.close()
         admin = self.primary.admin
-        long_ago = int(admin.hget(f"{PREFIX}config", "seen_ms")) - 61_000
+        long_ago = int(admin.hget(f"{PREFIX}grants", "seen_ms")) - 61_000
 
         def asked(again: str = "", *, quiet: bool = True) -> str:
             if quiet:
-                admin.hset(f"{PREFIX}config", "seen_ms", long_ago)
+                admin.hset(f"{PREFIX}grants", "seen_ms", long_ago)
             return run_script(admin, "open", clock=("fedcba987654" + again, round(1000 * boottime())))[0]
 
         assert asked() == "OPENED", "without a replica nobody can take its place"
         replicated()
         assert asked(quiet=False) == "OPENED"
         assert asked() == "STEPPED"
-        assert int(admin.hget(f"{PREFIX}config", "seen_ms")) == long_ago, "nothing was done"
+        assert int(admin.hget(f"{PREFIX}grants", "seen_ms")) == long_ago, "nothing was done"
         assert asked("!") == "OPENED"
-        admin.hset(f"{PREFIX}config", "on_failover", "continue")
+        change_rules(admin, on_failover="continue")
         assert asked() == "OPENED"
 
     def test_unless_nobody_used_the_wan_of_late(self, replicated: Callable[[], Server], face: str, loop: Any) -> None:
         pool = make(face, loop, self.primary.url, namespace="test", network="here", rest=0)
         define(pool)
         replicated()
-        self.primary.admin.hincrby(PREFIX + "config", "seen_ms", -61_000)
+        self.primary.admin.hincrby(PREFIX + "grants", "seen_ms", -61_000)
         with pytest.raises(InGrace):
             pool.acquire(0)
         pool.close()

@@ -184,6 +184,7 @@ READERS: dict[str, Callable[[Any, str], Any]] = {
     "zset": lambda admin, name: admin.zrange(name, 0, -1, withscores=True),
     "list": lambda admin, name: admin.lrange(name, 0, -1),
     "string": lambda admin, name: admin.get(name),
+    "stream": lambda admin, name: admin.xrange(name),
 }
 
 

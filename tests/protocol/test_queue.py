@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from by_hand import run_script
+from by_hand import change_rules, run_script
 from waiting import wait_for
 
 from redis_wanpool import AsyncWanPortPool, PoolClosed, PoolExhausted, PortUnavailable, WanPortPool
@@ -203,7 +203,7 @@ class TestCapped:
     def test_keep_their_place_when_they_are_capped_no_more(self, pools: Any, backends: Any) -> None:
         other = pools(network="other")
         other.define_wan(0, "20000-20001", cooldown=0, max_per_network=1)
-        port = ask(backends.admin, "capped", 0)[6]
+        port = ask(backends.admin, "capped", 0)[7]
         theirs = other.acquire(0)
         assert ask(backends.admin, "capped", 1)[0] == "CAPPED"
         waiter = Waiter(pools(network="third"))
@@ -310,7 +310,7 @@ def place(admin: Any, in_ms: int) -> None:
     seconds, micros = admin.time()
     admin.zadd(WAITING, {"ghost:1:x/y": 1})
     admin.hset("wanpool:{test:0}:waiters", "ghost:1:x/y", f"net {seconds * 1000 + micros // 1000 + in_ms}")
-    admin.hset("wanpool:{test:0}:config", "waiting", 1)
+    change_rules(admin, waiting=1)
 
 
 def test_a_waiter_behind_a_dead_one_comes_as_soon_as_that_is_known(one_port: Any, backends: Any) -> None:

@@ -231,7 +231,7 @@ def test_no_port_has_two_holders_while_the_servers_clock_jumps(stepped: Stepped,
     last_seen = [0]
 
     def look() -> None:
-        seen = int(stepped.admin.hget(PREFIX + "config", "seen_ms"))
+        seen = int(stepped.admin.hget(PREFIX + "grants", "seen_ms"))
         assert last_seen[0] <= seen <= pools[0].snapshot(0).now_ms
         last_seen[0] = seen
 

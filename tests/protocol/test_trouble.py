@@ -130,6 +130,7 @@ def test_a_port_whose_record_cannot_be_read_is_set_aside_and_no_other_pays(
     spoiled, innocent = pool.acquire(0, port=20_000), pool.acquire(0, port=20_001)
     own_server.admin.hset(key("grants"), "20000", record)
     own_server.admin.zadd(key("leased"), {"20000": 1})
+    own_server.admin.hset(key("grants"), "due_ms", 1)
     with Operator(own_server.url, namespace="test") as operator:
         assert operator.snapshot(0).leased == 1
         innocent.renew()
@@ -148,6 +149,7 @@ def test_a_cooling_port_whose_record_cannot_be_read_goes_to_nobody(pool: Any, ow
         lease.release(closed="reset")
     own_server.admin.hset(key("grants", 2), "22000", "x")
     own_server.admin.zadd(key("cooling", 2), {"22000": 1})
+    own_server.admin.hset(key("grants", 2), "due_ms", 1)
     with Operator(own_server.url, namespace="test") as operator:
         assert [lease.port for lease in pool.acquire_many(2, 2, at_least=1, reuse_address=True)] == [22_001]
         assert (operator.snapshot(2).withheld, operator.snapshot(2).leased) == (1, 1)

@@ -11,6 +11,13 @@ from redis_wanpool.protocol.scripts import script
 NAMESPACE_SCRIPTS = ("claim", "unclaim", "register", "unregister", "neighbours", "judge", "retire", "verdicts")
 """scripts of a namespace; they do not want to know the caller's boot clock"""
 
+WHO = "test@here"
+BETWEEN: dict[str, tuple[int, str | int]] = {
+    **dict.fromkeys(("drain", "open", "withhold", "restore", "revoke", "reap"), (0, WHO)),
+    **{"resize": (2, WHO), "release": (1, 0)},
+}
+"""script -> an argument that is the same in all tests, and before which of the others it stands"""
+
 
 def age_wan(admin: Any, seconds: float, wan_idx: int = 0, namespace: str = "test") -> None:
     """Makes everything in a WAN older, instead of sleeping."""
@@ -68,4 +75,7 @@ def run_script(admin: Any, name: str, *args: Any, clock: tuple[str, int] = ("", 
     """Runs a script by hand, on WAN 0 of namespace "test"."""
     keys = namespace_keys("test") if name in NAMESPACE_SCRIPTS else WanKeys.of("test", 0).declared
     first = () if name in NAMESPACE_SCRIPTS else clock
+    if name in BETWEEN:
+        at, word = BETWEEN[name]
+        args = (*args[:at], word, *args[at:])
     return admin.eval(script(name).source, len(keys), *keys, *first, *args)
