@@ -107,14 +107,14 @@ class Judge:
         if word == "GRANTED":
             self._granted(node, entry, call, args, reply)
         elif word == "RENEWED":
-            for lease_id, told in zip(args[8::5], reply[5:], strict=False):
+            for lease_id, told in zip(args[8::6], reply[7:], strict=False):
                 if lease_id in self.uses and isinstance(told, int):
                     self.uses[lease_id].known_by.append(entry)
         elif word in ENDINGS:
             self._ended(node, entry, name, args, reply)
 
     def _ended(self, node: Node, entry: Entry, name: str, args: Any, reply: Any) -> None:
-        first, step = {"release": (3, 2), "reject": (6, 2), "revoke": (2, 2), "reap": (2, 3)}[name]
+        first, step = {"release": (4, 2), "reject": (6, 2), "revoke": (3, 2), "reap": (3, 3)}[name]
         for lease_id, told in zip(args[first + 1 :: step], reply[2:], strict=True):
             self.words[f"{name}: {told}"] += 1
             use = self.uses.get(str(lease_id))
@@ -134,7 +134,7 @@ class Judge:
 
     def _granted(self, node: Node, entry: Entry, call: Call, args: Any, reply: Any) -> None:
         now = self.world.loop.now
-        ids, pairs = args[16:], reply[6:]
+        ids, pairs = args[16:], reply[7:]
         assert call.wan_idx is not None
         self.max_ttl = max(self.max_ttl, reply[3] / 1000)
         for lease_id, port, fence in zip(ids, pairs[::2], pairs[1::2], strict=True):
