@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 PROTOCOL = "4"  #: the version of the data in Redis, which each WAN notes (see lua/lib/wan.lua)
+MIGRATES_FROM = "3"  #: the version whose data can be taken to this one (see lua/migrate.lua)
 
 WAN_KEYS = (
     "config",

@@ -104,6 +104,18 @@ class Operating(Looking, Wans):
         answer = yield self.call_namespace("unclaim", str(wan_idx), *(generation or ("",)))
         return int(answer.reply[1]) if answer.reply[0] == "UNCLAIMED" else 0
 
+    def migrate(self, wan_idx: int) -> Conversation[bool]:
+        """Takes a WAN's data from the protocol before this one to this one; whether there was anything to do.
+
+        Raises:
+            WanMismatch: it is of an older protocol, or of a newer one.
+        """
+        while True:
+            call = self.call("migrate", wan_idx, MOST_PORTS_A_CALL)
+            answer = yield from self.expect(call, "MIGRATING", "MIGRATED", "CURRENT")
+            if answer.reply[0] != "MIGRATING":
+                return bool(answer.reply[0] == "MIGRATED")
+
     def _claim(self, wan_idx: int, ports: str) -> Conversation[None]:
         answer = yield self.call_namespace("claim", str(wan_idx), ports, "", "resized")
         if answer.reply[0] != "CLAIMED":

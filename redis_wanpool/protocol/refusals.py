@@ -19,7 +19,7 @@ from redis_wanpool.errors import (
 )
 from redis_wanpool.model.request import Request
 from redis_wanpool.model.wan import how_to_define
-from redis_wanpool.protocol.keys import PROTOCOL
+from redis_wanpool.protocol.keys import MIGRATES_FROM, PROTOCOL
 
 
 def is_silence(error: Exception) -> bool:
@@ -76,9 +76,11 @@ def in_grace(namespace: str, left: Mapping[int, float], *, is_new: bool = False)
 def unexpected(namespace: str, wan_idx: int, reply: Sequence[Any]) -> WanpoolError:
     """The error for any other reply that the caller of a script does not expect."""
     if reply[0] == "OTHER_PROTOCOL":
+        cure = "use the same version on all machines"
+        if str(reply[1]).startswith(MIGRATES_FROM):
+            cure = f"stop the programs that still run that version, then take the data to this one with: wanpool migrate {wan_idx}"
         return WanMismatch(
-            f"{at(namespace, [wan_idx])} was written by another version of redis-wanpool (protocol {reply[1]}); "
-            "use the same version on all machines",
+            f"{at(namespace, [wan_idx])} was written by another version of redis-wanpool (protocol {reply[1]}); {cure}",
             wan_idx=wan_idx,
             differences={"protocol": (PROTOCOL, str(reply[1]))},
         )

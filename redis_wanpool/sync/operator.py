@@ -92,6 +92,19 @@ class Operator(Observer):
         """
         return self._run(self._protocol.remove(checked_wan(wan_idx), force=force))
 
+    def migrate(self, wan_idx: int) -> bool:
+        """Takes a WAN's data from the protocol before this one to this one, with all leases and cool-downs.
+
+        Meanwhile nothing is granted or renewed. Holders that run the older version lose their leases when these expire.
+
+        Returns:
+            Whether there was anything to do.
+
+        Raises:
+            WanMismatch: its data is of an even older protocol, or of a newer one.
+        """
+        return self._run(self._protocol.migrate(checked_wan(wan_idx)))
+
     # -- changing: ports
 
     def withhold(self, ports: str) -> dict[int, dict[int, str]]:
