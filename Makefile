@@ -112,7 +112,7 @@ mutants: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 pythons:
 	$(PYTHON) tests/support/pythons.py 3.12 3.13
 
-# The two commands of README.md, on a bare Debian.
+# Both on a bare Debian.
 bare:
 	$(AS_ROOT) $(PYTHON) tests/support/debian.py "make demo && make test"
 
