@@ -3,7 +3,7 @@ PYTHON ?= python3
 # With WHEEL=1 the commands use a built wheel, installed as users have it; Python does not see the source then.
 VENV ?= $(if $(WHEEL),build/venv,.venv)
 BIN := $(VENV)/bin
-SOURCE := $(if $(WHEEL),$(shell find redis_wanpool lua README.md -not -path '*__pycache__*'))
+SOURCE := $(if $(WHEEL),$(shell find redis_wanpool _wanpool.py lua README.md -not -path '*__pycache__*'))
 EXTRAS := [embedded,dev,bench]
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 # How many times as long randomised tests last: in make long as long as they should, elsewhere in a short form.
