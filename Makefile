@@ -24,7 +24,7 @@ VERSIONS ?= valkey-8.1,redis-7.0
 # What make test-all adds to what .ci/run runs.
 PARTS := bench long versions clusters clients model simulate failovers labs mutants pythons bare
 
-.PHONY: demo test slow test-all $(PARTS) clients-there labs-short check faults fmt clean
+.PHONY: demo test slow test-all $(PARTS) clients-there labs-short check faults fmt release clean
 
 $(VENV)/.ready: pyproject.toml $(SOURCE)
 	@what='-e .$(EXTRAS)'; \
@@ -135,6 +135,10 @@ faults: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 fmt: $(VENV)/.ready
 	$(BIN)/ruff check --fix -q .
 	$(BIN)/ruff format -q .
+
+# Source archive and wheel into build/release, the same each time, checked and tried; see CONTRIBUTING.md.
+release:
+	@$(PYTHON) tests/support/release.py
 
 clean:
 	rm -rf $(VENV) .servers build dist
