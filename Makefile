@@ -3,7 +3,7 @@ PYTHON ?= python3
 # With WHEEL=1 the commands use a built wheel, installed as users have it; Python does not see the source then.
 VENV ?= $(if $(WHEEL),build/venv,.venv)
 BIN := $(VENV)/bin
-SOURCE := $(if $(WHEEL),$(shell find redis_wanpool lua README.md -not -path '*__pycache__*'))
+SOURCE := $(if $(WHEEL),$(shell find redis_wanpool _wanpool.py lua README.md -not -path '*__pycache__*'))
 EXTRAS := [embedded,dev,bench]
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 # How many times as long randomised tests last: in make long as long as they should, elsewhere in a short form.
@@ -24,7 +24,7 @@ VERSIONS ?= valkey-8.1,redis-7.0
 # What make test-all adds to what .ci/run runs.
 PARTS := bench long versions clusters clients model simulate failovers labs mutants pythons bare
 
-.PHONY: demo test slow test-all $(PARTS) clients-there labs-short check faults fmt clean
+.PHONY: demo test slow test-all $(PARTS) clients-there labs-short check faults fmt release clean
 
 $(VENV)/.ready: pyproject.toml $(SOURCE)
 	@what='-e .$(EXTRAS)'; \
@@ -112,7 +112,7 @@ mutants: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 pythons:
 	$(PYTHON) tests/support/pythons.py 3.12 3.13
 
-# The two commands of README.md, on a bare Debian.
+# Both on a bare Debian.
 bare:
 	$(AS_ROOT) $(PYTHON) tests/support/debian.py "make demo && make test"
 
@@ -135,6 +135,10 @@ faults: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 fmt: $(VENV)/.ready
 	$(BIN)/ruff check --fix -q .
 	$(BIN)/ruff format -q .
+
+# Source archive and wheel into build/release, the same each time, checked and tried; see CONTRIBUTING.md.
+release:
+	@$(PYTHON) tests/support/release.py
 
 clean:
 	rm -rf $(VENV) .servers build dist

@@ -48,7 +48,9 @@ PARTS = {
     "tunnels": tunnels,
 }
 LONG = ("A command", "Growth")
-"""parts that are not in the README"""
+"""parts that are in bench/results.md only"""
+HEADLINES = ("pairs of one client, blocking face", "one client, 90 % of 200 ports taken", "16 processes, all together")
+"""the first row of each of these is in the README"""
 BEGIN, END = "<!-- made by make bench -->", "<!-- end -->"
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -108,12 +110,22 @@ def _write(into: Path | None, rows: list[Row], facts: dict[str, Any]) -> None:
     (tables / "results.md").write_text(report.markdown(rows, facts))
     (plots / "bench.svg").write_text(chart.svg(rows, facts))
     if into is None:
-        readme = ROOT / "README.md"
-        before, _, after = readme.read_text().partition(BEGIN)
-        short = [row for row in rows if row.part not in LONG]
-        more = "[bench/results.md](bench/results.md) also says how long commands take, and what growth costs.\n"
-        shown = "![what it costs, as ratios](docs/bench.svg)\n\n" + report.markdown(short, facts) + more
-        readme.write_text(f"{before}{BEGIN}\n{shown}{END}{after.partition(END)[2]}")
+        show(rows, facts)
+
+
+def show(rows: list[Row], facts: dict[str, Any]) -> None:
+    """Writes the tables into the pages that have a place for them."""
+    first = [next(row for row in rows if row.what == what) for what in HEADLINES]
+    short = [row for row in rows if row.part not in LONG]
+    more = "[bench/results.md](../bench/results.md) also says how long commands take, and what growth costs.\n"
+    plot = "![what it costs, as ratios]({}bench.svg)\n\n"
+    _fill(ROOT / "README.md", plot.format("docs/") + report.table("Leases a second", first))
+    _fill(ROOT / "docs/bench.md", plot.format("") + report.markdown(short, facts) + more)
+
+
+def _fill(page: Path, shown: str) -> None:
+    before, _, after = page.read_text(encoding="utf-8").partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n{shown}{END}{after.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ def line(row: Row) -> str:
 
 def markdown(rows: list[Row], facts: dict[str, Any]) -> str:
     """All rows, a table a part."""
-    parts = [_table(part, list(of_it)) for part, of_it in groupby(rows, key=lambda row: row.part)]
+    parts = [table(part, list(of_it)) for part, of_it in groupby(rows, key=lambda row: row.part)]
     return "\n".join([*parts, _footer(facts)])
 
 
-def _table(part: str, rows: list[Row]) -> str:
+def table(part: str, rows: list[Row]) -> str:
+    """Rows as a table with a heading."""
     if all(row.theirs is None for row in rows):
         lines = [f"| {part} | |", "|---|---|"]
         lines += [f"| {row.what} | {number(row.ours.median)} {row.unit} |" for row in rows]

@@ -28,7 +28,7 @@ from redis_wanpool.system.logs import keep_plain
 
 keep_plain()
 
-__version__ = "0.1.0"
+__version__ = "0.9.0"
 
 __all__ = [
     "ANY",

@@ -1,6 +1,7 @@
-"""Every Python and console block of README.md and docs runs as it is printed, page by page, from top to bottom.
+"""Every Python and console block of the README and docs, in both languages, runs as it is printed, from top to bottom.
 
-A page becomes one program, in a new folder with a new home, after the README's steps; only addresses are replaced.
+A page becomes one program, in a new folder with a new home, after the README's steps; only addresses are replaced. A
+Python block that begins with the name of a file, `# one.py`, becomes that file, which other blocks then run.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ from redis_wanpool.cli.main import command_line
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, ROOT / "README.zh.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FROM_THE_START = re.compile(r"README|tutorial|start")
+"""pages for a newcomer who has done nothing yet, by their names: they run without the README's steps"""
+MORE_VISITS = {"docs/tutorial.md": 39, "docs/zh/proxy.md": 3}
+"""how many connections a page makes beyond those that it names: its programs go round in circles, or call each other"""
 BLOCK = re.compile(r"^( *)```(python|console)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 ELSEWHERE = {
     r"make (?P<target>\w+)": "it is this suite, or a show without an end",
-    r"pip install (?P<package>.+)": "it needs a package index that has this package",
+    r"(py -m )?pip install (?P<package>.+)": "it needs a package index that has this package",
     r"(WANPOOL_\w+=\S+ )+docker compose up -d": "it needs Docker",
     r"(?P<served>wanpool proxy.*)": "it runs until it is ended; tests/proxy does that",
     r"(# |\$ sudo )(?P<as_root>wanpool .+)": "it changes this machine, as root; labs/test_tune.py does that",
@@ -42,16 +47,21 @@ ELSEWHERE = {
 TOOLS = re.compile(r"redis-cli |curl -|from twisted|import scrapy|from celery")
 """what not every machine has: the blocks with these are run by tests/labs/test_tools.py, and test_redis_cli.py"""
 BEFORE = {
-    "$ wanpool init --fresh --wan 0=20000-21999   # the ports that": "mkdir -p core/wan_manager; cd core/wan_manager\n"
+    "$ wanpool init --fresh --wan 0=20000-21999   #": "mkdir -p core/wan_manager; cd core/wan_manager\n"
     "echo old > __init__.py; touch ports.json ports.lock; cd ../..",
     "$ wanpool init --fresh --wan 0=30000-30999": "wanpool remove 0 --force",
 }
 """what comes before some blocks of docs/adopt.md: there is an old package; the second way is gone without the first"""
 PRELUDE = """
 import subprocess, sys
+from pathlib import Path
 def run(*words): subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
 """
 SHELL = 'set -e; wanpool() { command wanpool "$@" || [ "$?$1" = 1doctor ]; }\n'  # it finds fault with this machine
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -72,15 +82,18 @@ def needs_tools(text: str) -> bool:
     return bool(TOOLS.search(text))
 
 
-STEPS = [text for kind, text in blocks(README) if kind == "console" and ("umask" in text or "$ wanpool init" in text)]
-"""of "Five minutes": wanpool.toml, and the WANs"""
+STEPS = [text for kind, text in blocks(README) if kind == "console" and "umask" in text]
+"""of "Several machines": wanpool.toml, and the WANs"""
 
 
 def program(page: Path, chosen: Callable[[str], bool]) -> str:
     """The blocks of a page that are chosen, as one program."""
     parts = [PRELUDE]
-    for kind, text in [*(("console", text) for text in STEPS if page != README), *blocks(page)]:
+    for kind, text in [*(("console", text) for text in STEPS if not FROM_THE_START.search(page.stem)), *blocks(page)]:
         if not chosen(text) and text not in STEPS:
+            continue
+        if kind == "python" and (named := re.match(r"# (\w+\.py)\n", text)):
+            parts.append(f"Path({named[1]!r}).write_text({text!r}, encoding='utf-8')")
             continue
         if kind == "python":
             parts.append(
@@ -106,11 +119,12 @@ class Stage:
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         del self.environment["XDG_CONFIG_HOME"]
 
-    def run(self, text: str, **environment: str) -> None:
+    def run(self, text: str, more_visits: int = 0, **environment: str) -> None:
         """Runs a program to its end, which leaves no lease, and nothing on stderr but whose settings it used."""
         http = self.web.url.removeprefix("http://")
         addresses = [
             *((r"\b20000-21999", "24800-24999"), (r"\b22000-23999", "25000-25199")),  # ports that no other test uses
+            (r"\bexplain 20017\b", "explain 24817"),
             (r"10\.0\.0\.2(:6379)?", f"127.0.0.1:{self.redis.port}"),
             (r'"example.com", 80\b', f'"127.0.0.1", {self.web.server_port}'),
             (r'"example.com", 443\b', f'"127.0.0.1", {self.tls.server_port}'),
@@ -135,7 +149,7 @@ class Stage:
         )
         trouble = [line for line in done.stderr.splitlines() if not line.startswith("settings of ")]
         assert (done.returncode, trouble) == (0, []), (done.stderr, done.stdout)
-        assert self.web.connections + self.tls.connections == visits
+        assert self.web.connections + self.tls.connections == visits + more_visits
         wait_for(lambda: not any(self.redis.admin.zcard(key) for key in self.redis.admin.scan_iter("wanpool:*:leased")))
 
     def close(self) -> None:
@@ -144,7 +158,7 @@ class Stage:
 
 
 @pytest.fixture
-def stage(started: Any, authority: Any, tmp_path: Path) -> Iterator[Stage]:
+def stage(started: Any, authority: Any, embedded: Any, tmp_path: Path) -> Iterator[Stage]:
     import ssl
 
     (port,) = free_ports(1)
@@ -159,12 +173,12 @@ def stage(started: Any, authority: Any, tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_a_page_runs_from_top_to_bottom(stage: Stage, page: Path) -> None:
-    stage.run(program(page, lambda text: not needs_tools(text)))
+    stage.run(program(page, lambda text: not needs_tools(text)), MORE_VISITS.get(named(page), 0))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_no_block_is_overlooked(page: Path) -> None:
     fences = re.findall(r"```(python|console|bash|sh|shell|pycon)\b", page.read_text(encoding="utf-8"))
     assert fences == [kind for kind, _ in blocks(page)]
@@ -185,8 +199,17 @@ def test_what_runs_elsewhere_is_possible(page: str, command: str) -> None:
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     elif package := there.get("package"):
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        extra = re.fullmatch(r'"?redis-wanpool(?:\[(\w+)\])?"?', package.split(" #")[0].strip())
-        assert extra and (extra[1] is None or extra[1] in project["optional-dependencies"])
+        extras = re.fullmatch(r'"?(?:redis-wanpool|\.)(?:\[([\w,]+)\])?"?', package.split(" #")[0].strip())
+        assert extras and set((extras[1] or "embedded").split(",")) <= project["optional-dependencies"].keys()
     else:
         compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
         assert all(f"${{{name}" in compose for name in re.findall(r"(WANPOOL_\w+)=", command))
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```powershell" in page.read_text(encoding="utf-8")], ids=named
+)
+def test_what_runs_on_windows_is_possible(page: Path) -> None:
+    found = re.findall(r"```powershell\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    asked = [line.partition("  #")[0] for text in found for line in text.splitlines() if line.startswith("wanpool ")]
+    assert asked and all(command_line().parse_args(shlex.split(line)[1:]).command for line in asked)

@@ -16,7 +16,12 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 PLACES = {"redis_wanpool": Path(redis_wanpool.__file__).parent, "lua": scripts.folder(), "tests": TESTS}
 """where these folders are when the suite runs against the installed package"""
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), scripts.folder() / "README.md", ROOT / "CONTRIBUTING.md"]
+PAGES = [
+    *ROOT.glob("README*.md"),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    scripts.folder() / "README.md",
+    ROOT / "CONTRIBUTING.md",
+]
 NAMED = re.compile(r"(?<![\w/.-])(redis_wanpool|lua|tests|docs)/([\w./-]*\w/?)")
 PROMISES = [
     [cell.strip() for cell in line.strip("|").split(" | ")]
@@ -26,7 +31,7 @@ PROMISES = [
 """the rows of the table: number, promise, what can break it, tests, mutants"""
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda page: "-".join(page.parts[-2:]))
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     named = NAMED.findall(page.read_text(encoding="utf-8"))
     missing = [f"{top}/{rest}" for top, rest in named if not (PLACES.get(top, ROOT / top) / rest).exists()]

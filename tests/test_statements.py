@@ -11,10 +11,10 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-import pytest
 from mutants import MUTANTS
 from scheduling import CONNECT
 
+import redis_wanpool
 from redis_wanpool.protocol.keys import WAN_KEYS, namespace_keys
 
 ROOT = Path(__file__).parents[1]
@@ -103,15 +103,6 @@ class TestScripts:
         assert {f"lib/{name}" for name in included} == scripts("lib/*.lua")
 
 
-PAGES = [path for folder in (".", "docs", "lua", "bench") for path in sorted((ROOT / folder).glob("*.md"))]
-
-
-@pytest.mark.parametrize("page", [path.relative_to(ROOT).as_posix() for path in PAGES])
-def test_what_a_page_links_to_is_there(page: str) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)", text(page))
-    assert not [link for link, _ in links if not ((ROOT / page).parent / link).exists()]
-
-
 def test_the_paths_of_the_commands_are_there() -> None:
     targets = [
         name
@@ -131,6 +122,10 @@ def test_the_table_of_parts_has_all_that_is_run() -> None:
     ci = re.findall(r"(?:make|parts\.py) (.*)$", text(".ci/run").partition("export")[2], re.MULTILINE)
     assert {part for part in told if "test-all" in told[part]} == set(everything.split())
     assert {part for part in told if ".ci/run" in told[part]} == set(" ".join(ci).split())
+
+
+def test_what_is_cited_is_this_version() -> None:
+    assert f"\nversion: {redis_wanpool.__version__}\n" in text("CITATION.cff")
 
 
 class TestSourceArchive:

@@ -16,7 +16,7 @@ def add_to(verbs: Verbs) -> None:
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Shows the main job: many processes take source ports, connect with them, crash, and never share one."""
+    """Shows many processes that take source ports, connect with them, crash, and never share one."""
     if options.judge is not None:
         visits = read_log(options.judge)
         return judged(verdict(visits), len(visits))

@@ -50,7 +50,7 @@ def _of_one(parser: argparse.ArgumentParser) -> None:
 
 
 def acquire(options: argparse.Namespace) -> int:
-    """Leases a port for so long, without a process that keeps it; prints PORT LEASE_ID."""
+    """Leases a port for a span, without a process that keeps it; prints PORT LEASE_ID."""
     ttl, wait = seconds_of("--ttl", options.ttl), seconds_of("--wait", options.wait)
     with operator_of(options) as operator, operator.pool() as pool:
         how = {"port": options.port, "label": options.label, "sticky": options.sticky}
@@ -62,7 +62,7 @@ def acquire(options: argparse.Namespace) -> int:
 
 
 def renew(options: argparse.Namespace) -> int:
-    """Prolongs a lease to so long from now; it never gets shorter."""
+    """Prolongs a lease to a span from now; it never gets shorter."""
     port, lease_id, ttl = options.port, checked_lease_id(options.lease_id), seconds_of("--ttl", options.ttl)
     with operator_of(options) as operator:
         wan_idx = operator.wan_of(port)
@@ -95,7 +95,7 @@ def _how(word: str) -> str:
 
 
 def revoke(options: argparse.Namespace) -> int:
-    """Ends leases of others: their holders learn it at their next heartbeat, the ports cool."""
+    """Ends the leases of others; their holders learn it at their next heartbeat, the ports cool."""
     chosen = (options.ports, options.lease, options.holder, options.network, options.label)
     if all(choice is None for choice in chosen):
         raise InvalidValue("say whose leases to end: PORTS, --lease, --holder, --network or --label")

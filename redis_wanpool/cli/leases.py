@@ -46,7 +46,7 @@ def wanted(options: argparse.Namespace) -> Wanted:
 
 
 def leases(options: argparse.Namespace) -> int:
-    """Lists the live leases, those first that end first unless they are renewed."""
+    """Lists the live leases; those that end first unless they are renewed come first."""
     within = None if options.expiring is None else seconds_of("--expiring", options.expiring)
     is_wanted = wanted(options)
     with operator_of(options) as operator:

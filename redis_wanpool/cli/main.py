@@ -5,14 +5,16 @@ import os
 import sys
 from collections.abc import Sequence
 
-from redis_wanpool import __version__, settings
+from redis_wanpool import settings
 from redis_wanpool.cli import (
     acl,
     adopt,
+    completion,
     demo,
     doctor,
     explain,
     health,
+    help,
     init,
     lease,
     leases,
@@ -24,7 +26,9 @@ from redis_wanpool.cli import (
     server,
     status,
     tune,
+    version,
 )
+from redis_wanpool.cli.parser import CommandLine
 from redis_wanpool.cli.verb import DONE, NO, NOT_ELEVATED, UNREACHABLE, USAGE, Command, Verbs
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanpoolError
 from redis_wanpool.terminal.format import one_line
@@ -35,17 +39,18 @@ from redis_wanpool.tuning import NotElevated
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; answers with its exit code: 0 done, 1 no, 2 usage, 3 Redis unreachable, 77 not permitted."""
-    speak_anywhere()
-    options = command_line().parse_args(argv)
     try:
-        if getattr(options, "config", None):
+        speak_anywhere()
+        words = sys.argv[1:] if argv is None else argv
+        options = command_line().parse_args(words)
+        if options.config:
             os.environ["WANPOOL_CONFIG"] = options.config
-        _refuse_password(getattr(options, "url", None))
+        _check_url(options.url)
         command: Command = options.command
         _say_whose_settings(options)
         code = command(options)
         sys.stdout.flush()
-        return code
+        return code if words else USAGE  # it has listed the commands
     except WanpoolError as error:
         return _fail(error)
     except KeyboardInterrupt:
@@ -80,7 +85,13 @@ def _say_whose_settings(options: argparse.Namespace) -> None:
         print(said("settings of {file}", file=one_line(str(found.absolute()))), file=sys.stderr)
 
 
-def _refuse_password(url: str | None) -> None:
+def _check_url(url: str | None) -> None:
+    if url is not None and "://" not in url and "@" not in url:  # with an @ it may have a password
+        path = url if ":" in url else f"{url}:6379"
+        meant = f"unix://{url}" if url.startswith("/") else f"redis://{path}/0"
+        raise InvalidValue(
+            f"--url {one_line(url)} does not say how to speak to it; did you mean --url {one_line(meant)}?"
+        )
     if url is not None and has_password(url):
         raise InvalidValue(
             "a password on the command line is seen by everybody on this machine; set WANPOOL_URL, or url in a "
@@ -88,16 +99,21 @@ def _refuse_password(url: str | None) -> None:
         )
 
 
-def command_line() -> argparse.ArgumentParser:
+GROUPS = {
+    "see": (status, leases, explain, doctor, lua, version, help),
+    "act": (lease, operate),
+    "set up": (init, adopt, tune, router, acl, completion),
+    "run": (run, proxy, health, server, demo),
+}
+"""what the verbs of each module are for, in the order of `wanpool help`"""
+
+
+def command_line() -> CommandLine:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
-        prog="wanpool",
-        description="Source ports of WAN lines, leased through Redis.",
-        epilog="exit codes: 0 done, 1 no, 2 usage, 3 Redis unreachable, 77 only an administrator may",
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    verbs = Verbs(parser)
-    seeing, acting = (status, leases, explain), (lease, run, proxy, operate)
-    for module in (demo, init, adopt, *seeing, *acting, health, doctor, tune, router, acl, lua, server):
-        module.add_to(verbs)
-    return parser
+    line = CommandLine()
+    verbs = Verbs(line)
+    for group, modules in GROUPS.items():
+        verbs.begin(group)
+        for module in modules:
+            module.add_to(verbs)
+    return line

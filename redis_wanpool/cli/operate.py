@@ -1,6 +1,7 @@
 """What an operator does to WANs, to ports, to the leases of others, and to the dead."""
 
 import argparse
+import logging
 
 from redis_wanpool import Operator
 from redis_wanpool.cli.verb import DONE, Verbs, answer, choose_wans, operator_of
@@ -115,6 +116,7 @@ def remove(options: argparse.Namespace) -> int:
 
 def reap(options: argparse.Namespace) -> int:
     """Takes back what dead processes of this machine held, and says of each holder what it saw, and why."""
+    logging.getLogger("redis_wanpool").addHandler(logging.NullHandler())  # what is taken back is printed, and once
     with operator_of(options) as operator:
         seen = operator.reap(dry_run=options.dry_run)
         count = sum(len(ports) for one in seen for ports in one.ports.values())

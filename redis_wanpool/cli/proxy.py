@@ -75,8 +75,9 @@ def add_to(verbs: Verbs) -> None:
 
 
 def proxy(options: argparse.Namespace) -> int:
-    """Runs a proxy: any program goes out by the WAN that it names, by HTTP, CONNECT or SOCKS 5. The user name says
-    which (wan1, the WAN's name, any); or the port does, as WAN K has port P + 1 + K.
+    """Runs a proxy by which any program leaves by the WAN that it names; it speaks HTTP, CONNECT and SOCKS 5.
+
+    The user name says which WAN (wan1, its name, any); or the port does, as WAN K has port P + 1 + K.
     """
     try:
         from redis_wanpool.proxy.access import read_passwords

@@ -43,7 +43,7 @@ def add_to(verbs: Verbs) -> None:
 
 
 def router(options: argparse.Namespace) -> int:
-    """Writes the router's part: routing by source port that fails closed, and NAT that keeps leased ports."""
+    """Writes the router's configuration: routing by source port that fails closed, and NAT that keeps leased ports."""
     uplinks = _uplinks(options.uplink)
     lan = tuple(dict.fromkeys(checked_word("--lan", name) for name in options.lan))
     with operator_of(options) as operator:

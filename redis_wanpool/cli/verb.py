@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 
 from redis_wanpool import Operator
+from redis_wanpool.cli.parser import CommandLine, Parser
 from redis_wanpool.errors import WanNotDefined
 from redis_wanpool.model.wan import how_to_define
 
@@ -14,10 +15,16 @@ Command = Callable[[argparse.Namespace], int]
 
 
 class Verbs:
-    """The verbs of a command line."""
+    """The verbs of a command line, in groups."""
 
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    def __init__(self, line: CommandLine) -> None:
+        self.line = line
+        self._verbs = line.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
+        self._group: dict[str, Parser] = {}
+
+    def begin(self, group: str) -> None:
+        """What is added from now on belongs to this group."""
+        self._group = self.line.groups.setdefault(group, {})
 
     def add(self, command: Command, *examples: str) -> argparse.ArgumentParser:
         """A verb with the name and the text of its function, and the options that all verbs share.
@@ -28,23 +35,15 @@ class Verbs:
         """
         verb, text = command.__name__.rstrip("_"), " ".join((command.__doc__ or "").split())
         lines = (line if "wanpool" in line else f"wanpool {verb} {line}".rstrip() for line in examples)
-        parser = self._verbs.add_parser(
+        parser = self._group[verb] = self._verbs.add_parser(
             verb,
+            parents=[self.line.common],
             help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
             epilog="\n  ".join(["examples:", *lines]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         parser.set_defaults(command=command)
-        common = parser.add_argument_group("common options")
-        common.add_argument(
-            "--url", help="Redis, without a password (default: WANPOOL_URL, wanpool.toml, embedded server)"
-        )
-        common.add_argument(
-            "--namespace", help='the pool of WANs (default: WANPOOL_NAMESPACE, wanpool.toml, "default")'
-        )
-        common.add_argument("--config", metavar="FILE", help="the wanpool.toml to use (default: WANPOOL_CONFIG)")
-        common.add_argument("--json", action="store_true", help="facts as JSON")
         return parser
 
 

@@ -17,6 +17,7 @@ import redis_wanpool
 from redis_wanpool import WanPortPool
 from redis_wanpool.cli.main import command_line
 from redis_wanpool.demo.judge import Visit, verdict, write_log
+from redis_wanpool.protocol.keys import PROTOCOL
 
 VISIT = Visit(
     wan_idx=0, port=20000, seen_port=20000, lease_id="a", fence=1, network="n", pid=1, accepted=1.0, ended=2.0
@@ -27,7 +28,7 @@ VISIT = Visit(
 @pytest.mark.parametrize("module", ["redis_wanpool", "redis_wanpool.cli"])
 def test_runs_as_a_module(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"wanpool {redis_wanpool.__version__}\n"
+    assert done.stdout.splitlines()[0] == f"wanpool {redis_wanpool.__version__}, protocol {PROTOCOL}"
 
 
 def test_a_full_disk_behind_standard_output_is_one_line() -> None:

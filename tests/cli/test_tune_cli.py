@@ -277,7 +277,7 @@ def test_linux_refuses_what_only_windows_has(linux: System, verb: str, words: tu
 
 @pytest.mark.parametrize("words", [("reset",), ("plan", "--time-wait", "soon"), ()])
 def test_what_is_no_command_is_usage(linux: System, words: tuple[str, ...]) -> None:
-    assert "usage:" in tune(*words, code=2)
+    assert "(wanpool help tune)" in tune(*words, code=2)
 
 
 @pytest.mark.parametrize("verb", ["apply", "undo"])

@@ -19,13 +19,12 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 LOOKED_AT = [f"{folder}/**/*.py" for folder in ("redis_wanpool", "tests", "bench")]
-LOOKED_AT += ["redis_wanpool/doctor/*.toml", "lua/**/*", "docs/*.md", "*.md"]
+LOOKED_AT += ["redis_wanpool/doctor/*.toml", "lua/**/*", "docs/**/*.md", "*.md", "*.py"]
 LATER = {
     "redis_wanpool/cli": "what operators read is edited as a whole, in both languages",
     "redis_wanpool/doctor": "the same",
     "redis_wanpool/tuning": "the same",
     "redis_wanpool/routers": "the same",
-    "README.md": "the same",
     "tests": "users do not read it",
     "bench": "the same",
 }
