@@ -11,12 +11,14 @@ from redis_wanpool.cli import (
     adopt,
     demo,
     doctor,
+    events,
     explain,
     health,
     init,
     lease,
     leases,
     lua,
+    namespaces,
     operate,
     proxy,
     router,
@@ -97,7 +99,7 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = Verbs(parser)
-    seeing, acting = (status, leases, explain), (lease, run, proxy, operate)
+    seeing, acting = (status, leases, explain, events, namespaces), (lease, run, proxy, operate)
     for module in (demo, init, adopt, *seeing, *acting, health, doctor, tune, router, acl, lua, server):
         module.add_to(verbs)
     return parser
