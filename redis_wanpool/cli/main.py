@@ -18,6 +18,7 @@ from redis_wanpool.cli import (
     lease,
     leases,
     lua,
+    metrics,
     namespaces,
     operate,
     proxy,
@@ -100,6 +101,6 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = Verbs(parser)
     seeing, acting = (status, leases, explain, events, namespaces), (lease, run, proxy, operate)
-    for module in (demo, init, adopt, *seeing, *acting, health, doctor, tune, router, acl, lua, server):
+    for module in (demo, init, adopt, *seeing, *acting, health, metrics, doctor, tune, router, acl, lua, server):
         module.add_to(verbs)
     return parser

@@ -175,7 +175,7 @@ class Observer:
     def status(
         self, wans: Iterable[int] | None = None, looks_ahead: Sequence[float] = LOOKS_AHEAD
     ) -> dict[int, WanStatus | WanpoolError]:
-        """Returns the state, pace and outlook of each of these WANs, or of all, or its error, which hides no other WAN.
+        """Returns the state, counters, pace and outlook of each of these WANs, or all, or its error: it hides no other.
 
         Args:
             wans: default: all of the namespace.
@@ -188,7 +188,8 @@ class Observer:
             seen = yield from self._protocol.snapshot(wan_idx)
             quarantined, late, *more = yield from self._protocol.outlook(wan_idx, looks_ahead)
             frees = tuple(min(seen.total - seen.leased - seen.withheld, seen.free + count) for count in more)
-            return WanStatus(seen, quarantined, frees, self._settings.rest, late)
+            counters = yield from self._protocol.counters(wan_idx)
+            return WanStatus(seen, quarantined, frees, self._settings.rest, late, counters)
 
         indexes = self._indexes(wans)
         looks = self._run(self._protocol.side_by_side([(wan_idx, looking(wan_idx)) for wan_idx in indexes]))
