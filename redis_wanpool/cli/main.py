@@ -27,6 +27,7 @@ from redis_wanpool.cli import (
     server,
     status,
     tune,
+    web,
 )
 from redis_wanpool.cli.verb import DONE, NO, NOT_ELEVATED, UNREACHABLE, USAGE, Command, Verbs
 from redis_wanpool.errors import BackendUnavailable, InvalidValue, WanpoolError
@@ -101,6 +102,6 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = Verbs(parser)
     seeing, acting = (status, leases, explain, events, namespaces), (lease, run, proxy, operate)
-    for module in (demo, init, adopt, *seeing, *acting, health, metrics, doctor, tune, router, acl, lua, server):
+    for module in (demo, init, adopt, *seeing, *acting, health, metrics, web, doctor, tune, router, acl, lua, server):
         module.add_to(verbs)
     return parser
