@@ -250,8 +250,8 @@ class TestWhoMayLook:
     async def test_beyond_loopback_if_asked(self, operator: Operator) -> None:
         rules = {"bind": "0.0.0.0", "port": 0, "beyond_loopback": True}
         async with serve(Watch(operator), **rules) as port, aiohttp.ClientSession() as client:
-            async with client.get(f"http://127.0.0.1:{port}") as answer:
-                assert answer.status == 200
+            answer = await client.get(f"http://127.0.0.1:{port}")
+            assert answer.status == 200
 
 
 class TestCommand:
