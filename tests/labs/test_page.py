@@ -104,7 +104,7 @@ async def test_a_day_of_an_operator(
             with pytest.raises(PoolExhausted):
                 await asyncio.to_thread(pool.acquire, 2)
             await page.shows("WAN 2 has no free port", "#attention")
-            await page.shows("(exhausted)", "#attention")
+            await page.shows("calls got no port in the last hour", "#attention")
             protocol = pool._engine.protocol
             judgements = [Judgement(1, "down", None, "no answer from 1.1.1.1:443"), Judgement(0, "up", 0.0123)]
             await asyncio.to_thread(pool._run, protocol.judge(600.0, judgements))

@@ -1,7 +1,7 @@
 // What is the matter, since when, with whom, and what to do: the first thing that a person on call reads.
 import { events, parties } from "./day.js";
 import { process } from "./map.js";
-import { clock, number, say, span } from "./words.js";
+import { clock, number, reason, say, span } from "./words.js";
 
 const LOW = 0.1, SOON = 1800, HOUR = 3_600_000;
 const list = document.getElementById("attention");
@@ -83,7 +83,7 @@ export function* ofWan(seen, state, held) {
   const refused = lately("refused");
   if (refused.length) {
     const last = refused[0];
-    yield ["warn", say("refusedLately", { wan, count: number(sum(refused)), holder: parties(last) || "?", why: last.why || "?" }), `wanpool events --wan ${wan} --since 1h`];
+    yield ["warn", say("refusedLately", { wan, holder: parties(last) || "?", why: reason(last.why) || "?" }), `wanpool events --wan ${wan} --since 1h`];
   }
   if (seen.graces > 1) yield ["warn", say("gracesLately", { wan, count: number(seen.graces) }), "wanpool doctor"];
 }

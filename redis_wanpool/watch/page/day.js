@@ -1,5 +1,5 @@
 // The timeline: a bar for each half hour of the last day, and the events as a table.
-import { clock, has, hour, number, say } from "./words.js";
+import { clock, has, hour, number, reason, say } from "./words.js";
 import { process } from "./map.js";
 
 export const KINDS = {
@@ -133,7 +133,7 @@ function table() {
   body.replaceChildren(...wanted.map((event) => {
     const which = ranges(event.ports) + (event.count > event.ports.length && event.ports.length ? ` … (${number(event.count)})` : "");
     const cells = [clock(event.at_ms, true), String(event.wan_idx), kind(event.what),
-      which || (event.count > 1 ? `× ${number(event.count)}` : ""), parties(event), event.why];
+      which || (event.count > 1 ? `× ${number(event.count)}` : ""), parties(event), reason(event.why)];
     const made = row(cells.map((text, index) => [names[index], text, index < 3 ? "short" : ""]));
     const dot = document.createElement("span");
     dot.className = "dot";

@@ -107,6 +107,7 @@ function showState() {
   if (state.wans) {
     const known = new Set(state.wans.map((wan) => wan.wan_idx));
     for (const [wan, card] of cards) if (!known.has(wan)) { card.root.remove(); cards.delete(wan); }
+    find("wans").classList.toggle("many", state.wans.length > 16);
     for (const wan of state.wans) showCard(wan);
     day.options(find("map-wan"), state.wans.map((wan) => [wan.wan_idx, `${wan.wan_idx}${wan.name ? ` ${wan.name}` : ""}`]));
     if (state.wans.length && !known.has(Number(find("map-wan").dataset.chosen ?? -1))) choose(state.wans[0].wan_idx);
@@ -134,7 +135,7 @@ function showHeld() {
   }).filter((cells) => cells.join(" ").toLowerCase().includes(filter));
   const types = ["", "", "", "number", ""];
   find("held").tBodies[0].replaceChildren(...rows.map((cells) => day.row(cells.map((text, i) => [names[i], text, types[i]]))));
-  if (!rows.length) find("held").tBodies[0].replaceChildren(day.row([["", say("nobody"), ""]]));
+  if (!rows.length) find("held").tBodies[0].replaceChildren(day.row([["", say(held.rows.length ? "noMatch" : "nobody"), ""]]));
   put(find("held-more"), held.more ? say("moreHolders", { more: number(held.more) }) : "");
 }
 

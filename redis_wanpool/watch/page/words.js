@@ -13,7 +13,7 @@ export const WORDS = {
     waiting: "waiting", exhaustedIn: "used up in", line: "line", lineUp: "up", lineDown: "down", lineUnknown: "nobody checks",
     lineUnchecked: "not checked", showMap: "Map", stable: "not in sight",
     process: "Process", program: "Program", network: "Network", ports: "Ports", byWan: "In WANs", label: "Label",
-    moreHolders: "and {more} more: wanpool status --json", nobody: "No port is leased.", nothing: "Nothing is noted.",
+    moreHolders: "and {more} more: wanpool status --json", nobody: "No port is leased.", noMatch: "Nothing fits the filter.", nothing: "Nothing is noted.",
     time: "Time", what: "What", which: "Ports", who: "Who", why: "Why", detached: "{host} (detached)",
     dayLabel: "{count} events in the last 24 hours: {kinds}",
     allWell: "All WANs are open, and have free ports.", noWan: "No WAN is defined.",
@@ -26,7 +26,7 @@ export const WORDS = {
     wanDown: "The line of WAN {wan} is down since {since}: {why}.", wanUnchecked: "Nobody checks the line of WAN {wan} any more; {checker} did, {span} ago.",
     wanQuarantine: "WAN {wan}: a system refused ports; now in quarantine: {count}{where}.", onHost: "; last on {host}: {why}",
     expiredLately: "WAN {wan}: leases that expired in the last hour: {count}. The last was of {holder}, which hung, or died.",
-    refusedLately: "WAN {wan}: seconds in the last hour in which calls got no port: {count}. The last was of {holder} ({why}).",
+    refusedLately: "WAN {wan}: calls got no port in the last hour. The last was of {holder}: {why}.",
     gracesLately: "WAN {wan}: graces that began in the last hour: {count}. Redis fails over, or restarts, again and again.",
     nobodyHolds: "nobody", heldBy: "held by {who}, network {network}", hadBy: "last held by {who}, network {network}; it ended: {ended}",
     labelled: "label “{label}”", endsIn: "ends in {span} unless it is renewed", freeIn: "free to all in {span}", becomes: "then {state}",
@@ -35,7 +35,9 @@ export const WORDS = {
     event_expired: "expired", event_grace: "grace", event_refused: "refused", event_: "unreadable",
     ended_released: "released", ended_drained: "closed by the server first", ended_reset: "reset", ended_time_wait: "closed here first",
     ended_unused: "not used", ended_rejected: "refused by the system", ended_revoked: "revoked", ended_reaped: "its process died",
-    ended_expired: "expired",
+    ended_expired: "expired", why_exhausted: "no free port", why_draining: "the WAN is drained", why_grace: "the WAN is in grace",
+    why_capped: "its network has as many ports as it may", why_rejecting: "its system refused too many ports",
+    why_unavailable: "the wanted port is taken", why_dead: "its process is dead", why_fresh: "as a fresh WAN",
   },
   zh: {
     skip: "跳到内容", attention: "需要关注", wans: "WAN 线路", map: "端口分布图", held: "谁在使用",
@@ -50,7 +52,7 @@ export const WORDS = {
     waiting: "等待", exhaustedIn: "预计用完", line: "线路", lineUp: "正常", lineDown: "中断", lineUnknown: "已无人检查",
     lineUnchecked: "未检查", showMap: "分布图", stable: "暂无迹象",
     process: "进程", program: "程序", network: "网络", ports: "端口数", byWan: "各 WAN", label: "标签",
-    moreHolders: "另有 {more} 个：wanpool status --json", nobody: "没有端口被租用。", nothing: "没有记录。",
+    moreHolders: "另有 {more} 个：wanpool status --json", nobody: "没有端口被租用。", noMatch: "没有符合筛选条件的内容。", nothing: "没有记录。",
     time: "时间", what: "事件", which: "端口", who: "相关方", why: "原因", detached: "{host}（独立）",
     dayLabel: "最近 24 小时共 {count} 条事件：{kinds}",
     allWell: "所有 WAN 均已开放，且有空闲端口。", noWan: "尚未定义 WAN。",
@@ -63,7 +65,7 @@ export const WORDS = {
     wanDown: "WAN {wan} 的线路自 {since} 起中断：{why}。", wanUnchecked: "已无人检查 WAN {wan} 的线路；{checker} 在{span}前检查过。",
     wanQuarantine: "WAN {wan}：{count} 个端口被系统拒绝，正在隔离{where}。", onHost: "；最近一次在 {host}：{why}",
     expiredLately: "WAN {wan}：最近一小时有 {count} 个租约过期，最近一个属于 {holder}。该进程可能卡住或已退出。",
-    refusedLately: "WAN {wan}：最近一小时有 {count} 秒出现分配失败，最近一次是 {holder}（{why}）。",
+    refusedLately: "WAN {wan}：最近一小时有调用未能分配到端口，最近一次是 {holder}：{why}。",
     gracesLately: "WAN {wan}：最近一小时出现 {count} 次宽限期；Redis 反复切换或重启。",
     nobodyHolds: "无", heldBy: "由 {who} 持有，网络 {network}", hadBy: "上个持有者 {who}，网络 {network}；结束方式：{ended}",
     labelled: "标签“{label}”", endsIn: "若不续租，{span}后到期", freeIn: "{span}后对所有网络可用", becomes: "之后{state}",
@@ -72,7 +74,9 @@ export const WORDS = {
     event_expired: "已过期", event_grace: "宽限期", event_refused: "未分配", event_: "无法读取",
     ended_released: "已归还", ended_drained: "对端先关闭", ended_reset: "已重置", ended_time_wait: "本端先关闭",
     ended_unused: "未使用", ended_rejected: "被系统拒绝", ended_revoked: "已收回", ended_reaped: "进程已死亡",
-    ended_expired: "已过期",
+    ended_expired: "已过期", why_exhausted: "没有空闲端口", why_draining: "该 WAN 已排空", why_grace: "该 WAN 处于宽限期",
+    why_capped: "该网络已达端口上限", why_rejecting: "该系统拒绝了过多端口",
+    why_unavailable: "指定的端口已被占用", why_dead: "其进程已死亡", why_fresh: "作为全新的 WAN",
   },
 };
 
@@ -93,6 +97,12 @@ export function say(key, fields = {}) {
 }
 
 export const has = (key) => key in WORDS[language];
+
+// A reason as a script wrote it, in the words of the page where they are known.
+export function reason(text) {
+  const key = `why_${text === "its process is dead" ? "dead" : text}`;
+  return has(key) ? say(key) : text;
+}
 
 const locale = () => (language === "zh" ? "zh-CN" : "en-GB");
 export const number = (value, digits = 0) => value.toLocaleString(locale(), { maximumFractionDigits: digits });
