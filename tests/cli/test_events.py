@@ -221,3 +221,41 @@ class TestNamespaces:
         monkeypatch.setenv("WANPOOL_URL", url)
         assert "run SCAN" in says("namespaces", code=3)
         server.admin.acl_deluser(user["user"])
+
+
+class TestRightAnswers:
+    """What there is not is said so, and what was so already."""
+
+    def test_no_such_namespace(self, told: Operator) -> None:
+        for words in (["status"], ["leases"]):
+            for more in ([], ["--json"]):
+                done = wanpool(*words, "--namespace", "typo", *more)
+                assert (done.returncode, done.stdout) == (1, "") and "'typo'" in done.stderr
+        assert "wanpool namespaces" in says("status", "--namespace", "typo", code=1)
+
+    def test_no_such_network(self, told: Operator, server: Any) -> None:
+        with WanPortPool(server.url, namespace="test", network="net-a") as pool:
+            pool.acquire(0)
+            assert "net-a" in says("leases", "--network", "net-*")
+            done = wanpool("leases", "--network", "typo\x1b")
+            assert done.returncode == 1 and "of network typo?; those that have some: net-a" in done.stderr
+            assert tells("leases", "--network", "typo", code=1)["leases"] == []
+            assert says("leases", "--holder", "typo").startswith("0 leases")
+
+    def test_nothing_to_do(self, told: Operator) -> None:
+        assert "draining, 0 leases" in says("drain", "0")
+        assert "draining already, nothing to do" in says("drain", "0")
+        assert [row["changed"] for row in tells("open", "0", "1")["wans"]] == [True, False]
+        assert "nothing to do" not in says("withhold", "20000")
+        assert "was withheld (nothing to do)" in says("withhold", "20000")
+        assert "was free (nothing to do)" in says("restore", "20001")
+        assert len(told.events(0)) == 4, "and nothing is noted of it"
+
+    def test_status_says_when_and_how_often(self, told: Operator, server: Any) -> None:
+        with WanPortPool(server.url, namespace="test", rest=0) as pool:
+            pool.acquire(0).release()
+            told_now = tells("status")
+            assert abs(told_now["at_ms"] - told.counters()[0].at_ms) < 60_000
+            counters = told_now["wans"][0]["counters"]
+            assert (counters["granted"], sum(counters["ended"].values()), counters["refused"]) == (1, 1, {})
+            assert (told_now["wans"][0]["waiting"], counters["graces"]) == (0, 0)
