@@ -14,7 +14,7 @@ from redis_wanpool.transport.backend import Backend
 from redis_wanpool.transport.cluster import SCHEMES as CLUSTERS
 
 _LOOKING = ("snapshot", "leases", "census", "outlook", "explain", "held", "counters", "events", "verdicts")
-_OPERATING = ("withhold", "restore", "resize", "revoke", "remove", "unclaim", "census", "outlook", "events")
+_OPERATING = ("withhold", "restore", "resize", "revoke", "remove", "unclaim", "census", "outlook", "counters", "events")
 SCRIPTS = {
     "holder": tuple(name for name in names() if name not in _OPERATING),
     "operator": tuple(names()),
