@@ -1,4 +1,4 @@
-"""A value that costs Redis something to read: read now and then, whoever asks and however often."""
+"""A value that costs Redis something to read: read now and then, however many ask, and however often."""
 
 import logging
 import threading
@@ -51,7 +51,7 @@ class Paced(Generic[T]):
 
 
 class Background(Generic[T]):
-    """Reads a value in a thread of its own, which ends with the program; `value` is the last one, None at first.
+    """Reads a value in its own thread, which ends with the program; `value` is the last one, None at first.
 
     Args:
         read: reads it; a WanpoolError is logged, and leaves no value.
