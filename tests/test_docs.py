@@ -39,7 +39,7 @@ ELSEWHERE = {
     r"make (?P<target>\w+)": "it is this suite, or a show without an end",
     r"(py -m )?pip install (?P<package>.+)": "it needs a package index that has this package",
     r"(WANPOOL_\w+=\S+ )+docker compose up -d": "it needs Docker",
-    r"(?P<served>wanpool proxy.*)": "it runs until it is ended; tests/proxy does that",
+    r"(?P<served>wanpool (proxy|metrics|web).*)": "it runs until it is ended; tests/proxy and tests/watch do that",
     r"(# |\$ sudo )(?P<as_root>wanpool .+)": "it changes this machine, as root; labs/test_tune.py does that",
     r"(?P<far>wanpool (echo|doctor --echo) .+)": "it needs a machine beyond the router, as labs/test_probe.py has",
 }

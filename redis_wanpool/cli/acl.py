@@ -13,8 +13,8 @@ from redis_wanpool.terminal.language import said, tell
 from redis_wanpool.transport.backend import Backend
 from redis_wanpool.transport.cluster import SCHEMES as CLUSTERS
 
-_LOOKING = ("snapshot", "leases", "census", "outlook", "explain", "held")
-_OPERATING = ("withhold", "restore", "resize", "revoke", "remove", "unclaim", "census", "outlook")
+_LOOKING = ("snapshot", "leases", "census", "outlook", "explain", "held", "counters", "events", "verdicts")
+_OPERATING = ("withhold", "restore", "resize", "revoke", "remove", "unclaim", "census", "outlook", "counters", "events")
 SCRIPTS = {
     "holder": tuple(name for name in names() if name not in _OPERATING),
     "operator": tuple(names()),
@@ -23,15 +23,16 @@ SCRIPTS = {
 _ASKED = ("eval", "evalsha", "hget", "hkeys", "hmget", "info")
 ASKED = {
     "holder": (*_ASKED, "blpop", "wait"),
-    "operator": (*_ASKED, "blpop", "hgetall", "wait"),
-    "viewer": (*_ASKED, "hgetall", "scard", "sismember", "smembers", "ttl", "zcard", "zcount", "zrange", "zscore"),
+    "operator": (*_ASKED, "blpop", "hgetall", "sscan", "wait", "zrange"),
+    "viewer": (*_ASKED, "hgetall", "scard", "sismember", "smembers", "sscan", "ttl", "xlen", "xrange", "xrevrange")
+    + ("zcard", "zcount", "zrange", "zscore"),
 }
 """role -> the scripts that it runs; and what is asked besides, of a viewer by docs/redis-cli.md, too"""
 
 
 def commands(role: str, *, fsync: bool = False, cluster: bool = False) -> tuple[str, ...]:
     """The commands that it needs: a server checks those that a script calls, too."""
-    called = re.findall(r'redis\.call\("([A-Z]+)"', "".join(script(name).source for name in SCRIPTS[role]))
+    called = re.findall(r'redis\.p?call\("([A-Z]+)"', "".join(script(name).source for name in SCRIPTS[role]))
     unused = {"hset"} if role == "viewer" else set()  # it stands in lua/lib/wan.lua, for those that change something
     confirmed = {"waitaof"} if fsync and "wait" in ASKED[role] else set()  # a word that Redis has from 7.2 only
     found = {"cluster|slots"} if cluster else set()  # who asks a single server may not even look at its configuration
@@ -97,7 +98,7 @@ def acl(options: argparse.Namespace) -> int:
     who = {
         "holder": said("programs that lease ports"),
         "operator": said("people and scripts that use any verb of wanpool"),
-        "viewer": said("who only looks: wanpool status, leases, explain; docs/redis-cli.md"),
+        "viewer": said("who only looks: wanpool status, leases, explain, events, metrics, web; docs/redis-cli.md"),
     }
     tell(
         "Namespace {namespace!r}. Replace PASSWORD by one of each user's own (ACL GENPASS makes one), and give\n"

@@ -3,15 +3,17 @@
 import argparse
 import fnmatch
 import json
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from redis_wanpool import Operator
-from redis_wanpool.cli.verb import Verbs, choose_wans, operator_of
+from redis_wanpool.cli.verb import DONE, NO, Verbs, choose_wans, operator_of
 from redis_wanpool.model.views import ListedLease
 from redis_wanpool.terminal.format import counted, moment, one_line, padded, seconds_of, until
 from redis_wanpool.terminal.language import said, tell
 
+MOST_NAMED = 10  #: networks in a message
 Wanted = Callable[[ListedLease], bool]
 
 
@@ -51,13 +53,26 @@ def leases(options: argparse.Namespace) -> int:
     is_wanted = wanted(options)
     with operator_of(options) as operator:
         show = as_json if options.json else as_text
-        found = (
-            (wan_idx, [lease for lease in page if is_wanted(lease)])
-            for wan_idx in choose_wans(operator, options.wan)
-            for page in operator.lease_pages(wan_idx, within=within)
-        )
+        networks: set[str] = set()
+
+        def pages(wan_idx: int) -> Iterator[list[ListedLease]]:
+            for page in operator.lease_pages(wan_idx, within=within):
+                networks.update(lease.network for lease in page)
+                yield [lease for lease in page if is_wanted(lease)]
+
+        found = ((wan_idx, page) for wan_idx in choose_wans(operator, options.wan) for page in pages(wan_idx))
         show(operator, found, options)
-    return 0
+        wanted_network = options.network if within is None else None  # a network may have none that end soon
+        if wanted_network is None or any(fnmatch.fnmatchcase(name, wanted_network) for name in networks):
+            return DONE
+    there = ", ".join(map(one_line, sorted(networks)[:MOST_NAMED])) or said("none")
+    trouble = said(
+        "no live lease is of network {network}; those that have some: {there}",
+        network=one_line(wanted_network),
+        there=there,
+    )
+    print(f"wanpool: {trouble}", file=sys.stderr)
+    return NO
 
 
 def as_json(operator: Operator, found: Iterator[tuple[int, list[ListedLease]]], options: argparse.Namespace) -> None:

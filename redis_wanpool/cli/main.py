@@ -12,6 +12,7 @@ from redis_wanpool.cli import (
     completion,
     demo,
     doctor,
+    events,
     explain,
     health,
     help,
@@ -19,6 +20,9 @@ from redis_wanpool.cli import (
     lease,
     leases,
     lua,
+    metrics,
+    migrate,
+    namespaces,
     operate,
     proxy,
     router,
@@ -27,6 +31,7 @@ from redis_wanpool.cli import (
     status,
     tune,
     version,
+    web,
 )
 from redis_wanpool.cli.parser import CommandLine
 from redis_wanpool.cli.verb import DONE, NO, NOT_ELEVATED, UNREACHABLE, USAGE, Command, Verbs
@@ -79,7 +84,7 @@ _CODES = {InvalidValue: USAGE, BackendUnavailable: UNREACHABLE, NotElevated: NOT
 
 def _say_whose_settings(options: argparse.Namespace) -> None:
     """Names the wanpool.toml that nobody named, before it changes WANs or the system."""
-    acts = any(options.command.__module__ == module.__name__ for module in (init, operate, tune))
+    acts = any(options.command.__module__ == module.__name__ for module in (init, migrate, operate, tune))
     only_shows = getattr(options, "show", False) or getattr(options, "what", None) in ("show", "plan")
     if acts and not only_shows and not settings.is_chosen() and (found := settings.find()):
         print(said("settings of {file}", file=one_line(str(found.absolute()))), file=sys.stderr)
@@ -100,10 +105,10 @@ def _check_url(url: str | None) -> None:
 
 
 GROUPS = {
-    "see": (status, leases, explain, doctor, lua, version, help),
+    "see": (status, leases, explain, events, namespaces, doctor, lua, version, help),
     "act": (lease, operate),
-    "set up": (init, adopt, tune, router, acl, completion),
-    "run": (run, proxy, health, server, demo),
+    "set up": (init, migrate, adopt, tune, router, acl, completion),
+    "run": (run, proxy, health, metrics, web, server, demo),
 }
 """what the verbs of each module are for, in the order of `wanpool help`"""
 

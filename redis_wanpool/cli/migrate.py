@@ -21,7 +21,12 @@ def migrate(options: argparse.Namespace) -> int:
         wans = options.wans or operator.wan_indexes()
         migrated = {wan_idx: operator.migrate(wan_idx) for wan_idx in wans}
         told = (
-            said("WAN {wan_idx} (namespace {namespace}): {what}", wan_idx=wan_idx, namespace=repr(operator.namespace), what=what)
+            said(
+                "WAN {wan_idx} (namespace {namespace}): {what}",
+                wan_idx=wan_idx,
+                namespace=repr(operator.namespace),
+                what=what,
+            )
             for wan_idx, is_new in migrated.items()
             for what in [said("taken to this version") if is_new else said("is of this version")]
         )

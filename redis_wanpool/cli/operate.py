@@ -44,11 +44,19 @@ def open_(options: argparse.Namespace) -> int:
 def _set_state(options: argparse.Namespace, state: str) -> int:
     with operator_of(options) as operator:
         wans = choose_wans(operator, options.wans)
-        for wan_idx in wans:
-            (operator.drain if state == "draining" else operator.open)(wan_idx)
+        act = operator.drain if state == "draining" else operator.open
+        changed = {wan_idx: act(wan_idx) for wan_idx in wans}
         seen = operator.snapshots(wans).values()
-        told = (f"{_at(operator, wan.wan_idx)}: {wan.state}, {counted(wan.leased, 'lease')} live" for wan in seen)
-        rows = [{"wan_idx": wan.wan_idx, "state": wan.state, "leased": wan.leased} for wan in seen]
+        already = said("{state} already, nothing to do", state=state)
+        told = (
+            f"{_at(operator, wan.wan_idx)}: {wan.state if changed[wan.wan_idx] else already}, "
+            f"{counted(wan.leased, 'lease')} live"
+            for wan in seen
+        )
+        rows = [
+            {"wan_idx": wan.wan_idx, "state": wan.state, "leased": wan.leased, "changed": changed[wan.wan_idx]}
+            for wan in seen
+        ]
         answer(options, told, namespace=operator.namespace, wans=rows)
     return DONE
 
@@ -59,12 +67,13 @@ def _at(operator: Operator, wan_idx: int) -> str:
 
 def withhold(options: argparse.Namespace) -> int:
     """Takes ports out of service; a leased one when its lease ends."""
-    return _move(options, "withhold", {"leased": said("when its lease ends")})
+    return _move(options, "withhold", {"leased": said("when its lease ends"), "withheld": said("nothing to do")})
 
 
 def restore(options: argparse.Namespace) -> int:
     """Puts withheld ports back into service; they cool first."""
-    return _move(options, "restore", {"withheld": said("it cools first")})
+    nothing = dict.fromkeys(("free", "leased", "cooling"), said("nothing to do"))
+    return _move(options, "restore", {"withheld": said("it cools first"), **nothing})
 
 
 def _move(options: argparse.Namespace, verb: str, notes: dict[str, str]) -> int:

@@ -12,6 +12,7 @@ from redis_wanpool.cli.verb import Verbs, operator_of, print_json
 from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.model.health import Health
 from redis_wanpool.model.views import WanStatus
+from redis_wanpool.model.wan import how_to_define
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.terminal.format import one_line, seconds_of, span, table, width, wrapped
 from redis_wanpool.terminal.language import said
@@ -47,6 +48,8 @@ def facts(wan: WanStatus, health: Health) -> dict[str, Any]:
             "between_networks": rounded(wan.between_networks),
         },
         "free_in": {str(ahead): count for ahead, count in zip(LOOKS_AHEAD, wan.frees, strict=True)},
+        "waiting": wan.waiting,
+        "counters": wan.counters.facts() if wan.counters else None,
         "line": line_facts(health, wan.seen.wan_idx),
     }
 
@@ -83,6 +86,13 @@ def status(options: argparse.Namespace) -> int:
         if options.watch:
             return watch(operator, every, as_json=options.json)
         seen = look_at_all(operator)
+        if not seen.wans and not seen.troubles and options.namespace is not None:
+            raise WanNotDefined(
+                f"there is no namespace {operator.namespace!r}: it has no WAN; see which there are with: wanpool "
+                f"namespaces, or define a WAN, for example with: {how_to_define()}",
+                wan_idx=None,
+                namespace=operator.namespace,
+            )
         if seen.troubles and not seen.wans:
             pass  # there is nothing to show
         elif options.json:
@@ -107,6 +117,7 @@ def _tell(troubles: dict[int, str]) -> None:
 def document(operator: Operator, seen: Seen) -> dict[str, Any]:
     return {
         "namespace": operator.namespace,
+        "at_ms": max((wan.counters.at_ms for wan in seen.wans if wan.counters), default=None),
         "redis": seen.redis,
         "wans": [facts(wan, seen.health) for wan in seen.wans],
         "checker": seen.health.checker or None,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from redis_wanpool.model.history import Counters
 from redis_wanpool.model.holder import host_and_pid
 
 NUMBERS = ("cooldown_ms", "lease_ttl_ms", "max_ttl_ms", "failover_margin_ms")  #: fields of config
@@ -49,7 +50,17 @@ class ListedLease:
         port, expires_ms, grant, label, acquired_at, use = row
         lease_id, fence, network, *_ = grant.split(" ")
         return cls(
-            *(port, lease_id.rpartition("/")[0], int(fence), network, expires_ms, lease_id, label, acquired_at, use == "idle"),
+            *(
+                port,
+                lease_id.rpartition("/")[0],
+                int(fence),
+                network,
+                expires_ms,
+                lease_id,
+                label,
+                acquired_at,
+                use == "idle",
+            ),
             expires_at_ms=expires_ms + ahead_ms,
             seen_at_ms=now_ms + ahead_ms,
         )
@@ -182,11 +193,17 @@ class WanStatus:
     rest: float  #: seconds before the asking network may have a port again
     late: int = 0
     """How many of its rested ports plain sockets, which bind without SO_REUSEADDR, cannot have yet; 1,000 at most."""
+    counters: Counters | None = None  #: how often what happened; None: it was not asked for
 
     @property
     def pace(self) -> float:
         """Grants a second, recently."""
         return self.seen.pace
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a port."""
+        return int(self.seen.config.get("waiting", 0))
 
     @property
     def hold(self) -> float:

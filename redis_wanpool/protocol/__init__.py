@@ -10,6 +10,8 @@ from redis_wanpool.model.request import ANY, Request
 from redis_wanpool.model.views import LeasePage
 from redis_wanpool.protocol.connecting import Connecting
 from redis_wanpool.protocol.handing import Handing
+from redis_wanpool.protocol.history import History
+from redis_wanpool.protocol.namespaces import Listing
 from redis_wanpool.protocol.operating import Operating
 from redis_wanpool.protocol.reaping import HeldLease, Reaping
 from redis_wanpool.protocol.steps import (
@@ -50,5 +52,5 @@ __all__ = [
 ]
 
 
-class Protocol(Handing, Connecting, Operating, Reaping, Upkeep):
+class Protocol(Handing, Connecting, Operating, History, Listing, Reaping, Upkeep):
     """The whole conversation of one holder."""

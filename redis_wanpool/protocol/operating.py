@@ -17,9 +17,10 @@ from redis_wanpool.protocol.wans import Wans
 class Operating(Looking, Wans):
     """The part of the conversation that operators lead."""
 
-    def set_state(self, wan_idx: int, verb: str) -> Conversation[None]:
-        """Drains or opens a WAN."""
-        yield from self.expect(self.call(verb, wan_idx, self.holder.words), "DRAINED", "OPENED")
+    def set_state(self, wan_idx: int, verb: str) -> Conversation[bool]:
+        """Drains or opens a WAN; returns False if it was so already."""
+        answer = yield from self.expect(self.call(verb, wan_idx, self.holder.words), "DRAINED", "OPENED")
+        return bool(answer.reply[1])
 
     def move(self, verb: str, wan_idx: int, ports: Sequence[int]) -> Conversation[dict[int, str]]:
         """Withholds or restores ports; returns the state that each had, "" if it does not belong to the WAN."""

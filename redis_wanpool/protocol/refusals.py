@@ -78,7 +78,10 @@ def unexpected(namespace: str, wan_idx: int, reply: Sequence[Any]) -> WanpoolErr
     if reply[0] == "OTHER_PROTOCOL":
         cure = "use the same version on all machines"
         if str(reply[1]).startswith(MIGRATES_FROM):
-            cure = f"stop the programs that still run that version, then take the data to this one with: wanpool migrate {wan_idx}"
+            cure = (
+                "stop the programs that still run that version, then take the data to this one with: "
+                f"wanpool migrate {wan_idx}"
+            )
         return WanMismatch(
             f"{at(namespace, [wan_idx])} was written by another version of redis-wanpool (protocol {reply[1]}); {cure}",
             wan_idx=wan_idx,

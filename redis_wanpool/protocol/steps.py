@@ -12,7 +12,15 @@ from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.protocol.scripts import Script
 
 T = TypeVar("T")
-KEYED = ("BLPOP", "HGET", "HGETALL", "HKEYS", "HMGET")  #: the commands of an Ask whose second word is a key
+KEYED = (
+    "BLPOP",
+    "HGET",
+    "HGETALL",
+    "HKEYS",
+    "HMGET",
+    "SSCAN",
+    "ZRANGE",
+)  #: the commands of an Ask whose second word is a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class Call:
     def subject(self) -> str:
         """The key whose contents it returns, or the beginning of its keys' names."""
         what = {"held": "held:{}", "snapshot": "config", "explain": "grants", "leases": "grants", "census": "grants"}
-        what |= {"verdicts": "health"}
+        what |= {"verdicts": "health", "events": "events", "counters": "counters"}
         last = what.get(self.script.name, "*").format(*self.args[:1])
         return self.keys[0].rpartition(":")[0] + ":" + last
 

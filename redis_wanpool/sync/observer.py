@@ -1,25 +1,36 @@
 """Looks at the WANs of a namespace: the half of an Operator that changes nothing."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Self
 
 from redis_wanpool.engine.performer import Performer
 from redis_wanpool.engine.pool_object import backend_of
 from redis_wanpool.errors import PoolClosed, WanpoolError
-from redis_wanpool.model.checks import checked_port, checked_seconds, checked_wan, milliseconds
+from redis_wanpool.model.checks import (
+    MOST_PORTS_A_CALL,
+    checked_integer,
+    checked_port,
+    checked_seconds,
+    checked_wan,
+    milliseconds,
+)
 from redis_wanpool.model.health import Health
+from redis_wanpool.model.history import Counters, Event
 from redis_wanpool.model.holder import Holder
 from redis_wanpool.model.lease import Grant, LeaseState
+from redis_wanpool.model.places import PortMap
 from redis_wanpool.model.views import LeasePage, ListedLease, PortSeen, WanSnapshot, WanStatus
 from redis_wanpool.protocol import Ask, Conversation, Protocol
 from redis_wanpool.protocol.keys import namespace_keys
+from redis_wanpool.protocol.namespaces import Namespaces
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.settings import settings
 from redis_wanpool.system.identity import this_holder
 
 LOOKS_AHEAD = (60.0, 1800.0, 3600.0)
+LONGEST_SINCE = 366 * 86_400.0  #: seconds back to which events are asked for
 
 
 class Observer:
@@ -126,6 +137,13 @@ class Observer:
         """Returns the WANs of the namespace, ascending."""
         return self._run(self._protocol.wan_indexes(strict=True))
 
+    def namespaces(self) -> Namespaces:
+        """Returns the namespaces of this Redis that have WANs, by a look at the names of all its keys.
+
+        The user needs the right to SCAN, which none of the users of `wanpool acl` has.
+        """
+        return self._run(self._protocol.namespaces())
+
     def claims(self) -> dict[int, str]:
         """Returns the ports of each WAN, even if it is not ready yet or has lost its data."""
         return self._run(self._protocol.claims())
@@ -157,7 +175,7 @@ class Observer:
     def status(
         self, wans: Iterable[int] | None = None, looks_ahead: Sequence[float] = LOOKS_AHEAD
     ) -> dict[int, WanStatus | WanpoolError]:
-        """Returns the state, pace and outlook of each of these WANs, or of all, or its error, which hides no other WAN.
+        """Returns the state, counters, pace and outlook of each of these WANs, or all, or its error: it hides no other.
 
         Args:
             wans: default: all of the namespace.
@@ -170,7 +188,8 @@ class Observer:
             seen = yield from self._protocol.snapshot(wan_idx)
             quarantined, late, *more = yield from self._protocol.outlook(wan_idx, looks_ahead)
             frees = tuple(min(seen.total - seen.leased - seen.withheld, seen.free + count) for count in more)
-            return WanStatus(seen, quarantined, frees, self._settings.rest, late)
+            counters = yield from self._protocol.counters(wan_idx)
+            return WanStatus(seen, quarantined, frees, self._settings.rest, late, counters)
 
         indexes = self._indexes(wans)
         looks = self._run(self._protocol.side_by_side([(wan_idx, looking(wan_idx)) for wan_idx in indexes]))
@@ -180,7 +199,43 @@ class Observer:
         """Returns what the health check found of each WAN's line, and who checks."""
         return self._run(self._protocol.health())[0]
 
+    # -- looking: at what happened
+
+    def events(
+        self,
+        wan_idx: int | None = None,
+        *,
+        since: float | None = None,
+        limit: int = MOST_PORTS_A_CALL,
+        after: Mapping[int, str] | None = None,
+    ) -> list[Event]:
+        """Returns what happened in a WAN, or in all, oldest first: the last 1,000 or so of each are kept.
+
+        Args:
+            wan_idx: the WAN; default: all of the namespace.
+            since: only what happened in the last `since` seconds, by the server's clock.
+            limit: how many at most, the newest; 1 to 1,000.
+            after: WAN -> the id of the last event of it that is known: only later ones, the first of them.
+        """
+        most, ids = checked_integer("limit", limit, 1, MOST_PORTS_A_CALL), after or {}
+        within_ms = None if since is None else milliseconds(checked_seconds("since", since, most=LONGEST_SINCE))
+
+        def reading(wan_idx: int) -> Conversation[list[Event]]:
+            return self._protocol.events(wan_idx, after=ids.get(wan_idx, ""), within_ms=within_ms, limit=most)
+
+        found = chain.from_iterable(self._all_of(None if wan_idx is None else [wan_idx], reading).values())
+        events = sorted(found, key=lambda event: event.order)
+        return events if after is not None else events[-most:]
+
+    def counters(self, wans: Iterable[int] | None = None) -> dict[int, Counters]:
+        """Returns how often something happened in each of these WANs, or in all, since it was defined."""
+        return self._all_of(wans, self._protocol.counters)
+
     # -- looking: at ports, leases and holders
+
+    def port_map(self, wan_idx: int) -> PortMap:
+        """Returns where each port of a WAN is; of many ports, it takes as many calls as there are thousands."""
+        return self._run(self._protocol.port_map(checked_wan(wan_idx)))
 
     def explain(self, port: int) -> PortSeen:
         """Returns all that is known about a port.

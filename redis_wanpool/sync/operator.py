@@ -60,13 +60,13 @@ class Operator(Observer):
         """Defines a WAN as `define_wan` does."""
         return self._run(self._protocol.define_wan(wan, recover=recover, fresh=fresh))
 
-    def drain(self, wan_idx: int) -> None:
-        """Grants nothing new on a WAN; running leases live on."""
-        self._run(self._protocol.set_state(checked_wan(wan_idx), "drain"))
+    def drain(self, wan_idx: int) -> bool:
+        """Grants nothing new on a WAN; running leases live on. Returns False if it was draining already."""
+        return self._run(self._protocol.set_state(checked_wan(wan_idx), "drain"))
 
-    def open(self, wan_idx: int) -> None:
-        """Ends a drain."""
-        self._run(self._protocol.set_state(checked_wan(wan_idx), "open"))
+    def open(self, wan_idx: int) -> bool:
+        """Ends a drain; returns False if the WAN was open already."""
+        return self._run(self._protocol.set_state(checked_wan(wan_idx), "open"))
 
     def resize(self, wan_idx: int, ports: str) -> int:
         """Gives a WAN other ports; those that it loses leave when their lease and cool-down are over.

@@ -267,7 +267,9 @@ class Failovers:
         begun, before = boottime(), len(self.tally.holds)
         getattr(self, f"_{kind}")()
         lost = sum(
-            not pair.primary.admin.hexists(f"wanpool:{{test:{wan}}}:held:{lease_id.rpartition('/')[0]}", lease_id.rpartition("/")[2])
+            not pair.primary.admin.hexists(
+                f"wanpool:{{test:{wan}}}:held:{lease_id.rpartition('/')[0]}", lease_id.rpartition("/")[2]
+            )
             for wan, lease_id in dict(ids).items()
         )
         wait_for(self._serves, within=60)

@@ -334,7 +334,10 @@ class TestOrdinaryGrace:
                 other.acquire(0)
         else:
             assert other.acquire(0).fence > first.fence
-        source, fence = (durable.admin.hget(PREFIX + "config", "source"), durable.admin.hget(PREFIX + "grants", "fence"))
+        source, fence = (
+            durable.admin.hget(PREFIX + "config", "source"),
+            durable.admin.hget(PREFIX + "grants", "fence"),
+        )
         assert source != before[0] and int(fence) >= int(before[1]) + 700_000
         assert len(str(durable.admin.hget(PREFIX + "config", "graces")).split()) == grace
 

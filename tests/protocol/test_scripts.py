@@ -145,7 +145,19 @@ def test_no_script_touches_a_key_of_another_wan(wan: Wan) -> None:
             touched.update(command[1:] if command[0] in ("DEL", "UNLINK") else command[1:2])
     assert touched and all(key.startswith(PREFIX) for key in touched), touched
     assert {key.removeprefix(PREFIX).split(":")[0] for key in touched} >= {
-        *("config", "free", "withheld", "leased", "cooling", "resting", "lease", "grants", "held", "events", "counters"),
+        *(
+            "config",
+            "free",
+            "withheld",
+            "leased",
+            "cooling",
+            "resting",
+            "lease",
+            "grants",
+            "held",
+            "events",
+            "counters",
+        ),
         *("waiting", "waiters", "wake", "quarantine", "rejected"),
     }
 

@@ -326,7 +326,16 @@ class World:
         yield from self._patiently(process, lambda: process.protocol.acquire(request))
 
     def _check_keys(self, service: Service) -> None:
-        good = ("config", "free", "grants", "networks", "events", "counters", "wans", "holders")  # the networks with 0 each
+        good = (
+            "config",
+            "free",
+            "grants",
+            "networks",
+            "events",
+            "counters",
+            "wans",
+            "holders",
+        )  # the networks with 0 each
         memory = service.primary.memory
         for name in sorted(set(memory.ask("KEYS", "*")).difference(memory.ask("ZRANGE", "ttls", "0", "-1"))):
             last = name.rpartition("}:")[2]

@@ -20,6 +20,7 @@ from redis_wanpool.cli.acl import commands
 from redis_wanpool.model import durability
 from redis_wanpool.model.health import Judgement
 from redis_wanpool.protocol import Request
+from redis_wanpool.watch.reading import Watch
 
 SERVERS = ["redis-6.2", "redis-8.2", "valkey-9.1"]
 NAMESPACE = "prod.a-b_1"
@@ -128,9 +129,11 @@ def operate(url: str, server: Server) -> None:
 
 def look() -> None:
     """All that a viewer sees."""
-    for words in (["status"], ["status", "--json"], ["leases"], ["explain", "20000"], ["init", "--show"]):
+    for words in (["status"], ["status", "--json"], ["leases"], ["explain", "20000"], ["init", "--show"], ["events"]):
         do(*words)
     with Operator(namespace=NAMESPACE) as operator:
+        watch = Watch(operator)
+        assert watch.wans.get().wans and watch.events.get() and watch.holders.get() is not None and watch.port_map(0)
         assert operator.health().state(0) == "down"
         with pytest.raises(BackendUnavailable, match="does not let this user run "):
             operator._run(operator._protocol.judge(5.0))
@@ -230,7 +233,7 @@ class TestLua:
 
     def test_are_listed(self) -> None:
         rows = tells("lua")["scripts"]
-        assert {"name", "sha1", "what"} == set(rows[0]) and len(rows) == 29 and all(row["what"] for row in rows)
+        assert {"name", "sha1", "what"} == set(rows[0]) and len(rows) == 31 and all(row["what"] for row in rows)
         assert "acquire" in says("lua")
 
     def test_that_are_none_are_said(self) -> None:

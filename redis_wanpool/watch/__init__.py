@@ -1,0 +1,1 @@
+"""What people on call look at: one reading of Redis for many viewers, as metrics and as a page."""
