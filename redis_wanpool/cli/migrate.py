@@ -2,7 +2,7 @@
 
 import argparse
 
-from redis_wanpool.cli.verb import DONE, Verbs, answer, operator_of
+from redis_wanpool.cli.verb import DONE, Verbs, answer, choose_wans, operator_of
 from redis_wanpool.terminal.language import said
 
 
@@ -18,17 +18,13 @@ def migrate(options: argparse.Namespace) -> int:
     ports cool as ever.
     """
     with operator_of(options) as operator:
-        wans = options.wans or operator.wan_indexes()
-        migrated = {wan_idx: operator.migrate(wan_idx) for wan_idx in wans}
+        migrated = {wan_idx: operator.migrate(wan_idx) for wan_idx in choose_wans(operator, options.wans or None)}
+        namespace = repr(operator.namespace)
         told = (
-            said(
-                "WAN {wan_idx} (namespace {namespace}): {what}",
-                wan_idx=wan_idx,
-                namespace=repr(operator.namespace),
-                what=what,
-            )
+            said("WAN {wan_idx} (namespace {namespace}): taken to this version", wan_idx=wan_idx, namespace=namespace)
+            if is_new
+            else said("WAN {wan_idx} (namespace {namespace}): is of this version", wan_idx=wan_idx, namespace=namespace)
             for wan_idx, is_new in migrated.items()
-            for what in [said("taken to this version") if is_new else said("is of this version")]
         )
         rows = [{"wan_idx": wan_idx, "migrated": is_new} for wan_idx, is_new in migrated.items()]
         answer(options, told, namespace=operator.namespace, wans=rows)

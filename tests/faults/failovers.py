@@ -267,10 +267,9 @@ class Failovers:
         begun, before = boottime(), len(self.tally.holds)
         getattr(self, f"_{kind}")()
         lost = sum(
-            not pair.primary.admin.hexists(
-                f"wanpool:{{test:{wan}}}:held:{lease_id.rpartition('/')[0]}", lease_id.rpartition("/")[2]
-            )
+            not pair.primary.admin.hexists(f"wanpool:{{test:{wan}}}:held:{holder}", secret)
             for wan, lease_id in dict(ids).items()
+            for holder, _, secret in [lease_id.rpartition("/")]
         )
         wait_for(self._serves, within=60)
         if lost:

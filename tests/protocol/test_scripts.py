@@ -223,7 +223,7 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     word, stands = wan.define(weight=2)
     assert (word, stands[stands.index("weight") + 1]) == ("DIFFERENT", "1")
 
-    word, now, expires, max_ttl, ttl, _, epoch, port, fence = granted = wan.acquire("h:1:x/0")
+    word, now, expires, max_ttl, ttl, _, _, port, fence = granted = wan.acquire("h:1:x/0")
     assert (word, expires - now, max_ttl, ttl) == ("GRANTED", 60000, 60000, 60000)
     assert abs(fence - now * 1000) < 1000
     assert wan.acquire("h:1:x/0", ttl=60001)[2:] == granted[2:], "the same answer again"

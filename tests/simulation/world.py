@@ -335,7 +335,7 @@ class World:
             "counters",
             "wans",
             "holders",
-        )  # the networks with 0 each
+        )  # networks with 0 each
         memory = service.primary.memory
         for name in sorted(set(memory.ask("KEYS", "*")).difference(memory.ask("ZRANGE", "ttls", "0", "-1"))):
             last = name.rpartition("}:")[2]
