@@ -13,15 +13,7 @@
 --   {"UNAVAILABLE", state of the wanted port, ms until it is free or -1}  {"NOT_IN_RANGE"}
 --   {"MORE"} due ports are left to settle: ask again at once  {"DRAINING"}  {"TTL", max_ttl_ms}
 --   {"GRACE", ms until something may be granted again, when that is}
--- @include "keys"
--- @include "int"
--- @include "grant"
--- @include "iso"
--- @include "wan"
--- @include "server"
--- @include "saw"
--- @include "take"
--- @include "single"
+-- @include "keys" "int" "grant" "iso" "wan" "server" "saw" "take" "single"
 local wan, refusal, granted = open_wan(ARGV[1], ARGV[2], "granted")
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end
@@ -34,7 +26,8 @@ local is_usual = wan.is_quiet and #ARGV == 17 and ARGV[11] == "" and ARGV[12] ==
   and wan.now_ms < wan.due_ms and asked.ttl_ms <= wan.max_ttl_ms and (ARGV[15] == wan.generation or ARGV[15] == "")
 if is_usual then
   local port, cools_until = single(wan, asked.network, asked.is_plain)
-  if port and redis.call("HSETNX", key.held .. asked.holder, string.sub(asked.ticket, #asked.holder + 2), port) == 1 then
+  local secret = string.sub(asked.ticket, #asked.holder + 2)
+  if port and redis.call("HSETNX", key.held .. asked.holder, secret, port) == 1 then
     if cools_until then
       redis.call("ZREM", key.cooling, port)
       redis.call("ZREM", key.resting .. asked.network, port)
@@ -44,26 +37,10 @@ if is_usual then
     return take(wan, asked, {port}, {[port] = cools_until}, true)
   end
 end
--- @include "change"
--- @include "events"
--- @include "queue"
--- @include "wake"
--- @include "leave"
--- @include "depart"
--- @include "clocks"
--- @include "finish"
--- @include "settle"
--- @include "again"
--- @include "ahead"
--- @include "plain"
--- @include "rejecting"
--- @include "forecast"
--- @include "refuse"
--- @include "choose"
--- @include "grace"
--- @include "contend"
+-- @include "change" "epoch" "events" "told" "queue" "wake" "leave" "depart" "equip" "clocks" "finish" "settle" "due" "again" "ahead"
+-- @include "plain" "plain_ports" "rejecting" "forecast" "refuse" "choose" "wanted" "grace" "contend"
 equip(wan)
-asked.wait_ms, asked.wanted, asked.least, asked.settle = tonumber(ARGV[10]), ARGV[11], tonumber(ARGV[13]), tonumber(ARGV[14])
-asked.avoid, asked.known_generation = ARGV[12], ARGV[15]
+asked.wait_ms, asked.wanted, asked.avoid = tonumber(ARGV[10]), ARGV[11], ARGV[12]
+asked.least, asked.settle, asked.known_generation = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15]
 local ports, cools_until, answer = contend(wan, asked)
 return answer or take(wan, asked, ports, cools_until)

@@ -3,12 +3,7 @@
 --   5 how many leases to look at at most  6 only those that end within this many ms, or ""
 -- Reply {"CENSUS", the expires_at and the port with which the page ends, "" when there are no more, holder, network and
 --   how many ports, ...}
--- @include "keys"
--- @include "int"
--- @include "grant"
--- @include "wan"
--- @include "server"
--- @include "page"
+-- @include "keys" "int" "grant" "wan" "server" "page"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end

@@ -1,10 +1,7 @@
 -- Tells what a WAN counted.
 -- ARGV 1 boot clock  2 its time in ms
 -- Reply {"COUNTERS", now by the server's clock, since when it counts, name, number, ...}
--- @include "keys"
--- @include "int"
--- @include "wan"
--- @include "server"
+-- @include "keys" "wan" "server"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end

@@ -8,13 +8,7 @@
 -- Reply {"FILLING", made by this call or not (1, 0)}  {"DEFINED", the same, generation}
 --   {"DIFFERENT", {name, value, ...} as it is defined}  {"GONE"} if it is not there and must not be made
 --   {"OTHER_PROTOCOL", version}
--- @include "keys"
--- @include "int"
--- @include "wan"
--- @include "server"
--- @include "saw"
--- @include "change"
--- @include "events"
+-- @include "keys" "int" "wan" "server" "saw" "change" "events" "page_of_ports"
 local PROTOCOL, FIRST, made, defined = "4", 7, 0, redis.call("HGET", key.config, "protocol")
 if not defined then
   if ARGV[4] == "" or ARGV[4] == "still fresh" then return {"GONE"} end
@@ -23,16 +17,15 @@ if not defined then
   redis.call("HSET", key.config, "protocol", PROTOCOL, "state", "filling", "ahead_ms", 0, "waiting", 0, "leaving", 0,
     "filled", 0, "epoch", 1, "generation", ARGV[3], "on_failover", ARGV[6], "source", "", "run_id", "",
     "grace_until_ms", 0, "by", ARGV[4], unpack(ARGV, FIRST))
-  redis.call("HSET", key.grants, "seen_ms", int(begun_ms), "fence", int(1000 * begun_ms), "due_ms", "1e16")
+  redis.call("HSET", key.grants, "seen_ms", int(begun_ms), "fence", int(1000 * begun_ms), "due_ms", "1e16",
+    "pace", "0 0 " .. int(begun_ms) .. " 0")
   redis.call("HSET", key.prefix .. "counters", "since_ms", int(begun_ms))
   if ARGV[4] == "fresh" and redis.call("HGET", key.config, "on_failover") == "grace" then
     redis.call("HSET", key.config, "source", string.match(redis.call("INFO", "replication"), "master_replid:(%x+)"),
       "run_id", string.match(redis.call("INFO", "server"), "run_id:(%x+)"))
   end
   made = 1
-elseif defined ~= PROTOCOL then
-  return {"OTHER_PROTOCOL", defined}
-end
+elseif defined ~= PROTOCOL then return {"OTHER_PROTOCOL", defined} end
 for i = FIRST, #ARGV, 2 do
   if redis.call("HGET", key.config, ARGV[i]) ~= ARGV[i + 1] then
     return {"DIFFERENT", redis.call("HGETALL", key.config)}
@@ -42,22 +35,13 @@ local stage, filled, list, generation, by, until_ms, new_until_ms, total = unpac
   redis.call("HMGET", key.config, "state", "filled", "ports", "generation", "by", "grace_until_ms", "new_until_ms", "total"))
 if stage == "removing" then return {"GONE"} end
 if stage ~= "filling" then
-  local ends_grace = string.find(ARGV[4], "fresh") and until_ms == new_until_ms and redis.call("SCARD", key.free) == tonumber(total)
-  if ends_grace then
+  if string.find(ARGV[4], "fresh") and until_ms == new_until_ms and redis.call("SCARD", key.free) == tonumber(total) then
     redis.call("HSET", key.config, "grace_until_ms", 0)
-    redis.call("HDEL", key.grants, "rules")
   end
   return {"DEFINED", made, generation}
 end
-local first, left, ports, passed = tonumber(filled), tonumber(ARGV[5]), {}, 0
-for from, to in string.gmatch(list, "(%d+)-?(%d*)") do
-  from, to = tonumber(from), tonumber(to ~= "" and to or from)
-  for port = math.max(from, from + first - passed), to do
-    if #ports == left then break end
-    ports[#ports + 1] = int(port)
-  end
-  passed = passed + to - from + 1
-end
+local first = tonumber(filled)
+local ports, passed = page_of_ports(list, first, tonumber(ARGV[5]))
 redis.call("HSET", key.config, "filled", int(first + #ports), "total", int(passed))
 if #ports > 0 then redis.call("SADD", key.free, unpack(ports)) end
 if first + #ports < passed then return {"FILLING", made} end

@@ -1,13 +1,7 @@
 -- Grants nothing new on a WAN; running leases live on.
 -- ARGV 1 boot clock  2 its time in ms  3 who says so, for people
 -- Reply {"DRAINED", 1; or 0 if it was draining}
--- @include "keys"
--- @include "int"
--- @include "wan"
--- @include "server"
--- @include "saw"
--- @include "change"
--- @include "events"
+-- @include "keys" "int" "wan" "server" "saw" "change" "epoch" "events"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end

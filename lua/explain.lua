@@ -4,11 +4,7 @@
 --   "" for no port of the WAN, when its lease or its cooling is over or -1, when the network that had it last may have it
 --   or -1, "" or what becomes of it then: "withheld" or "removed", its grant or "", {name, value, ...} of the lease for
 --   people, the same of the quarantine}
--- @include "keys"
--- @include "int"
--- @include "wan"
--- @include "server"
--- @include "places"
+-- @include "keys" "wan" "server" "places"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end

@@ -1,10 +1,7 @@
 -- Tells which leases a holder has here, page by page.
 -- ARGV 1 boot clock  2 its time in ms  3 holder  4 cursor, 0 at first  5 about how many a page
 -- Reply {"HELD", next cursor or 0, port, lease_id, expires_at, ...}
--- @include "keys"
--- @include "int"
--- @include "wan"
--- @include "server"
+-- @include "keys" "wan" "server"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end

@@ -1,9 +1,7 @@
 -- Keeps the claim to check the lines of a namespace, which one checker has at a time, and writes down what it found.
 -- ARGV 1 checker  2 its interval in ms, then for each WAN: its number, "up" or "down", its round trip in ms or "-", why
 -- Reply {"CHECKS"}  {"STANDBY", the checker that has the claim, for how many ms it is its own without another word}
--- @include "namespace"
--- @include "int"
--- @include "iso"
+-- @include "namespace" "int" "iso"
 local CLAIM_LASTS, FRESH = 1.5, 3 -- intervals: who takes over has written before the verdicts are too old
 local checker, interval_ms = ARGV[1], tonumber(ARGV[2])
 local time = redis.call("TIME")

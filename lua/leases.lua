@@ -3,11 +3,7 @@
 --   5 how many to list at most  6 only those that end within this many ms, or ""
 -- Reply {"LEASES", now, by how many ms the server's clock is ahead of that, port, expires_at, grant, label, acquired_at
 --   as people read it, "idle" if its holder keeps it between leases, ...}
--- @include "keys"
--- @include "int"
--- @include "wan"
--- @include "server"
--- @include "page"
+-- @include "keys" "int" "wan" "server" "page"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end

@@ -1,15 +1,7 @@
 -- Gives up places in the queue. A waiter that leaves may have been called for a port: the call goes on to the next.
 -- ARGV 1 boot clock  2 its time in ms, then a ticket (the first lease_id of the acquire) each
 -- Reply {"LEFT"}
--- @include "keys"
--- @include "int"
--- @include "wan"
--- @include "server"
--- @include "saw"
--- @include "change"
--- @include "queue"
--- @include "wake"
--- @include "leave"
+-- @include "keys" "int" "wan" "server" "saw" "change" "epoch" "queue" "wake" "leave"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end

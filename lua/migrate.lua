@@ -3,8 +3,7 @@
 -- ARGV 1 boot clock  2 its time in ms  3 about how many leases a call
 -- Reply {"MIGRATING", how many leases are left} call again  {"MIGRATED"}  {"CURRENT"} if there was nothing to do
 --   {"NOT_DEFINED"}  {"OTHER_PROTOCOL", version}
--- @include "keys"
--- @include "int"
+-- @include "keys" "int"
 local NEW, OLD, BETWEEN, IDS = "4", "3", "3 to 4", prefix .. "ids"
 local protocol, state = unpack(redis.call("HMGET", key.config, "protocol", "state"))
 if not protocol or state == "filling" or state == "removing" then return {"NOT_DEFINED"} end

@@ -2,20 +2,8 @@
 -- ARGV 1 boot clock  2 its time in ms  3 who reaps, for people, then for each lease: port, lease_id, expires_at as it was seen
 -- Reply {"REAPED", now, for each lease how it ended, now or before, "live" when it was renewed since, or "gone" when
 --   nothing is known of it any more}
--- @include "keys"
--- @include "int"
--- @include "grant"
--- @include "wan"
--- @include "server"
--- @include "saw"
--- @include "change"
--- @include "events"
--- @include "queue"
--- @include "wake"
--- @include "depart"
--- @include "clocks"
--- @include "finish"
--- @include "end_asked"
+-- @include "keys" "int" "grant" "wan" "server" "saw" "change" "events" "told" "queue" "wake" "depart" "equip" "clocks"
+-- @include "finish" "end_asked"
 local FIRST, ports, ids, seen = 4, {}, {}, {}
 for i = FIRST, #ARGV, 3 do ports[#ports + 1], ids[#ids + 1], seen[#seen + 1] = ARGV[i], ARGV[i + 1], ARGV[i + 2] end
 local opened = {open_wan(ARGV[1], ARGV[2], unpack(ports))}

@@ -2,10 +2,7 @@
 -- ARGV 1 holder  2 host  3 boot id  4 PID namespace  5 pid  6 start time  7 program name
 --   8 "reaps" if it looks after the dead, or "-"
 -- Reply {"REGISTERED"}
--- @include "namespace"
--- @include "neighbours"
--- @include "forget"
--- @include "int"
+-- @include "namespace" "neighbours" "forget" "int"
 local DAY_MS, SOME = 24 * 3600 * 1000, 10
 local time = redis.call("TIME")
 local seen_ms = int(time[1] * 1000 + math.floor(time[2] / 1000))

@@ -5,22 +5,8 @@
 --   then for each lease: port or "", lease_id
 -- Reply {"REJECTED", now, for each lease how it ended, now or before, "gone" when nothing is known of it any more,
 --   or "unsure" when a grace lasts: its grant may be lost, and a renewal will tell}
--- @include "keys"
--- @include "int"
--- @include "grant"
--- @include "wan"
--- @include "server"
--- @include "saw"
--- @include "change"
--- @include "events"
--- @include "queue"
--- @include "wake"
--- @include "depart"
--- @include "clocks"
--- @include "finish"
--- @include "end_asked"
--- @include "rejecting"
--- @include "iso"
+-- @include "keys" "int" "grant" "wan" "server" "saw" "change" "events" "told" "queue" "wake" "depart" "equip" "clocks"
+-- @include "finish" "end_asked" "rejecting" "iso"
 local FIRST, network, host, why, used, ports, ids = 7, ARGV[3], ARGV[4], ARGV[5], ARGV[6] == "used", {}, {}
 for i = FIRST, #ARGV, 2 do ports[#ports + 1], ids[#ids + 1] = ARGV[i], ARGV[i + 1] end
 local opened = {open_wan(ARGV[1], ARGV[2], unpack(ports))}

@@ -6,13 +6,7 @@
 --   4 how many ms ago the use ended, then for each lease: port or "", lease_id
 -- Reply {"RELEASED", now, for each lease how it ended, now or before, "gone" when nothing is known of it any more,
 --   or "unsure" when a grace lasts: its grant may be lost, and a renewal will tell}
--- @include "keys"
--- @include "int"
--- @include "grant"
--- @include "wan"
--- @include "saw"
--- @include "clocks"
--- @include "finish"
+-- @include "keys" "int" "grant" "wan" "saw" "clocks" "finish"
 local FIRST, how, ports, ids = 5, ARGV[3], {}, {}
 for i = FIRST, #ARGV, 2 do ports[#ports + 1], ids[#ids + 1] = ARGV[i], ARGV[i + 1] end
 local word = (how == "clean" or how == "unseen") and "released" or how == "lingers" and "unused" or how
@@ -39,12 +33,7 @@ if is_usual then
   saw(wan)
   return answer
 end
--- @include "server"
--- @include "change"
--- @include "queue"
--- @include "wake"
--- @include "depart"
--- @include "end_asked"
+-- @include "server" "change" "queue" "wake" "depart" "equip" "end_asked"
 equip(wan)
 refusal = look_at_server(wan)
 if refusal then return refusal end

@@ -2,14 +2,7 @@
 -- ARGV 1 boot clock  2 its time in ms  3 "force" though leases live, or ""  4 how many ports a call
 -- Reply {"IN_USE", how many leases live}  {"GRACE", ms until it can be done, when that is}
 --   {"REMOVING"} call again  {"REMOVED"}
--- @include "keys"
--- @include "int"
--- @include "grant"
--- @include "wan"
--- @include "server"
--- @include "saw"
--- @include "change"
--- @include "grace"
+-- @include "keys" "int" "grant" "wan" "server" "saw" "change" "grace"
 if redis.call("HGET", key.config, "state") ~= "removing" then
   local wan, refusal = open_wan(ARGV[1], ARGV[2])
   refusal = refusal or look_at_server(wan)

@@ -4,22 +4,8 @@
 --   3 the WAN's ports from now on, a list like 20000-21999,23000  4 how many ports that is  5 who says so, for people
 --   6 "have" or "lose", then up to 1,000 ports
 -- Reply {"RESIZED", how many ports are still to leave}  {"GRACE", ms until it can be done, when that is}
--- @include "keys"
--- @include "int"
--- @include "wan"
--- @include "server"
--- @include "saw"
--- @include "change"
--- @include "events"
--- @include "grace"
--- @include "grant"
--- @include "queue"
--- @include "wake"
--- @include "depart"
--- @include "clocks"
--- @include "finish"
--- @include "settle"
--- @include "places"
+-- @include "keys" "int" "wan" "server" "saw" "change" "epoch" "events" "told" "grace" "grant" "queue" "wake" "depart" "equip"
+-- @include "clocks" "finish" "settle" "places"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 refusal = refusal or in_grace(wan)

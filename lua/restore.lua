@@ -2,15 +2,7 @@
 -- ARGV 1 boot clock  2 its time in ms  3 who says so, for people, then up to 1,000 ports
 -- Reply {"RESTORED", for each port where it was: "withheld", "leased" (and was to be withheld), "free", "cooling"
 --   or "" for no port of the WAN}
--- @include "keys"
--- @include "int"
--- @include "wan"
--- @include "server"
--- @include "saw"
--- @include "change"
--- @include "events"
--- @include "grant"
--- @include "places"
+-- @include "keys" "int" "wan" "server" "saw" "change" "epoch" "events" "grant" "places"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end

@@ -1,20 +1,8 @@
 -- Ends leases on an operator's word; the ports cool as if they had been released now.
 -- ARGV 1 boot clock  2 its time in ms  3 who revokes, for people, then for each lease: port or "", lease_id
 -- Reply {"REVOKED", now, for each lease how it ended, now or before, or "gone" when nothing is known of it any more}
--- @include "keys"
--- @include "int"
--- @include "grant"
--- @include "wan"
--- @include "server"
--- @include "saw"
--- @include "change"
--- @include "events"
--- @include "queue"
--- @include "wake"
--- @include "depart"
--- @include "clocks"
--- @include "finish"
--- @include "end_asked"
+-- @include "keys" "int" "grant" "wan" "server" "saw" "change" "epoch" "events" "told" "queue" "wake" "depart" "equip" "clocks"
+-- @include "finish" "end_asked"
 local FIRST, ports, ids = 4, {}, {}
 for i = FIRST, #ARGV, 2 do ports[#ports + 1], ids[#ids + 1] = ARGV[i], ARGV[i + 1] end
 local opened = {open_wan(ARGV[1], ARGV[2], unpack(ports))}

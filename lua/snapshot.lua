@@ -2,11 +2,7 @@
 -- ARGV 1 boot clock  2 its time in ms  3 network  4 how many leases to list at most
 -- Reply {"SNAPSHOT", now, ms that a grace lasts yet, free, leased, cooling, withheld, how many cooling ports that network
 --   may have, {name, value, ...} of config, {port, lease_id, fence, network, expires_at, ...} by expiry}
--- @include "keys"
--- @include "int"
--- @include "grant"
--- @include "wan"
--- @include "server"
+-- @include "keys" "int" "grant" "wan" "server"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 if refusal then return refusal end

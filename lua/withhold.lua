@@ -2,17 +2,7 @@
 -- ARGV 1 boot clock  2 its time in ms  3 who says so, for people, then up to 1,000 ports
 -- Reply {"WITHHELD", for each port where it was: "free", "cooling", "leased" or "withheld"
 --   or "" for no port of the WAN}  {"GRACE", ms until it can be done, when that is}
--- @include "keys"
--- @include "int"
--- @include "wan"
--- @include "server"
--- @include "saw"
--- @include "change"
--- @include "events"
--- @include "grace"
--- @include "grant"
--- @include "depart"
--- @include "places"
+-- @include "keys" "int" "wan" "server" "saw" "change" "epoch" "events" "grace" "grant" "depart" "places"
 local wan, refusal = open_wan(ARGV[1], ARGV[2])
 refusal = refusal or look_at_server(wan)
 refusal = refusal or in_grace(wan)

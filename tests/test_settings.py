@@ -411,7 +411,7 @@ def test_errors_travel_between_processes() -> None:
 
 
 def test_every_script_is_assembled() -> None:
-    assert len(scripts.names()) == 29
+    assert len(scripts.names()) == 32
     for name in scripts.names():
         assert "@include" not in scripts.script(name).source
 

@@ -8,11 +8,3 @@ local function change(wan, ...)
   end
   wan.is_changed = true
 end
--- Kept ports are looked at again when this number changes.
-local function next_epoch(wan) change(wan, "epoch", int(wan.epoch + 1)) end
-local function count_waiting(wan, waiting)
-  local was = wan.waiting
-  if waiting == was then return end
-  change(wan, "waiting", waiting)
-  if (was == 0) ~= (waiting == 0) then next_epoch(wan) end
-end

@@ -29,7 +29,7 @@ local function contend(wan, asked)
   if wan.max_per_network > 0 then
     count = math.min(count, wan.max_per_network - (redis.call("HGET", key.networks, asked.network) or 0) - mine)
   end
-  local ports, cools_until, fresh, till_ms = {}, {}, 0, nil
+  local fresh, ports, cools_until, till_ms = 0, nil, nil, nil
   if count >= asked.least then
     if asked.wanted ~= "" then
       ports, cools_until, answer = choose_wanted(wan, asked, more)
@@ -40,6 +40,7 @@ local function contend(wan, asked)
       if till_ms then fresh = 0 end
     end
   end
+  ports = ports or {}
   if #ports + fresh < asked.least then
     if more then
       saw(wan)

@@ -12,5 +12,3 @@ local function depart(wan, port, network)
   change(wan, "leaving", redis.call("HLEN", key.leaving))
   return wanted == "removed"
 end
--- `finish` is for all scripts; what only some WANs need it finds in `wan`.
-local function equip(wan) wan.depart, wan.wake = depart, wake end

@@ -23,7 +23,8 @@ local function end_asked(wan, ports, ids, grants, seen, unknown, answer, how, ag
         if wan.grace_ms > 0 then expires_at = math.huge end -- a renewal may be forgotten
         local _, fence, network, rest_ms, free_at, _, kind = unpack(grant)
         if expires_at > wan.now_ms then word, free_at = how(asked_id, tonumber(rest_ms), tonumber(free_at)) end
-        word = finish(wan, port, math.min(expires_at, wan.now_ms - (ago_ms or 0)), word, asked_id, fence, network, rest_ms, free_at, kind)
+        local at = math.min(expires_at, wan.now_ms - (ago_ms or 0))
+        word = finish(wan, port, at, word, asked_id, fence, network, rest_ms, free_at, kind)
         ended_at[#ended_at + 1], ended_at[asked_id] = port, port
       end
       words[asked_id] = word

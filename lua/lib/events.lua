@@ -5,11 +5,3 @@ local function tell(what, count, ports, ...)
   redis.pcall("XADD", key.prefix .. "events", "MAXLEN", "~", MOST_EVENTS, "*", "what", what, "count", count,
     "ports", table.concat(first, ","), ...)
 end
--- The same of the leases that `finish` ended in this call, if it told of any.
-local function tell_ended(wan, what, ...)
-  local told = wan.told
-  if not told then return end
-  tell(what, #told.ports, told.ports, "label", told.about[1] or "", "host", told.about[2] or "", "network", told.network,
-    "holder", told.who, ...)
-  wan.told = nil
-end

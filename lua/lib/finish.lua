@@ -9,7 +9,8 @@ local function finish(wan, port, ended_at, how, lease_id, fence, network, rest_m
   if how == "clean" or how == "unseen" then word = "released" elseif how == "lingers" then word = "unused" end
   local holder, secret = string.match(lease_id, "^(.*)/(.*)$")
   if word == "revoked" or word == "reaped" or word == "rejected" or word == "expired" then
-    wan.told = wan.told or {ports = {}, about = redis.call("HMGET", key.lease .. port, "label", "host"), who = holder, network = network}
+    local about = not wan.told and redis.call("HMGET", key.lease .. port, "label", "host")
+    wan.told = wan.told or {ports = {}, about = about, who = holder, network = network}
     wan.told.ports[#wan.told.ports + 1] = port
   end
   redis.call("ZREM", key.leased, port)

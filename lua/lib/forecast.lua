@@ -19,7 +19,7 @@ local function forecast(wan, network, is_plain, ahead, ahead_of_mine)
     return redis.call("ZRANGEBYSCORE", name, "(" .. int(now_ms), "+inf", "WITHSCORES", "LIMIT", n, 1)
   end
   local function nth_plain(n)
-    local since, later = "(" .. int(now_ms - LINGER_MS), {}
+    local WINDOW, since, later = 64, "(" .. int(now_ms - LINGER_MS), {}
     local _, ats = plain_ats(redis.call("ZRANGEBYSCORE", own, since, "+inf", "WITHSCORES", "LIMIT", 0, n + WINDOW))
     for _, at in ipairs(ats) do
       if at > now_ms then later[#later + 1] = at end

@@ -1,3 +1,10 @@
+-- Notes how many wait.
+local function count_waiting(wan, waiting)
+  local was = wan.waiting
+  if waiting == was then return end
+  change(wan, "waiting", waiting)
+  if (was == 0) ~= (waiting == 0) then next_epoch(wan) end
+end
 -- Gives up a place. Returns the waiter's network if it was in the queue; nil if it stood aside, and so had nothing that
 -- another could have.
 local function leave(wan, ticket)

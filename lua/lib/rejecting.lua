@@ -1,7 +1,8 @@
 -- How many of the ports in service a network may have in quarantine: half, or a host whose ports are all refused would
 -- take the WAN from everybody. And until when a network gets no free ports, because its systems recently refused more
 -- than that; nil if they did not.
-key.quarantine, key.quarantined, key.rejected = key.prefix .. "quarantine:", key.prefix .. "quarantined", key.prefix .. "rejected:"
+key.quarantine, key.quarantined = key.prefix .. "quarantine:", key.prefix .. "quarantined"
+key.rejected = key.prefix .. "rejected:"
 local function quarantine_of(wan)
   local rules = redis.call("HMGET", key.config, "quarantine_ms", "total")
   local in_service = tonumber(rules[2]) - redis.call("SCARD", key.withheld)

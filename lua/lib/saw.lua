@@ -53,6 +53,6 @@ local function saw(wan)
       redis.call("HSET", key.grants, "pace", last .. " " .. int(wan.now_ms) .. " " .. (counts[2] or 0))
     end
   end
-  wan.has_moved, wan.has_begun, wan.is_stepped, wan.is_changed, wan.clock_text, wan.counts = false, false, false, false, false, nil
-  wan.was_due_ms, wan.seen_ms, wan.writes, wan.ended = wan.due_ms, wan.now_ms, {}, {}
+  wan.has_moved, wan.has_begun, wan.is_stepped, wan.is_changed, wan.clock_text = false, false, false, false, false
+  wan.was_due_ms, wan.seen_ms, wan.writes, wan.ended, wan.counts = wan.due_ms, wan.now_ms, {}, {}, nil
 end

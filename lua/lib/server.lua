@@ -27,7 +27,7 @@ local function look_at_server(wan)
   local whole_ms, up_ms = wan.max_ttl_ms + wan.failover_margin_ms, 0
   local is_never = string.find(about, "master_repl_offset:0%c")
   if is_first and (is_never or whole_ms < HOUR_MS) and not string.find(server, "_mode:cluster") then
-    local telltale = " flushall flushdb swapdb restore restore-asking debug replicaof slaveof config|resetstat config " -- 6.2: last
+    local telltale = " flushall flushdb swapdb restore restore-asking debug replicaof slaveof config|resetstat config "
     up_ms = 1000 * math.max(0, (string.match(server, "uptime_in_seconds:(%d+)") or 0) - 1)
     for name in string.gmatch(redis.call("INFO", "commandstats"), "cmdstat_([^:]+):calls=[1-9]") do
       if string.find(telltale, " " .. name .. " ", 1, true) then up_ms = 0 end

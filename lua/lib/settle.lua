@@ -14,7 +14,6 @@ local function set_aside(wan, port, grant, told)
   redis.log(redis.LOG_WARNING, key.grants .. " " .. port .. " cannot be read; the port is out of service")
   tell("withheld", 1, {port}, "why", "its record cannot be read")
 end
-local function is_due(wan) return wan.grace_ms == 0 and wan.now_ms >= wan.due_ms end
 local function first_score(name) return tonumber(redis.call("ZRANGE", name, 0, 0, "WITHSCORES")[2] or math.huge) end
 -- Takes due ports on: expired leases into cooling, cooled ports into free; at most `limit` of each. Returns how many,
 -- whether more may be due; `told`, if there is one, gets port and record of each that was set aside. `due_ms` is then when

@@ -10,7 +10,7 @@ local function open_wan(asked_clock, boot_ms, ...)
   local clock_name, clock = string.sub(asked_clock, 1, NAME), "clock:" .. string.sub(asked_clock, 1, 2)
   local first = redis.call("HMGET", key.config, "protocol", "state", "grace_until_ms")
   if first[1] ~= PROTOCOL then return nil, first[1] and {"OTHER_PROTOCOL", first[1]} or {"NOT_DEFINED"} end
-  local state, grace_until_ms, is_new, wan = first[2], tonumber(first[3]), false, nil
+  local state, grace_until_ms, is_new = first[2], tonumber(first[3]), false
   if state == "filling" or state == "removing" then return nil, {"NOT_DEFINED"} end
   local found = redis.call("HMGET", key.grants, "rules", "seen_ms", "due_ms", "fence", clock, ...)
   local rules = found[1]
@@ -45,8 +45,9 @@ local function open_wan(asked_clock, boot_ms, ...)
     end
   end
   local due_ms = tonumber(found[3] or 0)
-  wan = {now_ms = now_ms, seen_ms = seen_ms, due_ms = due_ms, was_due_ms = due_ms, ahead_ms = ahead_ms, writes = {}, ended = {},
-    server_us = time[1] * 1000000 + time[2], fence = tonumber(found[4] or 0), grace_ms = math.max(0, grace_until_ms - now_ms),
+  local wan = {now_ms = now_ms, seen_ms = seen_ms, due_ms = due_ms, was_due_ms = due_ms, ahead_ms = ahead_ms,
+    writes = {}, ended = {}, server_us = time[1] * 1000000 + time[2], fence = tonumber(found[4] or 0),
+    grace_ms = math.max(0, grace_until_ms - now_ms),
     source = rules[1], on_failover = rules[2], generation = rules[3], cooldown_ms = rules[4], lease_ttl_ms = rules[5],
     max_ttl_ms = rules[6], failover_margin_ms = rules[7], rejects_until = rules[9], epoch = rules[10], waiting = rules[11],
     leaving = rules[12], max_per_network = rules[13], state = state, grace_until_ms = grace_until_ms,

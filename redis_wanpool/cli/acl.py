@@ -14,7 +14,19 @@ from redis_wanpool.transport.backend import Backend
 from redis_wanpool.transport.cluster import SCHEMES as CLUSTERS
 
 _LOOKING = ("snapshot", "leases", "census", "outlook", "explain", "held", "counters", "events", "verdicts")
-_OPERATING = ("withhold", "restore", "resize", "revoke", "remove", "unclaim", "census", "outlook", "counters", "events")
+_OPERATING = (
+    "withhold",
+    "restore",
+    "resize",
+    "revoke",
+    "remove",
+    "unclaim",
+    "migrate",
+    "census",
+    "outlook",
+    "counters",
+    "events",
+)
 SCRIPTS = {
     "holder": tuple(name for name in names() if name not in _OPERATING),
     "operator": tuple(names()),
@@ -33,10 +45,9 @@ ASKED = {
 def commands(role: str, *, fsync: bool = False, cluster: bool = False) -> tuple[str, ...]:
     """The commands that it needs: a server checks those that a script calls, too."""
     called = re.findall(r'redis\.p?call\("([A-Z]+)"', "".join(script(name).source for name in SCRIPTS[role]))
-    unused = {"hset"} if role == "viewer" else set()  # it stands in lua/lib/wan.lua, for those that change something
     confirmed = {"waitaof"} if fsync and "wait" in ASKED[role] else set()  # a word that Redis has from 7.2 only
     found = {"cluster|slots"} if cluster else set()  # who asks a single server may not even look at its configuration
-    return tuple(sorted({*map(str.lower, called), *ASKED[role], *confirmed, *found} - unused))
+    return tuple(sorted({*map(str.lower, called), *ASKED[role], *confirmed, *found}))
 
 
 @dataclass(frozen=True, slots=True)

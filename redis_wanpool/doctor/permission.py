@@ -14,16 +14,16 @@ from redis_wanpool.transport.translate import is_denial
 
 WORDS = {
     **dict.fromkeys(("INFO", "TIME"), 0),
-    **dict.fromkeys(("DEL", "HGETALL", "HLEN", "HRANDFIELD", "PTTL", "SCARD", "SPOP", "ZCARD"), 1),
+    **dict.fromkeys(("DEL", "HGETALL", "HLEN", "HRANDFIELD", "PTTL", "SCARD", "SPOP", "SRANDMEMBER", "ZCARD"), 1),
     **dict.fromkeys(("HDEL", "HGET", "HMGET", "LPUSH", "PEXPIRE", "SADD", "SISMEMBER", "SMISMEMBER", "SREM"), 2),
-    **dict.fromkeys(("SSCAN", "ZMSCORE", "ZRANK", "ZREM", "ZSCORE"), 2),
+    **dict.fromkeys(("HSCAN", "ZMSCORE", "ZRANK", "ZREM", "ZSCORE"), 2),
     **dict.fromkeys(("HINCRBY", "ZADD", "ZCOUNT", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE"), 3),
-    **dict.fromkeys(("ZREVRANGE", "ZREVRANGEBYSCORE"), 3),
-    "HSET": 4,
+    **dict.fromkeys(("HSETNX", "ZRANGE", "ZREVRANGE", "ZREVRANGEBYSCORE"), 3),
+    **dict.fromkeys(("HSET", "XADD"), 4),
 }
 """command -> with how many words it says that it is not permitted, before it finds out that they make no sense"""
-ON_A_HASH = frozenset({"LPUSH", "SADD"})
-"""what would write with any words: it gets the key of a hash, which it refuses; the others get no key that is there"""
+ON_A_HASH = frozenset({"HSETNX", "LPUSH", "SADD"})
+"""what would write with any words: it gets a hash, which it refuses, or whose field is there; the others get no key"""
 NEEDED = ("INFO", "EVAL")  #: of what the doctor asks anyway
 _UNKNOWN = re.compile("unknown (redis )?command", re.IGNORECASE)
 _TRY = """
@@ -61,7 +61,8 @@ def look(
         keys = WanKeys.of(operator.namespace, wan_idx)
         config, nothing = keys.declared[0], f"{keys.prefix}doctor"
         forms = [
-            [name, *[config if name in ON_A_HASH else nothing, "x", "x", "x"][:words]] for name, words in WORDS.items()
+            [name, *[config if name in ON_A_HASH else nothing, "protocol", "x", "x"][:words]]
+            for name, words in WORDS.items()
         ]
         errors = ask("EVAL", _TRY, "2", config, nothing, *map(json.dumps, forms))
         is_whole = errors is not None

@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-_INCLUDE = re.compile(r'^( *)-- @include "([a-z_]+)"$', re.MULTILINE)
+_INCLUDE = re.compile(r'^( *)-- @include ((?:"[a-z_]+" ?)+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ def _read(folder: Path) -> dict[str, Script]:
     found: dict[str, Script] = {}
     for path in sorted(folder.glob("*.lua")):
         source = _INCLUDE.sub(
-            lambda match: textwrap.indent(shared[match[2]], match[1]), path.read_text(encoding="utf-8")
+            lambda match: "\n".join(textwrap.indent(shared[name], match[1]) for name in re.findall(r"\w+", match[2])),
+            path.read_text(encoding="utf-8"),
         )
         sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         found[path.stem] = Script(path.stem, source, sha)

@@ -84,7 +84,8 @@ class TestFigures:
         before_ms, before, last_ms, last = map(int, config["pace"].split(" "))
         assert (before_ms, before, last) == (0, 0, 0) and last_ms
         look = f"{last_ms - 30_000} 1 {last_ms - 15_000} 11"
-        server.admin.hset(PREFIX + "config", "pace", look)
+        server.admin.hset(PREFIX + "grants", "pace", look)
+        server.admin.hincrby(PREFIX + "grants", "seen_ms", -1_001)  # it is noted once a second at most
         seen = pool.snapshot(0)
         assert seen.pace == 30 / ((seen.now_ms - last_ms + 30_000) / 1000)
         pool.acquire(0)

@@ -236,7 +236,7 @@ def test_a_grace_that_is_too_short_is_told(facts: dict[str, Any], config: dict[s
 
 def test_every_command_that_leasing_takes_is_asked_for() -> None:
     operators = ("withhold", "restore", "resize", "drain", "open", "revoke", "explain", "leases", "census", "outlook")
-    operators += ("remove", "unclaim")
+    operators += ("remove", "unclaim", "migrate", "counters", "events")
     called = {
         command
         for name in scripts.names()
@@ -286,8 +286,9 @@ def test_looking_changes_nothing(server: Any, doctor: Callable[..., Any]) -> Non
 
     def state() -> dict[str, Any]:
         hashes = {key: server.admin.hgetall(key) for key in server.admin.scan_iter(_type="HASH")}
-        for name in ("seen_ms", *(name for name in hashes["wanpool:{default:0}:config"] if name.startswith("clock:"))):
-            hashes["wanpool:{default:0}:config"].pop(name)  # when it was looked at
+        grants = hashes["wanpool:{default:0}:grants"]
+        for name in ("seen_ms", *(name for name in grants if name.startswith("clock:"))):
+            del grants[name]  # when it was looked at
         free = server.admin.smembers("wanpool:{default:0}:free")
         return {**hashes, "free": free, "keys": sorted(server.admin.keys())}
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.per_server
 
 PREFIX = "wanpool:{test:0}:"
 WRITTEN = json.loads((Path(__file__).parent / "protocol3.json").read_text(encoding="utf-8"))
-"""what protocol 3 wrote: 20 ports; 3 leased by network net-a and 1 by net-b for 600 s, 2 cooling, 1 withheld, 13 free"""
+"""what protocol 3 wrote: 3 of 20 ports leased by net-a and 1 by net-b for 600 s, 2 cooling, 1 withheld, 13 free"""
 
 
 def write(admin: Any) -> None:
@@ -36,7 +36,7 @@ def write(admin: Any) -> None:
             admin.sadd(name, *content)
         else:
             admin.zadd(name, {member: score + later_ms if score > 1e12 else score for member, score in content.items()})
-    admin.hset(PREFIX + "config", "source", re.search(r"\w{40}", admin.info("replication")["master_replid"])[0])
+    admin.hset(PREFIX + "config", "source", admin.info("replication")["master_replid"])
     admin.hset(PREFIX + "config", "run_id", admin.info("server")["run_id"])
 
 

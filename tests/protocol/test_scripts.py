@@ -25,7 +25,7 @@ DEFINITION = {
     **{"lease_ttl_ms": 60000, "max_ttl_ms": 60000, "cooldown_ms": 0, "quarantine_ms": 65000},
     **{"max_per_network": 0, "failover_margin_ms": 10000, "weight": 1, "ports": "20000-20009", "name": ""},
 }
-WAN_SCRIPTS = tuple(name for name in scripts.names() if name not in (*NAMESPACE_SCRIPTS, "define"))
+WAN_SCRIPTS = tuple(name for name in scripts.names() if name not in (*NAMESPACE_SCRIPTS, "define", "events"))
 CALLS = {"acquire": 12, "renew": 11, "release": 8}
 """how often an undisturbed call of each script calls Redis, for one lease"""
 
@@ -136,6 +136,7 @@ def test_no_script_touches_a_key_of_another_wan(wan: Wan) -> None:
         wan("census", "", "", 10, "")
         wan("leases", "", "", 10, "")
         wan("counters")
+        wan("events", "", "", 10)
         while wan("remove", "force", 4) != ["REMOVED"]:
             pass
 
@@ -248,7 +249,7 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan("explain", port)[0] == "EXPLAINED"
     assert wan("outlook", "n", 60000, 3600000) == ["OUTLOOK", 0, 0, 0, 0]
     assert wan("leases", "", "", 10, "")[0] == "LEASES"
-    assert wan("counters")[0] == "COUNTERS"
+    assert wan("counters")[0] == "COUNTERS" and wan("events", "", "", 10)[0] == "EVENTS"
     assert wan("census", "", "", 10, "") == ["CENSUS", "", "", "h:1:x", "n", 1]
     assert wan("remove", "", 100) == ["IN_USE", 1]
     assert wan.renew((port, "h:1:x/0"), (port, "h:1:x/1"))[7:][1] == "gone"
@@ -312,8 +313,17 @@ def test_each_word_that_a_script_may_say(server: Any) -> None:
     assert wan.acquire("h:1:x/51")[0] == "REJECTING"
     assert wan.acquire("h:1:x/52", network="m")[0] == "GRANTED"
 
+    wan.change(protocol=3)
+    assert wan("migrate", 100) == ["MIGRATED"] and wan("migrate", 100) == ["CURRENT"]
+    for number in range(2_000):
+        server.admin.hset(PREFIX + "ids", f"h:2:x/{number}", number)
+    wan.change(protocol=3)
+    assert wan("migrate", 100)[0] == "MIGRATING"
+    server.admin.delete(PREFIX + "ids", PREFIX + "held:h:2:x")
+    assert wan("migrate", 100) == ["MIGRATED"]
+
     step_server_clock(server.admin, HOUR_MS)
-    for name in WAN_SCRIPTS:
+    for name in set(WAN_SCRIPTS) - {"migrate"}:
         assert run_script(server.admin, name, clock=(BOOT_CLOCK, round(boottime() * 1000))) == ["STEPPED"]
         wan.said.add((name, "STEPPED"))
 
@@ -334,7 +344,11 @@ def words_of(name: str) -> set[str]:
     source = scripts.script(name).source
     header = source[: re.search(r"^(?!--)", source, re.MULTILINE).start()]
     words = set(re.findall(r'\{"([A-Z_]+)"', header))
-    return words if name in (*NAMESPACE_SCRIPTS, "define") else words | {"NOT_DEFINED", "OTHER_PROTOCOL", "STEPPED"}
+    return (
+        words
+        if name in (*NAMESPACE_SCRIPTS, "define", "events", "migrate")
+        else words | {"NOT_DEFINED", "OTHER_PROTOCOL", "STEPPED"}
+    )
 
 
 def test_the_same_question_gets_the_same_answer(wan: Wan) -> None:

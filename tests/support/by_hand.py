@@ -74,7 +74,7 @@ def heard(admin: Any, action: Callable[[], Any], by: str = "scripts") -> list[li
 def run_script(admin: Any, name: str, *args: Any, clock: tuple[str, int] = ("", 0)) -> list[Any]:
     """Runs a script by hand, on WAN 0 of namespace "test"."""
     keys = namespace_keys("test") if name in NAMESPACE_SCRIPTS else WanKeys.of("test", 0).declared
-    first = () if name in NAMESPACE_SCRIPTS else clock
+    first = () if name in (*NAMESPACE_SCRIPTS, "events") else clock
     if name in BETWEEN:
         at, word = BETWEEN[name]
         args = (*args[:at], word, *args[at:])

@@ -233,7 +233,7 @@ class TestLua:
 
     def test_are_listed(self) -> None:
         rows = tells("lua")["scripts"]
-        assert {"name", "sha1", "what"} == set(rows[0]) and len(rows) == 31 and all(row["what"] for row in rows)
+        assert {"name", "sha1", "what"} == set(rows[0]) and len(rows) == 32 and all(row["what"] for row in rows)
         assert "acquire" in says("lua")
 
     def test_that_are_none_are_said(self) -> None:

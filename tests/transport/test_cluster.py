@@ -330,7 +330,7 @@ def test_without_the_key_that_is_never_there_a_script_would_stop_halfway(shards:
     old.admin.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", shards.id_of(to))
 
     def release(*declared: str) -> None:
-        arguments = ("", 0, "released", lease.port, lease.lease_id)
+        arguments = ("", 0, "released", 0, lease.port, lease.lease_id)
         old.admin.eval(script("release").source, len(declared), *declared, *arguments)
 
     try:
