@@ -173,7 +173,7 @@ def stage(started: Any, authority: Any, embedded: Any, tmp_path: Path) -> Iterat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)
 def test_a_page_runs_from_top_to_bottom(stage: Stage, page: Path) -> None:
     stage.run(program(page, lambda text: not needs_tools(text)), MORE_VISITS.get(named(page), 0))
 

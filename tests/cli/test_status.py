@@ -389,9 +389,3 @@ def test_a_view_that_nobody_reads_any_more_just_ends(server: Any, pool: WanPortP
     process.stdout.close()
     assert process.wait(20) == 0 and process.stderr.read() == ""
     process.stderr.close()
-
-
-def test_wanpool_is_quick_to_say_what_it_can() -> None:
-    done = wanpool("--help")
-    for verb in ("status", "leases", "explain", "acquire", "renew", "release", "run", "revoke", "withhold", "remove"):
-        assert f"\n    {verb} " in done.stdout

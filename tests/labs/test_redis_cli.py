@@ -85,7 +85,7 @@ def test_every_line_answers_and_changes_nothing(server: Server, lively: WanPortP
     before = everything(server.admin)
     for line in LINES + ELSEWHERE:
         print(f"$ {line}\n{ask(line, HOLDER=lively.holder, NETWORK='net-a')}")
-    assert len(LINES) > 20 and len(ELSEWHERE) >= 7 and everything(server.admin) == before
+    assert len(LINES) > 20 and ELSEWHERE and everything(server.admin) == before
 
 
 def test_the_answers_are_right(server: Server, lively: WanPortPool, ask: Prompt) -> None:
