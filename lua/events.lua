@@ -5,7 +5,7 @@
 -- @include "keys"
 -- @include "int"
 local known, within_ms, most = unpack(ARGV, 1, 3)
-local time, events = redis.call("TIME"), PREFIX .. "events"
+local time, events = redis.call("TIME"), key.prefix .. "events"
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 if known ~= "" then return {"EVENTS", now_ms, redis.call("XRANGE", events, "(" .. known, "+", "COUNT", most)} end
 local first = within_ms == "" and "-" or int(math.max(0, now_ms - within_ms))
