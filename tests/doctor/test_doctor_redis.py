@@ -236,7 +236,7 @@ def test_a_grace_that_is_too_short_is_told(facts: dict[str, Any], config: dict[s
 
 def test_every_command_that_leasing_takes_is_asked_for() -> None:
     operators = ("withhold", "restore", "resize", "drain", "open", "revoke", "explain", "leases", "census", "outlook")
-    operators += ("remove", "unclaim")
+    operators += ("remove", "unclaim", "counters", "events")
     called = {
         command
         for name in scripts.names()
