@@ -146,7 +146,7 @@ async def pictures(browser: Chromium, page: Page, url: str) -> None:
             )
             await other.picture(PICTURES / f"page-{language}-{width}{'-dark' if dark else ''}.png", whole=False)
             assert not answered(other)
-            await other.send("Page.close")
+            await other.close()
     await page.evaluate("document.querySelector('#language').click()")
     await page.shows("需要关注")
     await page.evaluate("document.querySelector('#language').click()")
