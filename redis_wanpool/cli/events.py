@@ -17,7 +17,6 @@ from redis_wanpool.terminal.format import iso, one_line, padded, seconds_of
 from redis_wanpool.terminal.language import said, tell
 
 EVERY = 1.0  #: seconds between two looks of --follow
-_AFTER_ALL = "0-0"  #: the id before any other
 
 
 def add_to(verbs: Verbs) -> None:
@@ -36,31 +35,32 @@ def events(options: argparse.Namespace) -> int:
     with operator_of(options) as operator:
         wan_idx = None if options.wan is None else checked_wan(options.wan)
         wans = choose_wans(operator, None if wan_idx is None else [wan_idx])
+        known: dict[int, str] = {}
+        for wan in wans if options.follow else ():  # what is older than these is not told later
+            known |= {event.wan_idx: event.id for event in operator.events(wan, limit=1)}
         found = operator.events(wan_idx, since=since, limit=options.limit)
         _show(operator, found, options)
+        known |= {event.wan_idx: event.id for event in found}
         if not found and not options.json and not options.follow:
             tell("nothing is noted (namespace {namespace!r})", namespace=operator.namespace)
-        return _follow(operator, wans, found, options) if options.follow else DONE
+        return _follow(operator, known, options) if options.follow else DONE
 
 
-def _follow(operator: Operator, wans: list[int], found: list[Event], options: argparse.Namespace) -> int:
-    """What happens from now on, until it is interrupted; also while Redis does not answer."""
-    known = dict.fromkeys(wans, _AFTER_ALL)
-    trouble = ""
+def _follow(operator: Operator, known: dict[int, str], options: argparse.Namespace) -> int:
+    """What happens after the events that are known, until it is interrupted; also while Redis does not answer."""
+    trouble = False
     try:
-        if not found:  # of what was left out, nothing comes later
-            found = operator.events(options.wan)
         while True:
-            known |= {event.wan_idx: event.id for event in found}
             time.sleep(EVERY)
             try:
                 found = operator.events(options.wan, after=known)
-                trouble = ""
             except BackendUnavailable as error:
-                found = []
                 if not trouble:
                     print(f"wanpool: {one_line(str(error))}", file=sys.stderr, flush=True)
-                trouble = str(error)
+                trouble = True
+                continue
+            trouble = False
+            known |= {event.wan_idx: event.id for event in found}
             if found:
                 _show(operator, found, options)
     except KeyboardInterrupt:

@@ -65,7 +65,7 @@ class Watch:
         self._events: list[Event] = []
         self._known: dict[int, str] = {}
         self._maps: dict[int, Paced[PortMap]] = {}
-        self._ports: OrderedDict[int, Paced[PortSeen]] = OrderedDict()
+        self._ports: OrderedDict[int, Paced[tuple[PortSeen, Holder | None]]] = OrderedDict()
         self._lock = Lock()
         self._pace = pace
         self.wans = Paced(self._look, pace)
@@ -140,17 +140,17 @@ class Watch:
             found = self._maps.setdefault(wan_idx, Paced(lambda: self.operator.port_map(wan_idx), self._pace))
         return found.get()
 
-    def explain(self, port: int) -> PortSeen:
-        """What is known about a port."""
+    def explain(self, port: int) -> tuple[PortSeen, Holder | None]:
+        """What is known about a port, and the process that has it, or had it last."""
         with self._lock:
             if port not in self._ports:
-                self._ports[port] = Paced(lambda: self.operator.explain(port), self._pace)
+                self._ports[port] = Paced(lambda: self._explain(port), self._pace)
             self._ports.move_to_end(port)
             while len(self._ports) > MOST_PORTS_KEPT:
                 self._ports.popitem(last=False)
             found = self._ports[port]
         return found.get()
 
-    def holder_of(self, port: PortSeen) -> Holder | None:
-        """The process that has a port, or had it last."""
-        return self.operator.holder_of(port)
+    def _explain(self, port: int) -> tuple[PortSeen, Holder | None]:
+        seen = self.operator.explain(port)
+        return seen, self.operator.holder_of(seen)

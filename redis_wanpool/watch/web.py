@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import json
+import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from redis_wanpool.model.places import PortMap
 from redis_wanpool.system.clock import boottime
 from redis_wanpool.watch import facts
 from redis_wanpool.watch.reading import Watch
+
+logger = logging.getLogger("redis_wanpool")
 
 FOLDER = Path(__file__).with_name("page")
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -95,10 +98,13 @@ class Live:
 
     async def _go_on(self) -> None:
         while self.pages:
-            await self._tell("state", await self.read(self._state))
-            for kind, look in (("held", self._held), ("events", self._events)):
-                with suppress(WanpoolError):  # which the state tells
+            for kind, look in (("state", self._state), ("held", self._held), ("events", self._events)):
+                try:
                     await self._tell(kind, await self.read(look))
+                except WanpoolError:  # which the state tells
+                    pass
+                except Exception:  # a fault of ours: the pages go on
+                    logger.exception("cannot tell the pages what is new of %s", kind)
             await asyncio.sleep(self._pace)
 
     async def _tell(self, kind: str, news: bytes) -> None:
@@ -135,8 +141,7 @@ class Live:
         return known[1]
 
     def port(self, port: int) -> bytes:
-        seen = self.watch.explain(port)
-        return encoded(facts.of_port(seen, self.watch.operator.holder_of(seen)))
+        return encoded(facts.of_port(*self.watch.explain(port)))
 
     async def close(self) -> None:
         if self._task is not None:
@@ -203,7 +208,7 @@ def application(live: Live, names: Collection[str] = ()) -> web.Application:
     app.router.add_get("/", file(FOLDER / "index.html"))
     for path in sorted(FOLDER.glob("*.*")):
         app.router.add_get(f"/{path.name}", file(path))
-    app.router.add_get("/live", told)
+    app.router.add_get("/live", told, allow_head=False)
     app.router.add_get(r"/map/{number:\d{1,6}}", document(live.map_of, 999_999))
     app.router.add_get(r"/port/{number:\d{1,5}}", document(live.port, 65_535))
     return app

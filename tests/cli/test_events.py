@@ -172,11 +172,14 @@ class TestCommand:
     def test_speaks_chinese(self, told: Operator, chinese: None) -> None:
         assert "已定义" in says("events")
 
-    def test_follows(self, told: Operator) -> None:
-        process = subprocess.Popen([*WANPOOL, "events", "--follow", "--json"], stdout=subprocess.PIPE, text=True)
+    def test_follows(self, told: Operator, server: Any) -> None:
+        server.admin.delete(STREAM)
+        server.admin.xadd(STREAM, {"what": "expired"}, id="1000-0")
+        words = [*WANPOOL, "events", "--follow", "--json", "--since", "1h"]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         try:
             first = json.loads(process.stdout.readline())
-            assert [one["what"] for one in first["events"]] == ["defined", "defined"]
+            assert [(one["wan_idx"], one["what"]) for one in first["events"]] == [(1, "defined")]
             told.drain(1)
             (later,) = json.loads(process.stdout.readline())["events"]
             assert (later["wan_idx"], later["what"]) == (1, "drained")

@@ -147,10 +147,29 @@ async def pictures(browser: Chromium, page: Page, url: str) -> None:
             await other.picture(PICTURES / f"page-{language}-{width}{'-dark' if dark else ''}.png", whole=False)
             assert not answered(other)
             await other.send("Page.close")
+            await other.close()
     await page.evaluate("document.querySelector('#language').click()")
     await page.shows("需要关注")
     await page.evaluate("document.querySelector('#language').click()")
     await page.shows("What needs attention")
+
+
+async def test_a_hidden_page_asks_for_nothing(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser has six connections to a server at most, for all its pages: those that nobody sees give theirs back."""
+    watch = Watch(operator, 0.2)
+    async with serve(watch, port=0, pace=0.2) as port, Chromium() as browser:
+        page = await browser.page(f"http://127.0.0.1:{port}/?lang=en")
+        await page.shows("All WANs are open")
+        hide = "Object.defineProperty(document, 'hidden', {{value: {}, configurable: true}})"
+        await page.evaluate(f"{hide.format('true')}; document.dispatchEvent(new Event('visibilitychange'))")
+        readings = -1
+        while readings != watch.wans.readings:  # one that had begun may end yet
+            readings = watch.wans.readings
+            await asyncio.sleep(1)
+        await page.evaluate(f"{hide.format('false')}; document.dispatchEvent(new Event('visibilitychange'))")
+        await asyncio.to_thread(operator.drain, 1)
+        await page.shows("WAN 1 grants nothing new")
+        assert watch.wans.readings > readings
 
 
 async def test_news_stop_when_the_page_loses_its_server(operator: Operator) -> None:

@@ -78,6 +78,8 @@ def _value(admin: Any, key: str) -> Any:
     kind = admin.type(key)
     if kind == "hash":
         return sorted(admin.hgetall(key).items())
+    if kind == "stream":
+        return admin.xrange(key)
     return sorted(admin.smembers(key)) if kind == "set" else admin.zrange(key, 0, -1, withscores=True)
 
 

@@ -49,6 +49,12 @@ class Page:
         assert "error" not in said, said
         return said["result"]
 
+    async def close(self) -> None:
+        self._reader.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reader
+        await self._socket.close()
+
     async def open(self, url: str) -> None:
         await self.send("Page.navigate", url=url)
 
@@ -129,7 +135,7 @@ class Chromium:
 
     async def __aexit__(self, *_: object) -> None:
         for page in self.pages:
-            page._reader.cancel()
+            await page.close()
         await self.session.close()
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):

@@ -112,6 +112,21 @@ class TestLive:
             while (await first(stream, "state"))["error"]:
                 pass
 
+    async def test_a_fault_of_ours_ends_no_page(self, operator: Operator, monkeypatch: Any, caplog: Any) -> None:
+        def faulty(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(web.Live, "_held", faulty)
+        async with page(operator) as (client, url), client.get(f"{url}/live") as answer:
+            stream = news(answer)
+            await first(stream, "events")
+            await asyncio.to_thread(operator.drain, 0)
+            while (await first(stream, "state"))["wans"][0]["state"] != "draining":
+                pass
+            async with client.head(f"{url}/live") as refused:
+                assert refused.status == 405
+        assert "cannot tell the pages what is new of held" in caplog.text
+
     async def test_many_pages_cost_one_reading_and_none_when_nobody_looks(
         self, operator: Operator, server: Any
     ) -> None:

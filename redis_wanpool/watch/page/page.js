@@ -145,6 +145,8 @@ find("language").addEventListener("click", () => { speak(language === "zh" ? "en
 find("map-wan").addEventListener("change", (event) => choose(Number(event.target.value)));
 find("held-filter").addEventListener("input", showHeld);
 
+// A browser has six connections to a server at most, for all its pages: one that nobody sees gives its own back.
+let live = null;
 function hear(kind, use) {
   live.addEventListener(kind, (event) => {
     heardAt = performance.now();
@@ -152,16 +154,29 @@ function hear(kind, use) {
     use(JSON.parse(event.data));
   });
 }
+
+function follow() {
+  live?.close();
+  live = null;
+  if (document.hidden) return;
+  heardAt = performance.now();
+  live = new EventSource("live");
+  hear("state", (news) => { state = news.error && state ? { ...state, ...news } : news; showState(); });
+  hear("held", (news) => { held = news; showHeld(); showState(); });
+  hear("events", (news) => { day.show(news); showState(); });
+  live.addEventListener("error", () => lose(true));
+}
+
+function lose(now) {
+  if (now === lost) return;
+  lost = now;
+  if (state) showState();
+  else put(find("pulse"), say(lost ? "gone" : "loading"));
+}
+
 texts();
 put(find("pulse"), say("loading"));
-const live = new EventSource("live");
-hear("state", (news) => { state = news.error && state ? { ...state, ...news } : news; showState(); });
-hear("held", (news) => { held = news; showHeld(); showState(); });
-hear("events", (news) => { day.show(news); showState(); });
+follow();
 setInterval(() => map.load(), MAP_EVERY);
-setInterval(() => {
-  const silent = performance.now() - heardAt > SILENT;
-  if (silent !== lost) { lost = silent; if (state) showState(); }
-}, 1000);
-live.addEventListener("error", () => { lost = true; if (state) showState(); else put(find("pulse"), say("gone")); });
-document.addEventListener("visibilitychange", () => map.load());
+setInterval(() => { if (live) lose(performance.now() - heardAt > SILENT); }, 1000);
+document.addEventListener("visibilitychange", () => { follow(); map.load(); });
