@@ -62,7 +62,7 @@ slow: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
 
 # What takes long or is random: all of it, by other choices each time.
 long: LONG = 1
-long: $(VENV)/.ready $(SERVERS:%=.servers/%/server)
+long: $(VENV)/.ready $(SERVERS:%=.servers/%/server) .servers/valkey-8.1/server
 	$(PYTEST) -m "long or longer"
 
 # Everything that .ci/run does not run, part by part; needs root, and the packages that CONTRIBUTING.md names.
