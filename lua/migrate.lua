@@ -11,7 +11,7 @@ if protocol == NEW then return {"CURRENT"} end
 if protocol ~= OLD and protocol ~= BETWEEN then return {"OTHER_PROTOCOL", protocol} end
 redis.call("HSET", key.config, "protocol", BETWEEN)
 
--- Who holds what stood in two places; now it stands in one, by holder.
+-- The leases of a holder were in two places; now they are in one.
 local page = redis.call("HSCAN", IDS, 0, "COUNT", ARGV[3])[2]
 for i = 1, #page, 2 do
   local holder, secret = string.match(page[i], "^(.*)/(.*)$")
@@ -24,7 +24,7 @@ end
 local left = redis.call("HLEN", IDS)
 if left > 0 then return {"MIGRATING", left} end
 
--- What changes with each call stands beside the grants.
+-- What changes with each call has its place beside the grants.
 local moved = {"seen_ms", "fence", "granted", "pace"}
 for _, name in ipairs(redis.call("HKEYS", key.config)) do
   if string.find(name, "^clock:") then moved[#moved + 1] = name end

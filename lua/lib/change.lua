@@ -1,4 +1,4 @@
--- Changes what stands in `config`, and rules among it; `saw` writes these to where the scripts read them.
+-- Changes fields of `config`; `saw` writes those that are rules to where the scripts read them.
 local function change(wan, ...)
   local changes = {...}
   redis.call("HSET", key.config, ...)

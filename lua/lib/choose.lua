@@ -31,7 +31,7 @@ local function choose(wan, asked, count, all, mine, plain_ahead, avoid)
   end
   return ports, cools_until, fresh
 end
--- Pops so many free ports, those to avoid excepted, and adds them to `ports`. At random: it spreads the ports, and after
+-- Pops that many free ports, those to avoid excepted, and adds them to `ports`. At random: it spreads the ports, and after
 -- a failover it seldom meets a grant that was lost.
 local function pop_free(fresh, avoid, ports)
   local back = {}

@@ -1,8 +1,8 @@
 -- Looks whether this server's data may be older than the grants: then its replication id is not the one that wrote them,
 -- after a failover, a restart, a restored file, or when the WAN was defined by a caller who cannot know whether it was there
 -- before. Then a grace begins: nothing new is granted, and nothing is due, for the renewals may be lost too. Returns the
--- reply of a script that must be asked again, or nil. Who has replicas, and heard nothing of this WAN for longer than the
--- failover margin, must be asked again: it may have been stopped, and find out only after this request that another took
+-- reply of a script that must be asked again, or nil. A server with replicas that heard nothing of this WAN for longer
+-- than the failover margin must be asked again: it may have been stopped, and find out only after this request that another took
 -- its place.
 local function begin_grace(wan, up_ms)
   wan.grace_ms = math.max(wan.grace_ms, wan.max_ttl_ms + wan.failover_margin_ms - (up_ms or 0))
