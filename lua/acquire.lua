@@ -37,8 +37,8 @@ if is_usual then
     return take(wan, asked, {port}, {[port] = cools_until}, true)
   end
 end
--- @include "change" "epoch" "events" "told" "queue" "wake" "leave" "depart" "equip" "clocks" "finish" "settle" "due" "again" "ahead"
--- @include "plain" "plain_ports" "rejecting" "forecast" "refuse" "choose" "wanted" "grace" "contend"
+-- @include "change" "epoch" "events" "told" "queue" "wake" "leave" "depart" "equip" "clocks" "finish" "settle" "due" "again"
+-- @include "ahead" "plain" "plain_ports" "rejecting" "forecast" "refuse" "choose" "wanted" "grace" "contend"
 equip(wan)
 asked.wait_ms, asked.wanted, asked.avoid = tonumber(ARGV[10]), ARGV[11], ARGV[12]
 asked.least, asked.settle, asked.known_generation = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15]

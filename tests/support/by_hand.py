@@ -33,7 +33,8 @@ def age_wan(admin: Any, seconds: float, wan_idx: int = 0, namespace: str = "test
         words = grant.split(" ")
         words[4] = str(max(0, int(words[4]) - ms))
         admin.hset(prefix + "grants", port, " ".join(words))
-    admin.hset(prefix + "grants", "due_ms", 0)
+    scores = [admin.zrange(prefix + name, 0, 0, withscores=True) for name in ("leased", "cooling")]
+    admin.hset(prefix + "grants", "due_ms", round(min((found[0][1] for found in scores if found), default=1e16)))
     for name in admin.scan_iter(prefix + "lease:*"):
         left = admin.pttl(name) - ms
         admin.pexpire(name, left) if left > 0 else admin.delete(name)
