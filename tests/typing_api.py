@@ -98,6 +98,12 @@ def blocking() -> None:
 
 def operating() -> None:
     with Operator("redis://10.0.0.2/0", namespace="prod", connect_timeout=1.0, allow_eviction=True) as operator:
+        happened: list[tuple[str, int]] = [
+            (event.what, event.at_ms) for event in operator.events(0, since=3600, limit=10)
+        ]
+        granted: dict[int, int] = {wan_idx: one.granted for wan_idx, one in operator.counters().items()}
+        states: str = operator.port_map(0).states
+        print(happened, granted, states, list(operator.namespaces().found))
         made: bool = operator.define_wan(0, "20000-21999", cooldown=15, name="telecom", recover=True)
         made = operator.define_wan(1, "22000-23999", fresh=True)
         wans: tuple[int, ...] = operator.wans()

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from redis_wanpool import AsyncWanPortPool
+from redis_wanpool.cli.beside import add_options, beside
 from redis_wanpool.cli.verb import DONE, Verbs, answer
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.health.checker import check
@@ -58,6 +59,7 @@ def add_to(verbs: Verbs) -> None:
         help="check the lines, too, as wanpool health --target does; repeat it",
     )
     parser.add_argument("--verbose", action="store_true", help="say on the standard error output what each client does")
+    add_options(parser)
     beyond = parser.add_argument_group("beyond loopback")
     beyond.add_argument(
         "--allow", metavar="NETWORK", action="append", default=[], help="clients of this network may connect; repeat it"
@@ -113,10 +115,14 @@ async def _serve(options: argparse.Namespace, rules: dict[str, Any]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows: KeyboardInterrupt does it
             loop.add_signal_handler(number, stop)
-    async with AsyncWanPortPool(options.url, namespace=options.namespace) as pool, serve(pool, **rules) as proxy:
-        _tell(options, pool, proxy)
-        async with _checked_lines(pool, options.health_target):
-            await end.wait()
+    async with (
+        AsyncWanPortPool(options.url, namespace=options.namespace) as pool,
+        serve(pool, **rules) as proxy,
+        _checked_lines(pool, options.health_target),
+        beside(options) as urls,
+    ):
+        _tell(options, pool, proxy, urls)
+        await end.wait()
 
 
 @asynccontextmanager
@@ -140,7 +146,7 @@ def _say_why_it_ended(task: asyncio.Task[None]) -> None:
         logger.error("the lines are not checked any more: %s", error)
 
 
-def _tell(options: argparse.Namespace, pool: AsyncWanPortPool, proxy: "Proxy") -> None:
+def _tell(options: argparse.Namespace, pool: AsyncWanPortPool, proxy: "Proxy", urls: dict[str, str]) -> None:
     wans = [
         {"wan_idx": wan_idx, "name": name, "port": proxy.wan_ports.get(wan_idx)}
         for wan_idx, name in sorted(proxy.lines.names.items())
@@ -158,8 +164,12 @@ def _tell(options: argparse.Namespace, pool: AsyncWanPortPool, proxy: "Proxy") -
         lines.append(one_line(f"{where}: WAN {wan['wan_idx']}{name}"))
     if not wans:
         lines.append(said("no WAN is defined yet (wanpool init)"))
+    if "metrics" in urls:
+        lines.append(said("metrics at {url}", url=urls["metrics"]))
+    if "web" in urls:
+        lines.append(said("open {url} in a browser", url=urls["web"]))
     facts = {"namespace": pool.namespace, "bind": proxy.bind, "port": proxy.port, "pid": os.getpid()}
-    answer(options, lines, **facts, wans=wans)
+    answer(options, lines, **facts, wans=wans, metrics=urls.get("metrics"), web=urls.get("web"))
     sys.stdout.flush()
 
 

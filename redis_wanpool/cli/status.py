@@ -13,10 +13,9 @@ from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined,
 from redis_wanpool.model.health import Health
 from redis_wanpool.model.views import WanStatus
 from redis_wanpool.model.wan import how_to_define
-from redis_wanpool.system.clock import boottime
-from redis_wanpool.terminal.format import one_line, seconds_of, span, table, width, wrapped
+from redis_wanpool.terminal.format import one_line, seconds_of, span, table, width
 from redis_wanpool.terminal.language import said
-from redis_wanpool.terminal.screen import FullScreen, bar, coloured, size
+from redis_wanpool.terminal.screen import coloured, size
 
 COUNTS = ("total", "free", "leased", "cooling", "withheld")
 LOOKS_AHEAD = (60, 1800, 3600)
@@ -84,6 +83,8 @@ def status(options: argparse.Namespace) -> int:
     every = max(0.1, seconds_of("--every", options.every))
     with operator_of(options) as operator:
         if options.watch:
+            from redis_wanpool.cli.watching import watch  # which shows what is here
+
             return watch(operator, every, as_json=options.json)
         seen = look_at_all(operator)
         if not seen.wans and not seen.troubles and options.namespace is not None:
@@ -105,11 +106,11 @@ def status(options: argparse.Namespace) -> int:
                 for title, rows in ((said("networks"), networks), (said("holders"), holders)):
                     print(f"\n{title}")
                     print("\n".join(_most(rows)), flush=True)
-    _tell(seen.troubles)
+    tell_troubles(seen.troubles)
     return 1 if seen.troubles else 0
 
 
-def _tell(troubles: dict[int, str]) -> None:
+def tell_troubles(troubles: dict[int, str]) -> None:
     for trouble in troubles.values():
         print(f"wanpool: {trouble}", file=sys.stderr, flush=True)
 
@@ -252,62 +253,3 @@ def _most(rows: list[dict[str, Any]]) -> list[str]:
         *(f"  {line}" for line in table(cells, right=(0,))),
         *([said("  and {more} more: --json", more=more)] if more > 0 else []),
     ]
-
-
-def watch(operator: Operator, every: float, *, as_json: bool) -> int:
-    """Looks again and again, until it is interrupted; also while Redis does not answer."""
-    if as_json or not sys.stdout.isatty():
-        return _follow(operator, every, as_json=as_json)
-    screen = FullScreen()
-    lines: list[tuple[str, str]] = []
-    since: float | None = None
-    with screen.entered():
-        try:
-            while True:
-                try:
-                    seen = look_at_all(operator)
-                    lost = [(line, "red") for one in seen.troubles.values() for line in wrapped(one, size()[0])]
-                    lines, since, trouble = [*overview(operator, seen), *lost, *_bars(seen.wans)], None, ""
-                except WanpoolError as error:
-                    since = boottime() if since is None else since
-                    trouble = said("for {since}: {error}", since=span(boottime() - since), error=error)
-                screen.show(_under(trouble, lines))
-                screen.sleep(every)
-        except KeyboardInterrupt:
-            return 0
-
-
-def _under(trouble: str, lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The lines below what is the matter, then as what was seen last."""
-    if not trouble:
-        return [(said("Ctrl-C ends"), "dim"), *lines]
-    said_lines = wrapped(one_line(trouble), size()[0])
-    return [*((text, "red") for text in said_lines), *((text, "dim") for text, _ in lines)]
-
-
-def _bars(wans: list[WanStatus]) -> list[tuple[str, str]]:
-    names, columns = ("leased", "cooling", "withheld", "free"), max(10, min(60, size()[0] - 9))
-    rows = [
-        f"WAN {wan.seen.wan_idx:<4} " + bar({name: getattr(wan.seen, name) for name in names}, columns) for wan in wans
-    ]
-    legend = said("█ leased  ▒ cooling  x withheld  · free")
-    return [("", ""), *((row, "") for row in rows), ("", ""), (legend, "dim")]
-
-
-def _follow(operator: Operator, every: float, *, as_json: bool) -> int:
-    """The same in a pipe: a document a line, or the overview again."""
-    screen = FullScreen()
-    try:
-        while True:
-            try:
-                seen = look_at_all(operator)
-                if as_json:
-                    print_json(**document(operator, seen))
-                else:
-                    print("\n".join(text for text, _ in overview(operator, seen)), flush=True)
-                    _tell(seen.troubles)
-            except BackendUnavailable as error:
-                print(f"wanpool: {error}", file=sys.stderr, flush=True)
-            screen.sleep(every)
-    except KeyboardInterrupt:
-        return 0

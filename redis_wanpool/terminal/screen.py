@@ -10,9 +10,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from redis_wanpool.terminal.format import clipped, padded
+from redis_wanpool.terminal.keyboard import Keyboard
 from redis_wanpool.terminal.language import said
 
 BAR = {"leased": "█", "cooling": "▒", "free": "·", "withheld": "x"}
+SPARKS = "▁▂▃▄▅▆▇█"
 COLOURS = {"red": 31, "yellow": 33, "dim": 2, "bold": 1}
 
 
@@ -41,16 +43,18 @@ class FullScreen:
 
     def __init__(self) -> None:
         self._woken: SimpleQueue[None] = SimpleQueue()
+        self._keyboard = Keyboard()
 
     @contextmanager
     def entered(self) -> Iterator[None]:
         handlers: dict[int, Any] = {signal.SIGTERM: signal.default_int_handler}
         if hasattr(signal, "SIGWINCH"):
-            handlers[signal.SIGWINCH] = lambda *_: self._woken.put(None)
+            handlers[signal.SIGWINCH] = lambda *_: self._wake()
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             _write("\x1b[?1049h\x1b[?25l")
-            yield
+            with self._keyboard.listening():
+                yield
         finally:
             with suppress(OSError):  # the terminal may be gone
                 _write("\x1b[?25h\x1b[?1049l")
@@ -68,10 +72,21 @@ class FullScreen:
         painted = (coloured(clipped(text, columns), colour) + "\x1b[K" for text, colour in lines[:most])
         _write("\x1b[H" + "\n".join(painted) + "\x1b[J")
 
+    def _wake(self) -> None:
+        self._woken.put(None)
+        self._keyboard.wake()
+
     def sleep(self, seconds: float) -> None:
         """Waits this many seconds, or until the terminal has another size."""
         with suppress(Empty):
             self._woken.get(timeout=seconds)
+
+    def keys(self, seconds: float) -> list[str]:
+        """The keys that are pressed within this time, as soon as there is one; none if the terminal's size changes."""
+        if self._keyboard.hears:
+            return self._keyboard.read(seconds)
+        self.sleep(seconds)
+        return []
 
 
 def size() -> tuple[int, int]:
@@ -95,7 +110,16 @@ def coloured(text: str, colour: str) -> str:
 
 
 def bar(parts: dict[str, int], width: int = 48) -> str:
-    """Counts as a bar of letters."""
+    """Counts as a bar of letters; what is there has one at least."""
     total = max(1, sum(parts.values()))
-    text = "".join(BAR[name] * round(width * count / total) for name, count in parts.items())
+    cells = {name: max(round(width * count / total), 1 if count else 0) for name, count in parts.items()}
+    while sum(cells.values()) > width and max(cells.values()) > 1:
+        cells[max(cells, key=lambda name: cells[name])] -= 1
+    text = "".join(BAR[name] * count for name, count in cells.items())
     return padded(text[:width], width).replace(" ", BAR["free"])
+
+
+def sparks(values: list[float]) -> str:
+    """Numbers as small columns, one beside the other."""
+    most = max([*values, 1e-9])
+    return "".join(SPARKS[round(value / most * (len(SPARKS) - 1))] for value in values)

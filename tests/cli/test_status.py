@@ -14,6 +14,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,9 @@ class Terminal:
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
+    def type(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
     def read_until(self, said: str, within: float = 20.0) -> str:
         """What is shown from now on, up to something."""
         since, deadline = len(self.shown), time.monotonic() + within
@@ -198,6 +202,37 @@ class TestWatch:
         assert terminal.process.wait(20) == 0
         assert "Traceback" not in terminal.shown
         assert termios.tcgetattr(terminal.master) == terminal.before
+
+    @pytest.mark.parametrize(("rows", "columns"), [(24, 80), (40, 120)])
+    def test_is_a_screen_to_work_at(self, server: Any, pool: WanPortPool, rows: int, columns: int) -> None:
+        pool.define_wan(1, "30000-39999", name="large")
+        pool.acquire(1, label="one")
+        pool.acquire(1).release()
+        with WanPortPool(server.url, network="net-b") as other:
+            other.acquire_many(0, 7)
+            pool._run(pool._engine.protocol.move("withhold", 1, [30000]))
+            words = [*WANPOOL, "status", "--watch", "--every", "0.2", "--url", server.url]
+            with closing(Terminal(words, rows, columns)) as terminal:
+                shown = terminal.read_until("net-a")
+                large = re.findall(r"WAN 1    ([█▒x·]+)", shown)[-1]
+                assert set(large) == set("█▒x·") and len(large) == columns - 9, "each state that occurs has a cell"
+                assert re.search(r"7 +\S+:\d+ +\S+ +net-b +WAN 0: 7", shown)
+                assert terminal.frame_fits(rows, columns)
+                terminal.type("/net-b")
+                terminal.read_until("/net-b_")
+                terminal.type("\r")
+                wait_for(
+                    lambda: (
+                        "net-b" in (frame := terminal.read_until("\x1b[J").split("\x1b[H")[-1]) and "net-a" not in frame
+                    )
+                )
+                terminal.type("\x1b")
+                terminal.read_until("net-a")
+                other.acquire_many(0, 5)
+                terminal.read_until("grants/s\x1b")
+                terminal.type("q")
+                terminal.read_until("\x1b[?25h\x1b[?1049l")
+                assert terminal.process.wait(20) == 0 and termios.tcgetattr(terminal.master) == terminal.before
 
     def test_on_a_narrow_terminal_shows_fewer_columns(self, server: Any, pool: WanPortPool) -> None:
         words = [*WANPOOL, "status", "--url", server.url]

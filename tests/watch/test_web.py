@@ -290,6 +290,23 @@ class TestCommand:
             process.wait()
             process.stdout.close()
 
+    def test_beside_a_proxy(self, operator: Operator, server: Any) -> None:
+        words = [*WANPOOL, "proxy", "--json", "--port", "0", "--web-port", "0", "--metrics-port", "0"]
+        process = subprocess.Popen(
+            [*words, "--namespace", "test", "--url", server.url], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            told = json.loads(process.stdout.readline())
+            for url, said in ((told["web"], b"<title>wanpool</title>"), (told["metrics"], b"wanpool_redis_up 1.0")):
+                with urllib.request.urlopen(url, timeout=20) as answer:
+                    assert said in answer.read()
+            process.terminate()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
     def test_without_its_library(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, "redis_wanpool.watch.web")
         monkeypatch.setitem(sys.modules, "aiohttp", None)
