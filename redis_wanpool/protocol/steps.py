@@ -15,7 +15,7 @@ T = TypeVar("T")
 KEYED = ("BLPOP", "HGET", "HGETALL", "HKEYS", "HMGET")  #: the commands of an Ask whose second word is a key
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: it would take four times as long to make
 class Call:
     """Run a script."""
 
@@ -26,6 +26,7 @@ class Call:
     durability: Durability | None = None
     """what must confirm its grant, asked on the same connection: WAIT counts only the writes of that"""
     wan_idx: int | None = None  #: the WAN whose script it is; None: a script of the namespace
+    alike: int = 0  #: how many of its first arguments many calls share: these are packed once
 
     @property
     def subject(self) -> str:
@@ -71,7 +72,7 @@ class Sleep:
     wans: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: it would take four times as long to make
 class Answer:
     """The result of a step, and its time.
 
