@@ -9,7 +9,6 @@ from redis_wanpool.model.address import Dial
 from redis_wanpool.model.request import ANY, Request
 from redis_wanpool.model.views import LeasePage
 from redis_wanpool.protocol.connecting import Connecting
-from redis_wanpool.protocol.handing import Handing
 from redis_wanpool.protocol.operating import Operating
 from redis_wanpool.protocol.reaping import HeldLease, Reaping
 from redis_wanpool.protocol.steps import (
@@ -50,5 +49,5 @@ __all__ = [
 ]
 
 
-class Protocol(Handing, Connecting, Operating, Reaping, Upkeep):
+class Protocol(Connecting, Operating, Reaping, Upkeep):
     """The whole conversation of one holder."""
