@@ -108,6 +108,16 @@ class AsyncCaller:
 
     async def _perform(self, step: Step) -> Answer:
         engine = self.engine
+        if isinstance(step, (Call, Ask)):
+            try:
+                return await self._talk(step)
+            except BackendUnavailable as error:
+                if engine.closed or not await in_thread(partial(engine.backend.should_retry, error)):
+                    raise
+                engine.performer.before_repeat()
+                return replace(await self._talk(step), repeated=True)
+        if isinstance(step, Look):
+            return engine.performer.perform(step)
         if isinstance(step, Sleep):
             return await self._sleep(step)
         if isinstance(step, Parallel):
@@ -116,19 +126,9 @@ class AsyncCaller:
             return Answer(await resolve(step.address), boottime())
         if isinstance(step, Try):
             return Answer(dial.try_port(step.lease.port, step.source_address), boottime())
-        if isinstance(step, Look):
-            return engine.performer.perform(step)
         if isinstance(step, Remembers):
             return await in_thread(partial(engine.performer.perform, step))
-        if isinstance(step, Connect):
-            return await self._connect(step)
-        try:
-            return await self._talk(step)
-        except BackendUnavailable as error:
-            if engine.closed or not await in_thread(partial(engine.backend.should_retry, error)):
-                raise
-            engine.performer.before_repeat()
-            return replace(await self._talk(step), repeated=True)
+        return await self._connect(step)
 
     async def _connect(self, step: Connect) -> Answer:
         (lease,) = self.engine.leased([step.lease])

@@ -158,7 +158,7 @@ class AsyncWanPortPool(PoolObject):
         return await in_thread(lambda: self._engine.reap_now(dry_run))
 
     async def _lease(self, request: Request) -> list[AsyncLease]:
-        leasing = self._engine.patiently(request, self._engine.protocol.hand_out)
+        leasing = self._engine.patiently(request, self._engine.protocol.lease)
         return cast("list[AsyncLease]", self._engine.leased(await self._caller.run(leasing)))
 
     def _make_lease(self, grant: Grant) -> AsyncLease:

@@ -117,6 +117,9 @@ class Engine:
 
     def prepared(self, conversation: Conversation[T]) -> Conversation[T]:
         """A conversation, and what comes before all others."""
+        return conversation if self.is_ready else self._prepared(conversation)
+
+    def _prepared(self, conversation: Conversation[T]) -> Conversation[T]:
         if not self.is_ready:
             self._started = True
             for ticker in (self.heartbeat, self.loss_watch, self.reaping):  # they are there before the first lease
@@ -144,12 +147,15 @@ class Engine:
         if legacy:
             limit = self.settings.legacy_wait
             return patiently("allocate_port", limit, lambda _: self.prepared(talk(request)), " (legacy_wait)")
+        if request.wait == 0.0:
+            return self.prepared(talk(request))
         return patiently("acquire", request.wait, lambda left: self.prepared(talk(replace(request, wait=left))))
 
     def leased(self, leases: Sequence[LeaseT]) -> list[LeaseT]:
         """The new leases, kept alive from now on, as long as something refers to them."""
-        self.heartbeat.due(min(lease.renew_at for lease in leases))
-        self.loss_watch.due(min(lease.deadline for lease in leases))
+        first = leases[0]  # of several, all were granted at once
+        self.heartbeat.due(first.renew_at)
+        self.loss_watch.due(first.deadline)
         self.protocol.ledger.keep(leases)  # last: a caller that is interrupted before has no lease
         if self.closed:
             self.heartbeat.clear_up_soon()

@@ -60,6 +60,14 @@ class Performer:
 
     def perform(self, step: Step) -> Answer:
         """The answer to one step; raises BackendUnavailable if Redis does not answer, or refuses."""
+        if isinstance(step, (Call, Ask)):
+            try:
+                return self.talk(step)
+            except BackendUnavailable as error:
+                if not self.tries_again or not self.backend.should_retry(error):
+                    raise
+                self.before_repeat()
+                return replace(self.talk(step), repeated=True)
         if isinstance(step, Look):
             return Answer([look(port, closed=step.closed) for port in step.ports], boottime())
         if isinstance(step, Remembers):
@@ -69,15 +77,7 @@ class Performer:
         if isinstance(step, Sleep):
             time.sleep(step.seconds)
             return Answer(None, boottime())
-        if not isinstance(step, (Call, Ask)):
-            raise TypeError(f"{step} is for a caller, not for the background")
-        try:
-            return self.talk(step)
-        except BackendUnavailable as error:
-            if not self.tries_again or not self.backend.should_retry(error):
-                raise
-            self.before_repeat()
-            return replace(self.talk(step), repeated=True)
+        raise TypeError(f"{step} is for a caller, not for the background")
 
     def talk(self, step: Call | Ask) -> Answer:
         """The same, tried once."""

@@ -14,7 +14,7 @@ def margin(ttl: float) -> float:
     return min(max(0.05 * ttl, 0.05), 2.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: it would take four times as long to make
 class Grant:
     """What Redis said when it granted a lease, and when we had asked."""
 

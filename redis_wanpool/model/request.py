@@ -28,7 +28,7 @@ ANY = AnyWan()
 WanChoice = int | Sequence[int] | AnyWan
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: it would take four times as long to make
 class Request:
     """What an acquire asks for."""
 

@@ -9,7 +9,6 @@ from redis_wanpool.model.address import Dial
 from redis_wanpool.model.request import ANY, Request
 from redis_wanpool.model.views import LeasePage
 from redis_wanpool.protocol.connecting import Connecting
-from redis_wanpool.protocol.handing import Handing
 from redis_wanpool.protocol.history import History
 from redis_wanpool.protocol.namespaces import Listing
 from redis_wanpool.protocol.operating import Operating
@@ -52,5 +51,5 @@ __all__ = [
 ]
 
 
-class Protocol(Handing, Connecting, Operating, History, Listing, Reaping, Upkeep):
+class Protocol(Connecting, Operating, History, Listing, Reaping, Upkeep):
     """The whole conversation of one holder."""

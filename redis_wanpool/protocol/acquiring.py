@@ -1,6 +1,7 @@
 """Leasing ports: trying WANs, waiting, and saying why not."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from redis_wanpool.errors import BackendUnavailable, WanMismatch, WanNotDefined, WanpoolError
 from redis_wanpool.model.checks import MOST_PORTS_A_CALL, milliseconds
@@ -19,10 +20,20 @@ SETTLE_FIRST, SETTLE_MORE = 8, 128
 """how many due ports an acquire settles besides its own: few, to be quick; more when it found nothing"""
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The first request of an acquire, which was sent already: its ids are in flight, and it has this answer."""
+
+    ids: Ids
+    answer: Answer
+
+
 class Attempt:
     """One acquire under way: its ids, the WANs that were asked for them, and how long it may still wait."""
 
-    def __init__(self, request: Request, longest_pause: float, ledger: Ledger, new_ids: Callable[[], Ids]) -> None:
+    def __init__(
+        self, request: Request, longest_pause: float, ledger: Ledger, new_ids: Callable[[], Ids], begun: Begun | None
+    ) -> None:
         self.request = request
         self.wait = request.wait  #: seconds; None: without limit
         self._until: float | None = None
@@ -33,7 +44,8 @@ class Attempt:
         self._queued: set[int] = set()  #: the WANs in whose queue they have a place, according to the answers
         self.is_settled = False
         """whether Redis holds nothing for these ids but what the caller gets, and places in queues"""
-        self.ids = self._begin()
+        self.answer = begun.answer if begun else None  #: to the first request, if it was sent before the attempt began
+        self.ids = begun.ids if begun else self._begin()
 
     def _begin(self) -> Ids:
         ids = self._new_ids()
@@ -87,9 +99,13 @@ class Acquiring(Choosing, Confirming):
     LONGEST_PAUSE = 5.0
     """seconds after which a waiter asks again even without a call: calls are hints, and may be lost"""
 
-    def acquire(self, request: Request) -> Conversation[list[LeaseState]]:
-        """Leases ports of one of the wanted WANs, waiting as long as the request allows; they are not kept yet."""
-        attempt = Attempt(request, self.LONGEST_PAUSE, self.ledger, lambda: self._new_ids(request))
+    def acquire(self, request: Request, begun: Begun | None = None) -> Conversation[list[LeaseState]]:
+        """Leases ports of one of the wanted WANs, waiting as long as the request allows; they are not kept yet.
+
+        Args:
+            begun: the first request, if it was sent already.
+        """
+        attempt = Attempt(request, self.LONGEST_PAUSE, self.ledger, lambda: self._new_ids(request), begun)
         try:
             while True:
                 ttl = request.ttl or (self.ttl_ms or 0) / 1000
@@ -132,7 +148,7 @@ class Acquiring(Choosing, Confirming):
         """The leases that one WAN grants; None if it refuses."""
         queue_timeout = attempt.queue_timeout
         attempt.asks(wan_idx)
-        answer = yield from self._ask_for(wan_idx, attempt.request, attempt.ids, queue_timeout)
+        answer = yield from self._ask_for(wan_idx, attempt, queue_timeout)
         attempt.was_answered(answer.sent)
         if answer.reply[0] != "GRANTED":
             if answer.reply[0] == "GRACE":
@@ -188,11 +204,22 @@ class Acquiring(Choosing, Confirming):
         self.goes("look at the ports", wan_idx, error)
         return True
 
-    def _ask_for(self, wan_idx: int, request: Request, ids: Ids, queue_timeout: float) -> Conversation[Answer]:
+    def _ask_for(self, wan_idx: int, attempt: Attempt, queue_timeout: float) -> Conversation[Answer]:
+        avoid = (*attempt.request.avoid, *(yield from self._of_no_use(wan_idx)))
+        answer, attempt.answer = attempt.answer, None
+        while answer is None or answer.reply[0] == "MORE":
+            settle = SETTLE_FIRST if answer is None else SETTLE_MORE
+            words = self.wish(wan_idx, attempt.request, queue_timeout, avoid, settle)
+            answer = yield self.to_be_confirmed(self.call("acquire", wan_idx, *words, *attempt.ids))
+        return answer
+
+    def wish(
+        self, wan_idx: int, request: Request, queue_timeout: float, avoid: Sequence[int], settle: int = SETTLE_FIRST
+    ) -> tuple[str | int, ...]:
+        """The arguments of the script that are the same for all alike requests: all but the ids."""
         ttl_ms = self.ttl_ms if request.ttl is None else milliseconds(request.ttl)
         holder = self.holder
-        avoid = (*request.avoid, *(yield from self._of_no_use(wan_idx)))
-        arguments: list[str | int] = [
+        return (
             holder.detached_id if request.detached else holder.id,
             self.network,
             self.rest_ms,
@@ -204,15 +231,10 @@ class Acquiring(Choosing, Confirming):
             "" if request.port is None else request.port,
             ",".join(map(str, avoid)),
             request.least,
-        ]
-        settle = SETTLE_FIRST
-        while True:
-            kind = "" if request.reuse_address else "plain"
-            call = self.call("acquire", wan_idx, *arguments, settle, self.known.get(wan_idx, ""), kind, *ids)
-            answer = yield self.to_be_confirmed(call)
-            if answer.reply[0] != "MORE":
-                return answer
-            settle = SETTLE_MORE
+            settle,
+            self.known.get(wan_idx, ""),
+            "" if request.reuse_address else "plain",
+        )
 
     def _of_no_use(self, wan_idx: int) -> Conversation[tuple[int, ...]]:
         """The WAN's ports that this system lets no program use, as many as an acquire can avoid."""

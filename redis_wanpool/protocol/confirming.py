@@ -9,6 +9,8 @@ from redis_wanpool.protocol.refusals import at
 from redis_wanpool.protocol.session import Session
 from redis_wanpool.protocol.steps import Answer, Call, Conversation
 
+FIRST_PORT = 7  #: where the ports and fences begin in the reply GRANTED
+
 
 class Confirming(Session):
     """The part of the conversation that has grants confirmed.
@@ -28,7 +30,7 @@ class Confirming(Session):
 
     def take_back(self, wan_idx: int, ids: Sequence[str], answer: Answer) -> Conversation[bool]:
         """Gives back a grant that too few confirmed; False if that is left to upkeep."""
-        granted = [pair for pair in zip(answer.reply[7::2], ids, strict=True) if pair[0]]
+        granted = [pair for pair in zip(answer.reply[FIRST_PORT::2], ids, strict=True) if pair[0]]
         try:
             for page in pages(granted):
                 pairs = [item for pair in page for item in pair]

@@ -9,10 +9,9 @@ from redis_wanpool.model.address import Dial, Failure
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.model.ports import port_list
 from redis_wanpool.model.request import Request
-from redis_wanpool.protocol.acquiring import Acquiring
-from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.refusals import at, one_or_all
 from redis_wanpool.protocol.steps import Connect, Conversation, Resolve, Try
+from redis_wanpool.protocol.straight import Straight
 
 if TYPE_CHECKING:
     from redis_wanpool.sockets.leased import LeasedSocket
@@ -21,7 +20,7 @@ FACTOR, MOST = 4, 64
 """each attempt takes FACTOR times as many ports, MOST at most: where one is refused, half the range often is"""
 
 
-class Connecting(Acquiring, Keeping):
+class Connecting(Straight):
     """The part of the conversation that opens connections."""
 
     def connect(self, request: Request, dial: Dial) -> Conversation["LeasedSocket"]:
@@ -39,7 +38,7 @@ class Connecting(Acquiring, Keeping):
             count, avoid = min(FACTOR**attempt, MOST), tuple(lease.port for lease in refused[-MOST:])
             try:
                 wanted = replace(request, count=count, least=1, avoid=avoid, reuse_address=True)
-                leases = yield from self.acquire(wanted)
+                leases = yield from self.lease(wanted)
             except (PoolExhausted, PortRejected) as error:
                 if not refused:
                     raise

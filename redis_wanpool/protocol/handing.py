@@ -11,7 +11,7 @@ from redis_wanpool.model.checks import MOST_PORTS_A_CALL
 from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.model.ports import port_list
 from redis_wanpool.model.request import Request
-from redis_wanpool.protocol.acquiring import Acquiring
+from redis_wanpool.protocol.acquiring import Acquiring, Begun
 from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.refusals import at, one_or_all
 from redis_wanpool.protocol.steps import Conversation, Look, Sleep
@@ -27,7 +27,7 @@ LINGER = 65.0
 class Handing(Acquiring, Keeping):
     """The part of the conversation that hands out bare ports."""
 
-    def hand_out(self, request: Request) -> Conversation[list[LeaseState]]:
+    def hand_out(self, request: Request, begun: Begun | None = None) -> Conversation[list[LeaseState]]:
         """Leases ports; those for plain sockets are such that this system lets a plain socket bind them.
 
         A port that is refused to plain sockets only goes back to where it was; one that is refused altogether goes
@@ -37,20 +37,21 @@ class Handing(Acquiring, Keeping):
             PoolExhausted, PortUnavailable, PortRejected: the system refused every port at each attempt.
         """
         if request.reuse_address or request.detached:
-            return (yield from self.acquire(request))
-        began = (yield Look(())).sent
+            return (yield from self.acquire(request, begun))
+        began = begun.answer.sent if begun else (yield Look(())).sent
         wait = request.wait
         while True:
             good: list[LeaseState] = []
             refused: dict[LeaseState, Failure] = {}
             try:
-                yield from self._take(request, wait, good, refused)
+                yield from self._take(request, wait, good, refused, begun)
             except BaseException:
                 for lease in good:
                     self.leave_to_upkeep(lease, "unused")
                 raise
             if len(good) >= request.least:
                 return good
+            begun = None
             yield from self.release(good, "unused")
             now = (yield Look(())).sent
             if wait is not None:
@@ -60,7 +61,12 @@ class Handing(Acquiring, Keeping):
             yield Sleep(PAUSE if wait is None else min(PAUSE, wait), "", ())
 
     def _take(
-        self, request: Request, wait: float | None, good: list[LeaseState], refused: dict[LeaseState, Failure]
+        self,
+        request: Request,
+        wait: float | None,
+        good: list[LeaseState],
+        refused: dict[LeaseState, Failure],
+        begun: Begun | None,
     ) -> Conversation[None]:
         """Adds leases to `good` until there are as many as were asked for, or too many are refused."""
         for attempt in range(ATTEMPTS):
@@ -69,7 +75,7 @@ class Handing(Acquiring, Keeping):
             count = min(missing * FACTOR**attempt, MOST_PORTS_A_CALL)
             wanted = replace(request, count=count, least=1 if attempt else request.least, wait=wait, avoid=avoid)
             try:
-                leases = yield from self.acquire(wanted)
+                leases = yield from self.acquire(wanted, None if attempt else begun)
             except (PoolExhausted, PortUnavailable):
                 if not attempt:
                     raise

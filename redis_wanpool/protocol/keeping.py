@@ -49,14 +49,29 @@ class Keeping(Session):
     def _released_batch(
         self, wan_idx: int, batch: Sequence[LeaseState], end_reason: str, why: str
     ) -> Conversation[dict[str, str]]:
-        words: dict[str, str] = {}
         pairs = [item for lease in batch for item in (lease.port, lease.lease_id)]
         for lease in batch:
             self.ledger.doubt(lease, end_reason)
         asked_before, wanted = [lease.asked_to_end for lease in batch], final_word(end_reason)
         for lease in batch:
             lease.asked_to_end = wanted
-        answer = yield from self.expect(self.ending(wan_idx, end_reason, pairs, why), "RELEASED", "REJECTED")
+        answer = yield self.ending(wan_idx, end_reason, pairs, why)
+        return (yield from self._ended(wan_idx, batch, end_reason, why, answer, asked_before))
+
+    def _ended(
+        self,
+        wan_idx: int,
+        batch: Sequence[LeaseState],
+        end_reason: str,
+        why: str,
+        answer: Answer,
+        asked_before: Sequence[str | None],
+    ) -> Conversation[dict[str, str]]:
+        """How these leases have ended, by the answer to the call that was to end them."""
+        words: dict[str, str] = {}
+        wanted = final_word(end_reason)
+        if answer.reply[0] not in ("RELEASED", "REJECTED"):
+            raise (yield from self.refused(wan_idx, answer.reply))
         told_of = dict(zip(batch, answer.reply[2:], strict=True))
         asked_of = {
             lease: wanted if answer.repeated or (wan_idx, lease.lease_id) not in self.ledger.doubts else asked
@@ -111,8 +126,26 @@ class Keeping(Session):
         if lease.ended == "forked":
             return False
         reason = end_reason(used, closed or ((yield from self._look_at_end(lease)) if used else "fin"))
-        words = yield from self.release([lease], reason)
-        return words[lease.lease_id] in OURS
+        return (yield from self._release_single(lease, reason)) in OURS
+
+    def _release_single(self, lease: LeaseState, end_reason: str) -> Conversation[str]:
+        """As `release`, of one lease that ends as it is to, as nearly all do."""
+        ledger, key, ids = self.ledger, (lease.wan_idx, lease.lease_id), Ids((lease.lease_id,))
+        ledger.under_way[key] = ids
+        try:
+            ledger.doubt(lease, end_reason)
+            asked_before, lease.asked_to_end = lease.asked_to_end, final_word(end_reason)
+            answer = yield self.ending(lease.wan_idx, end_reason, (lease.port, lease.lease_id))
+            if answer.reply[0] == "RELEASED" and answer.reply[2] in OURS:
+                told: str = answer.reply[2]
+                ledger.settle(*key)
+                lease.end(told)
+                lease.asked_to_end = None
+                return told
+            words = yield from self._ended(lease.wan_idx, [lease], end_reason, "", answer, [asked_before])
+            return words[lease.lease_id]
+        finally:
+            ledger.under_way.pop(key, None)
 
     def release_all(self, leases: Iterable[LeaseState]) -> Conversation[None]:
         """Gives leases back of which nobody says how they ended."""

@@ -52,7 +52,8 @@ class Ledger:
 
     def asks(self, ids: Ids) -> None:
         """A call is about to ask for these ids."""
-        self.in_flight.update(dict.fromkeys(ids, ids))
+        for lease_id in ids:
+            self.in_flight[lease_id] = ids
 
     def answered(self, ids: Ids) -> None:
         """The call has ended: its ids are leases, in doubt, or unused."""

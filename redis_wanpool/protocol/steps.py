@@ -23,7 +23,7 @@ KEYED = (
 )  #: the commands of an Ask whose second word is a key
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: it would take four times as long to make
 class Call:
     """Run a script."""
 
@@ -34,6 +34,7 @@ class Call:
     durability: Durability | None = None
     """what must confirm its grant, asked on the same connection: WAIT counts only the writes of that"""
     wan_idx: int | None = None  #: the WAN whose script it is; None: a script of the namespace
+    alike: int = 0  #: how many of its first arguments many calls share: these are packed once
 
     @property
     def subject(self) -> str:
@@ -79,7 +80,7 @@ class Sleep:
     wans: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: it would take four times as long to make
 class Answer:
     """The result of a step, and its time.
 

@@ -9,7 +9,7 @@ from redis_wanpool.engine.engine import Engine
 from redis_wanpool.engine.performer import lead
 from redis_wanpool.errors import WanpoolError
 from redis_wanpool.model.lease import LeaseState
-from redis_wanpool.protocol import Answer, Connect, Conversation, Resolve, Sleep, Step, Try
+from redis_wanpool.protocol import Answer, Call, Connect, Conversation, Look, Resolve, Sleep, Step, Try
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.sockets import dial, race
 from redis_wanpool.system.clock import boottime
@@ -46,6 +46,8 @@ class Caller:
             logger.warning("%r: will be released later: %s", lease, error)
 
     def _perform(self, step: Step) -> Answer:
+        if isinstance(step, (Call, Look)):  # the usual ones first
+            return self.engine.performer.perform(step)
         if isinstance(step, Sleep):
             return self._sleep(step)
         if isinstance(step, Resolve):

@@ -256,7 +256,7 @@ class WanPortPool(PoolObject):
         return self._engine.reap_now(dry_run)
 
     def _lease(self, request: Request, *, legacy: bool = False) -> list[Lease]:
-        leasing = self._engine.patiently(request, self._engine.protocol.hand_out, legacy=legacy)
+        leasing = self._engine.patiently(request, self._engine.protocol.lease, legacy=legacy)
         leases = self._engine.leased(self._caller.run(leasing))
         return self._engine.protocol.ledger.anchored(cast("list[Lease]", leases))
 

@@ -12,7 +12,8 @@ import redis.asyncio.sentinel
 from redis.crc import key_slot
 
 from redis_wanpool.errors import BackendUnavailable, InvalidValue
-from redis_wanpool.transport import cluster, embedded, sentinel
+from redis_wanpool.transport import cluster, embedded, idle, sentinel
+from redis_wanpool.transport.both import blocking as run_steps
 from redis_wanpool.transport.strict import client_of, no_retry, strict
 from redis_wanpool.transport.translate import translated
 from redis_wanpool.transport.url import check_options, public_url
@@ -164,8 +165,8 @@ class Backend:
     def disconnect(self, client: Any) -> None:
         """Closes the idle connections of a blocking client, unless the user made it."""
         if client is not None and client is not self._given:
-            pool = client if isinstance(client, cluster.Client) else client.connection_pool
-            pool.disconnect(inuse_connections=False)
+            for one in client.all() if isinstance(client, cluster.Client) else [client]:
+                run_steps(idle.close(one.connection_pool))
 
     @staticmethod
     def client_timeout(client: Any) -> float | None:

@@ -217,9 +217,9 @@ class Client(Nodes):
         blocking(self.looking())
         return [self.at(node) for node in self.slots.primaries]
 
-    def disconnect(self, inuse_connections: bool = True) -> None:
-        for client in list(self._clients.values()):
-            client.connection_pool.disconnect(inuse_connections)
+    def all(self) -> list[Any]:
+        """The clients of all nodes that were asked."""
+        return list(self._clients.values())
 
 
 class AsyncClient(Nodes):

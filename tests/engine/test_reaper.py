@@ -421,11 +421,11 @@ from redis_wanpool.transport import exchange as wire
 pool = WanPortPool(sys.argv[1], namespace="test", rest=0)
 pool.define_wan(0, "20000-20099", cooldown=100, lease_ttl=600, fresh=True)
 pool.acquire_many(0, 3, ttl=5)
-def die(client, request, durability):
+def die(client, call, clock, sent):
     connection = client.connection_pool.get_connection()
-    connection.send_packed_command([request])
+    connection.send_packed_command([wire._packed("EVALSHA", call.script.sha, call, clock, sent)])
     os._exit(9)
-wire._exchange = die
+wire._call = die
 print("renewing", flush=True)
 sys.stdin.read()
 """

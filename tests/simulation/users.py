@@ -72,7 +72,7 @@ def taking(process: Process, request: Request) -> Errand:
     engine = process.engine
     engine.check_open()
     try:
-        leases = yield from process.led(engine.patiently(request, process.protocol.hand_out))
+        leases = yield from process.led(engine.patiently(request, process.protocol.lease))
         leases = engine.leased(leases)
     finally:
         engine.heartbeat.clear_up_soon()

@@ -558,10 +558,10 @@ def test_many_refusals_end_with_what_was_refused_before(server: Any, echo: Any, 
         pool.define_wan(0, RANGE, cooldown=0)
         acquire = pool._engine.protocol.acquire
 
-        def stopped(request: Any) -> Any:
+        def stopped(request: Any, *begun: Any) -> Any:
             if request.count > 1:
                 raise PortRejected("so many of late", wan_idx=0, ports=(), free_in=12.5)
-            return (yield from acquire(request))
+            return (yield from acquire(request, *begun))
 
         monkeypatch.setattr(pool._engine.protocol, "acquire", stopped)
         with squatting(*range(24100, 24110)), pytest.raises(PortRejected) as caught:
