@@ -28,7 +28,7 @@ class AsyncLease(LeaseState):
         self.loop = running_loop()  #: the loop on which `on_lost` is called
 
     async def __aenter__(self) -> Self:
-        self._caller.engine.protocol.ledger.anchors.pop(self.lease_id, None)
+        self._caller.engine.protocol.ledger.anchors.pop(self.granted_id, None)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -19,6 +19,7 @@ from redis_wanpool.model.endings import checked_closed
 from redis_wanpool.model.lease import Grant, LeaseState
 from redis_wanpool.protocol import Conversation, Protocol, Request
 from redis_wanpool.protocol.patience import patiently
+from redis_wanpool.protocol.shelf import Shelf
 from redis_wanpool.protocol.steps import T
 from redis_wanpool.settings import Settings
 from redis_wanpool.sockets.leased import drop_copies, shut_down_all
@@ -50,6 +51,8 @@ class Engine:
         reaps: bool,
         release_on_sigterm: bool,
         allow_eviction: bool,
+        max_idle: int,
+        idle_timeout: float,
     ) -> None:
         self.settings = settings
         self.backend = backend
@@ -59,6 +62,7 @@ class Engine:
         self._on_lost = on_lost
         self._reaps = reaps
         self._allow_eviction = allow_eviction
+        self._max_idle, self._idle_timeout = max_idle, idle_timeout
         self._begin()
         lifetime.watch_over(self, sigterm=release_on_sigterm)
 
@@ -84,6 +88,16 @@ class Engine:
         )
         self.performer.before_repeat = self.protocol.renew_soon
         self.heartbeat = Heartbeat(self.protocol, self.performer, lambda: self.loss_watch.due(boottime()))
+        if self._max_idle and not self.closed:
+            self.protocol.shelf = Shelf(
+                self._max_idle,
+                self._idle_timeout,
+                rest=settings.rest,
+                ledger=self.protocol.ledger,
+                make_lease=self._make_lease,
+                now=boottime,
+                beat_at=self.heartbeat.due,
+            )
         self.loss_watch = LossWatch(self.protocol, self._on_lost, self._watched)
         self.ties = Ties(self.heartbeat, self.check_open)
         self.reaper = Reaper(self.protocol, self.performer.run)
@@ -153,7 +167,9 @@ class Engine:
 
     def leased(self, leases: Sequence[LeaseT]) -> list[LeaseT]:
         """The new leases, kept alive from now on, as long as something refers to them."""
-        first = leases[0]  # of several, all were granted at once
+        first = leases[0]  # of several, which end later
+        if first.serial:  # its port has been kept alive all the time
+            return list(leases)
         self.heartbeat.due(first.renew_at)
         self.loss_watch.due(first.deadline)
         self.protocol.ledger.keep(leases)  # last: a caller that is interrupted before has no lease
@@ -191,6 +207,8 @@ class Engine:
         """Makes the threads end, and the heartbeat's give everything back; does not wait for them."""
         if not self.closed:
             self.closed = True
+            if self.protocol.shelf is not None:
+                self.protocol.shelf.is_closed = True
             self.performer.tries_again = False
             for lease in self.protocol.ledger.kept():
                 if not lease.detached:

@@ -37,8 +37,9 @@ class Heartbeat(Ticker):
         """The conversation of a beat."""
         while self._dropped:
             lease, closed = self._dropped.popleft()
-            if lease.ended is None:
-                self._protocol.leave_to_upkeep(lease, end_reason(True, closed))
+            shelf, reason = self._protocol.shelf, end_reason(True, closed)
+            if lease.ended is None and not (shelf is not None and shelf.keeps(lease, reason)):
+                self._protocol.leave_to_upkeep(lease, reason)
         for lease in self._protocol.ledger.kept():
             if lease.connections is not None and not lease.is_connected():
                 self._protocol.leave_to_upkeep(lease, "released")

@@ -83,7 +83,7 @@ class LossWatch(Ticker):
             shut_down_all(lease)
         for listener in self.listeners.copy() if lost else ():
             listener()
-        pause = self.teller.tell(lost)
+        pause = self.teller.tell([lease for lease in lost if lease.idle_since is None])
         self._watched()
         first = self._protocol.first_deadline()
         if first is None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from redis_wanpool.engine.engine import Engine
 from redis_wanpool.errors import InvalidValue
-from redis_wanpool.model.checks import checked_flag, checked_seconds
+from redis_wanpool.model.checks import MOST_PORTS_A_CALL, checked_flag, checked_integer, checked_seconds
 from redis_wanpool.model.lease import Grant, LeaseState, OfThisProcess
 from redis_wanpool.settings import Settings, settings
 from redis_wanpool.transport.backend import Backend, given_client
@@ -53,6 +53,8 @@ class PoolObject(OfThisProcess, ABC):
         allow_eviction: bool = False,
         min_replicas: int | None = None,
         fsync: bool | None = None,
+        max_idle: int = 0,
+        idle_timeout: float = 5.0,
     ) -> None:
         settled = settings(
             url=url,
@@ -74,6 +76,8 @@ class PoolObject(OfThisProcess, ABC):
             reaps=checked_flag("reap", reap),
             release_on_sigterm=checked_flag("release_on_sigterm", release_on_sigterm),
             allow_eviction=checked_flag("allow_eviction", allow_eviction),
+            max_idle=checked_integer("max_idle", max_idle, 0, MOST_PORTS_A_CALL),
+            idle_timeout=checked_seconds("idle_timeout", idle_timeout, 0.0),
         )
 
     def __repr__(self) -> str:

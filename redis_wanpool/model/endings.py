@@ -11,6 +11,9 @@ CLEAN = "clean"
 OURS = frozenset({"released", "drained", "reset", "time_wait", "unused"})
 """How a lease ends when its own holder gave it back."""
 
+KEPT_AFTER = frozenset({"released", "drained", "reset", CLEAN, "unused"})
+"""How a use may end after which its port may be kept for the next one."""
+
 REJECTS = {"rejected": "", "rejected after use": "used"}
 """end reasons of a port that the operating system refused -> what lua/reject.lua is told about its use"""
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from redis_wanpool.errors import LeaseLost
-from redis_wanpool.model.endings import OURS, SAID
+from redis_wanpool.model.endings import KEPT_AFTER, OURS, SAID
+
+LeaseT = TypeVar("LeaseT", bound="LeaseState")
 
 
 def margin(ttl: float) -> float:
@@ -31,6 +33,8 @@ class Grant:
     expires_at: float
     deadline: float
     generation: str
+    epoch: int = 0
+    serial: int = 0  #: how often its port was leased again, since Redis granted it, without a word to Redis
 
 
 class OfThisProcess:
@@ -47,7 +51,12 @@ class LeaseState(OfThisProcess):
         self._now = now
         self.port = grant.port
         self.wan_idx = grant.wan_idx
-        self.lease_id = grant.lease_id
+        self.granted_id = grant.lease_id
+        """the id that Redis knows: of all leases of a port that is kept between them"""
+        self.serial = grant.serial
+        self.granted_fence = grant.fence - grant.serial
+        """the fence that Redis knows; a renewal with a greater one would tell it that its data is too old"""
+        self.lease_id = f"{grant.lease_id}.{grant.serial}" if grant.serial else grant.lease_id
         self.fence = grant.fence
         self.label = grant.label
         self.expires_at = grant.expires_at
@@ -64,6 +73,14 @@ class LeaseState(OfThisProcess):
         self.renew_at = grant.deadline
         self.generation = grant.generation
         """of the WAN's data that knows the lease; another one's must be told of it"""
+        self.epoch = grant.epoch  #: of the WAN when Redis granted it
+        self.idle_since: float | None = None
+        """the local time from which its port is kept, in nobody's hands; None: it is not"""
+        self.is_out = True  #: until somebody begins to end the lease; to take it away is to be the one
+        self.goes_back = False  #: whether its port is on its way back to Redis
+        self.earlier: str | None = None
+        """how the earlier uses of a port that was kept have ended, taken together; None: there were none"""
+        self.earlier_at = 0.0  #: the local time at which the last of them did
         self.ended: str | None = None
         self.reason_at_deadline = "expired"
         """how the lease ends if nothing renews it: expired, unreachable or data_lost"""
@@ -116,6 +133,49 @@ class LeaseState(OfThisProcess):
             return False
         self.ended = reason
         return True
+
+    @property
+    def kept_as(self) -> str:
+        """What Redis is told of a port that is kept between leases."""
+        return "idle" if self.idle_since is not None else "used" if self.serial else ""
+
+    def successor(self, made: Callable[[Grant], LeaseT], serial: int, label: str, reuse_address: bool) -> LeaseT:
+        """The next lease of the same port, or the time between two, of which Redis knows nothing."""
+        grant = Grant(
+            namespace=self.namespace,
+            wan_idx=self.wan_idx,
+            port=self.port,
+            lease_id=self.granted_id,
+            fence=self.fence + serial - self.serial,
+            label=label,
+            ttl=self.ttl,
+            max_ttl=self.max_ttl,
+            detached=False,
+            reuse_address=reuse_address,
+            expires_at=self.expires_at,
+            deadline=self.deadline,
+            generation=self.generation,
+            epoch=self.epoch,
+            serial=serial,
+        )
+        lease = made(grant)
+        lease.renew_at, lease.reason_at_deadline = self.renew_at, self.reason_at_deadline
+        lease.earlier, lease.earlier_at = self.earlier, self.earlier_at
+        return lease
+
+    def overall(self, end_reason: str) -> tuple[str, float]:
+        """How all uses of the port have ended, taken together, if the last ends like this; and how many seconds ago."""
+        if self.earlier is None:
+            return end_reason, 0.0
+        ago = max(0.0, self._now() - self.earlier_at)
+        if end_reason == "unused":
+            return self.earlier, ago
+        if end_reason == "lingers":
+            return "released", ago
+        if end_reason == "rejected":
+            return "rejected after use", 0.0
+        alike = end_reason == self.earlier or end_reason not in KEPT_AFTER
+        return (end_reason if alike else "released"), 0.0
 
     def use_ended(self, closed: str) -> None:
         """Notes how the connection of a socket of ours ended."""

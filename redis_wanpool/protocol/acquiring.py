@@ -278,13 +278,14 @@ class Acquiring(Choosing, Confirming):
                     expires_at=expires_ms / 1000,
                     deadline=answer.sent + (expires_ms - now_ms) / 1000 - margin(ttl),
                     generation=generation,
+                    epoch=epoch,
                 )
             )
             for lease_id, port, fence in zip(ids, pairs[::2], pairs[1::2], strict=True)
             if port and expires_ms > now_ms
         ]
         self.known[wan_idx] = generation
-        self.epochs[wan_idx] = epoch
+        self.noticed_epoch(wan_idx, generation, epoch, answer.sent)
         if any(self._is_kept(lease.port) for lease in leases):
             self._of_no_use_in.pop(wan_idx, None)  # the WAN has other ports than before
         for lease in leases:

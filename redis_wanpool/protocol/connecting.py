@@ -69,7 +69,7 @@ class Connecting(Straight):
                     rejected.append(good)
             except BaseException:
                 for lease in leases:
-                    if lease.lease_id in self.leases:
+                    if lease.granted_id in self.leases:
                         self.leave_to_upkeep(lease, end_reason)
                 raise
             refused += rejected

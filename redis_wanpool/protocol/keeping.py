@@ -30,32 +30,42 @@ class Keeping(Session):
             lease_id -> how the lease ended, now or before.
         """
         words: dict[str, str] = {}
-        rows = [(wan_idx, self._release_batch(wan_idx, batch, end_reason, why)) for wan_idx, batch in batches(leases)]
+        by_end: dict[str, list[LeaseState]] = {}
+        for lease in leases:
+            by_end.setdefault(lease.overall(end_reason)[0], []).append(lease)
+        rows = [
+            (
+                wan_idx,
+                self._release_batch(wan_idx, batch, overall, why, min(one.overall(end_reason)[1] for one in batch)),
+            )
+            for overall, alike in by_end.items()
+            for wan_idx, batch in batches(alike)
+        ]
         for told in (yield from self.all_of(rows)):
             words.update(told)
         return words
 
     def _release_batch(
-        self, wan_idx: int, batch: Sequence[LeaseState], end_reason: str, why: str
+        self, wan_idx: int, batch: Sequence[LeaseState], end_reason: str, why: str, ago: float
     ) -> Conversation[dict[str, str]]:
-        ids = Ids(lease.lease_id for lease in batch)
+        ids = Ids(lease.granted_id for lease in batch)
         self.ledger.under_way.update({(wan_idx, lease_id): ids for lease_id in ids})
         try:
-            return (yield from self._released_batch(wan_idx, batch, end_reason, why))
+            return (yield from self._released_batch(wan_idx, batch, end_reason, why, ago))
         finally:
             for lease_id in ids:
                 self.ledger.under_way.pop((wan_idx, lease_id), None)
 
     def _released_batch(
-        self, wan_idx: int, batch: Sequence[LeaseState], end_reason: str, why: str
+        self, wan_idx: int, batch: Sequence[LeaseState], end_reason: str, why: str, ago: float
     ) -> Conversation[dict[str, str]]:
-        pairs = [item for lease in batch for item in (lease.port, lease.lease_id)]
+        pairs = [item for lease in batch for item in (lease.port, lease.granted_id)]
         for lease in batch:
             self.ledger.doubt(lease, end_reason)
         asked_before, wanted = [lease.asked_to_end for lease in batch], final_word(end_reason)
         for lease in batch:
             lease.asked_to_end = wanted
-        answer = yield self.ending(wan_idx, end_reason, pairs, why)
+        answer = yield self.ending(wan_idx, end_reason, pairs, why, ago)
         return (yield from self._ended(wan_idx, batch, end_reason, why, answer, asked_before))
 
     def _ended(
@@ -74,7 +84,7 @@ class Keeping(Session):
             raise (yield from self.refused(wan_idx, answer.reply))
         told_of = dict(zip(batch, answer.reply[2:], strict=True))
         asked_of = {
-            lease: wanted if answer.repeated or (wan_idx, lease.lease_id) not in self.ledger.doubts else asked
+            lease: wanted if answer.repeated or (wan_idx, lease.granted_id) not in self.ledger.doubts else asked
             for lease, asked in zip(batch, asked_before, strict=True)  # what is no longer in doubt was asked by upkeep
         }
         unsure = [
@@ -84,10 +94,10 @@ class Keeping(Session):
             told_of.update((yield from self._reasserted_and_ended(wan_idx, unsure, end_reason, why)))
         for lease, told in told_of.items():
             word = _reason_gone(lease, answer, asked_of[lease], told) if told in GONE else told
-            self.ledger.settle(wan_idx, lease.lease_id)
+            self.ledger.settle(wan_idx, lease.granted_id)
             lease.end(word)
             lease.asked_to_end = None
-            words[lease.lease_id] = word
+            words[lease.granted_id] = word
         return words
 
     def _reasserted_and_ended(
@@ -101,17 +111,19 @@ class Keeping(Session):
             told.update(zip(ours, self._results(ours, answer), strict=True))
         back = [lease for lease in ours if isinstance(told[lease], int)]
         if back:
-            pairs = [item for lease in back for item in (lease.port, lease.lease_id)]
+            pairs = [item for lease in back for item in (lease.port, lease.granted_id)]
             answer = yield from self.expect(self.ending(wan_idx, end_reason, pairs, why), "RELEASED", "REJECTED")
             told.update(zip(back, answer.reply[2:], strict=True))
         return told
 
-    def ending(self, wan_idx: int, end_reason: str, pairs: Sequence[str | int], why: str = "") -> Call:
-        """The call that ends leases; `pairs` alternates a port, or "", and its lease_id."""
+    def ending(
+        self, wan_idx: int, end_reason: str, pairs: Sequence[str | int], why: str = "", ago: float = 0.0
+    ) -> Call:
+        """The call that ends leases whose use ended `ago` seconds ago; `pairs` alternates a port, or "", and its id."""
         if end_reason in REJECTS:
             why = why or "refused by the operating system"
             return self.call("reject", wan_idx, self.network, self.holder.host, why, REJECTS[end_reason], *pairs)
-        return self.call("release", wan_idx, end_reason, 0, *pairs)
+        return self.call("release", wan_idx, end_reason, int(ago * 1000), *pairs)
 
     def release_one(self, lease: LeaseState, *, used: bool = True, closed: str | None = None) -> Conversation[bool]:
         """True when this holder ended the lease, now or before.
@@ -126,16 +138,19 @@ class Keeping(Session):
         if lease.ended == "forked":
             return False
         reason = end_reason(used, closed or ((yield from self._look_at_end(lease)) if used else "fin"))
+        if self.shelf is not None and self.shelf.keeps(lease, reason):
+            return True
         return (yield from self._release_single(lease, reason)) in OURS
 
     def _release_single(self, lease: LeaseState, end_reason: str) -> Conversation[str]:
         """As `release`, of one lease that ends as it is to, as nearly all do."""
-        ledger, key, ids = self.ledger, (lease.wan_idx, lease.lease_id), Ids((lease.lease_id,))
+        end_reason, ago = lease.overall(end_reason)
+        ledger, key, ids = self.ledger, (lease.wan_idx, lease.granted_id), Ids((lease.granted_id,))
         ledger.under_way[key] = ids
         try:
             ledger.doubt(lease, end_reason)
             asked_before, lease.asked_to_end = lease.asked_to_end, final_word(end_reason)
-            answer = yield self.ending(lease.wan_idx, end_reason, (lease.port, lease.lease_id))
+            answer = yield self.ending(lease.wan_idx, end_reason, (lease.port, lease.granted_id), ago=ago)
             if answer.reply[0] == "RELEASED" and answer.reply[2] in OURS:
                 told: str = answer.reply[2]
                 ledger.settle(*key)
@@ -143,7 +158,7 @@ class Keeping(Session):
                 lease.asked_to_end = None
                 return told
             words = yield from self._ended(lease.wan_idx, [lease], end_reason, "", answer, [asked_before])
-            return words[lease.lease_id]
+            return words[lease.granted_id]
         finally:
             ledger.under_way.pop(key, None)
 
@@ -151,7 +166,10 @@ class Keeping(Session):
         """Gives leases back of which nobody says how they ended."""
         by_end: dict[str, list[LeaseState]] = {}
         for lease in leases:
-            by_end.setdefault(end_reason(True, (yield from self._look_at_end(lease))), []).append(lease)
+            reason = (
+                "unused" if lease.idle_since is not None else end_reason(True, (yield from self._look_at_end(lease)))
+            )
+            by_end.setdefault(reason, []).append(lease)
         for reason, alike in by_end.items():
             yield from self.release(alike, reason)
 
@@ -191,7 +209,7 @@ class Keeping(Session):
         fields: list[str | int] = []
         for lease in leases:
             ttl_ms = milliseconds(lease.ttl if ttl is None else ttl)
-            fields += (lease.port, lease.lease_id, lease.fence, ttl_ms, lease.label, "")
+            fields += (lease.port, lease.granted_id, lease.granted_fence, ttl_ms, lease.label, lease.kept_as)
         return self.call(
             "renew",
             wan_idx,
@@ -207,7 +225,7 @@ class Keeping(Session):
         """The results of a renewal; the log gets the ports that were set aside meanwhile."""
         generation, epoch, _, *results = answer.reply[4:]
         if leases:
-            self.epochs[leases[0].wan_idx] = epoch
+            self.noticed_epoch(leases[0].wan_idx, generation, epoch, answer.sent)
         more = results[len(leases) :]
         for port, record in zip(more[::2], more[1::2], strict=True):
             key = self.wan_keys(leases[0].wan_idx).prefix + "grants"
@@ -223,7 +241,9 @@ class Keeping(Session):
     def renewed(self, leases: Sequence[LeaseState], answer: Answer, ttl: float | None = None) -> None:
         """Notes the result of a renewal for each lease."""
         now_ms = answer.reply[1]
-        for lease, result in zip(leases, self._results(leases, answer), strict=True):
+        for asked, result in zip(leases, self._results(leases, answer), strict=True):
+            lease = self.ledger.leases.get(asked.granted_id, asked)  # a port that is kept may be in other hands by now
+            lease.generation = asked.generation
             if isinstance(result, int):
                 left = (result - now_ms) / 1000
                 lease.extend(result / 1000, answer.sent + left - margin(max(lease.ttl, ttl or 0.0)))

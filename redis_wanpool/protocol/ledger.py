@@ -67,18 +67,18 @@ class Ledger:
 
     def granted(self, lease: LeaseState) -> None:
         """A lease is on its way to the caller."""
-        self.fresh[lease.lease_id] = lease
+        self.fresh[lease.granted_id] = lease
 
     def keep(self, leases: Iterable[LeaseState]) -> None:
         """Keeps new leases alive from now on, until they end, or until nothing refers to one that is not anchored."""
         for lease in leases:
-            self.leases[lease.lease_id] = lease
-            self._places[lease.lease_id] = lease.wan_idx, lease.port
-            self.fresh.pop(lease.lease_id, None)
+            self.leases[lease.granted_id] = lease
+            self._places[lease.granted_id] = lease.wan_idx, lease.port
+            self.fresh.pop(lease.granted_id, None)
 
     def anchored(self, leases: list[LeaseT]) -> list[LeaseT]:
         """Keeps leases alive even if nothing refers to them; returns them, in one line that no interrupt divides."""
-        return self.anchors.update({lease.lease_id: lease for lease in leases}) or leases
+        return self.anchors.update({lease.granted_id: lease for lease in leases}) or leases
 
     def find_dropped(self) -> None:
         """Leaves leases to upkeep that nobody can end any more; how their connections ended, nobody can tell."""
@@ -128,10 +128,10 @@ class Ledger:
         """The leases that ended without our release since the last call."""
         lost = [lease for lease in self.kept() if lease.lost]
         for lease in lost:
-            known = self._forget(lease.lease_id) and lease.end(lease.reason or "expired")
+            known = self._forget(lease.granted_id) and lease.end(lease.reason or "expired")
             if known and not lease.detached:  # another process may have renewed a detached one
                 # Redis may still think otherwise for the length of the margin: the port need not wait for it
-                self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), "unseen"
+                self.doubts[lease.wan_idx, lease.granted_id] = str(lease.port), "unseen"
         return lost
 
     def first_deadline(self) -> float | None:
@@ -143,8 +143,8 @@ class Ledger:
     def doubt(self, lease: LeaseState, end_reason: str) -> None:
         """A call is about to end the lease, or upkeep has to."""
         # First the doubt: a lease in neither would look unknown.
-        self.doubts[lease.wan_idx, lease.lease_id] = str(lease.port), end_reason
-        self._forget(lease.lease_id)
+        self.doubts[lease.wan_idx, lease.granted_id] = str(lease.port), end_reason
+        self._forget(lease.granted_id)
 
     def leave_to_upkeep(self, lease: LeaseState, end_reason: str) -> None:
         """Ends a lease here and now; upkeep tells Redis."""

@@ -15,6 +15,7 @@ from redis_wanpool.protocol.keys import WanKeys, namespace_keys
 from redis_wanpool.protocol.ledger import Ledger
 from redis_wanpool.protocol.refusals import data_is_gone, not_defined, unexpected
 from redis_wanpool.protocol.scripts import script
+from redis_wanpool.protocol.shelf import Shelf
 from redis_wanpool.protocol.steps import Answer, Ask, Call, Conversation, Parallel, T
 
 logger = logging.getLogger("redis_wanpool")
@@ -59,7 +60,7 @@ class Session:
         self.losses, self.first_deadline, self.has_work = ledger.losses, ledger.first_deadline, ledger.has_work
         self.known: dict[int, str] = {}
         """wan_idx -> generation of each WAN that this object has seen: if Redis lacks it, its data is lost"""
-        self.epochs: dict[int, int] = {}  #: wan_idx -> its epoch, as of the last answer that told it
+        self.shelf: Shelf | None = None  #: the ports that are kept between leases; None: none are
         self.registered = False
         self._troubles: set[tuple[str, object]] = set()
         """what this object cannot do, and in which WAN, as it said in the log; until it can"""
@@ -76,6 +77,11 @@ class Session:
     def reasserts(self) -> bool:
         """Whether leases are to be renewed at once."""
         return self.ledger.reasserts
+
+    def noticed_epoch(self, wan_idx: int, generation: str, epoch: int, sent: float) -> None:
+        """Notes the epoch that an answer tells, and when it was asked for."""
+        if self.shelf is not None:
+            self.shelf.noticed(wan_idx, (generation, epoch), sent)
 
     def wan_keys(self, wan_idx: int) -> WanKeys:
         if wan_idx not in self._keys:

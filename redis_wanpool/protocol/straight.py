@@ -27,6 +27,12 @@ class Straight(Handing):
         if wish is None or request.wans is None:
             return (yield from self.hand_out(request))
         (wan_idx,) = request.wans
+        if self.shelf is not None and request.ttl is None:
+            reuse_address = request.reuse_address
+            for lease in self.shelf.candidates(wan_idx, request.label, reuse_address=reuse_address):
+                if reuse_address or not (failure := (yield Look((lease.port,))).reply[0]) or failure.is_vague:
+                    return [lease]
+                yield from self.release([lease], failure.lingers or "rejected", failure.why)
         ids = self._new_ids(request)
         self.ledger.asks(ids)
         try:

@@ -8,6 +8,7 @@ from redis_wanpool.protocol.bounded import batches
 from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.refusals import is_silence
 from redis_wanpool.protocol.session import logger
+from redis_wanpool.protocol.shelf import BEAT
 from redis_wanpool.protocol.steps import Conversation
 
 
@@ -30,7 +31,8 @@ class Upkeep(Keeping):
         due: dict[int, list[Sequence[LeaseState]]] = {}
         for wan_idx, batch in batches(self.ledger.due(now)):
             due.setdefault(wan_idx, []).append(batch)
-        wans = sorted({*due, *self.ledger.to_clear_up()})
+        kept = self.shelf.to_ask(now) if self.shelf is not None else []
+        wans = sorted({*due, *self.ledger.to_clear_up(), *kept})
         branches = [(wan_idx, self._beat_there(wan_idx, due.get(wan_idx, []), now)) for wan_idx in wans]
         results = yield from self.side_by_side(branches)
         for wan_idx, result in zip(wans, results, strict=True):
@@ -43,7 +45,10 @@ class Upkeep(Keeping):
     def _beat_there(self, wan_idx: int, due: Sequence[Sequence[LeaseState]], now: float) -> Conversation[None]:
         """Renews what is due on one WAN, then clears up; goes on after an error, unless Redis does not answer."""
         first: WanpoolError | None = None
-        for conversation in (*(self._renew(wan_idx, batch) for batch in due), self._clear_up(wan_idx, now)):
+        parts = [*(self._renew(wan_idx, batch) for batch in due), self._clear_up(wan_idx, now)]
+        if self.shelf is not None:
+            parts.append(self._see_to_kept(wan_idx, now))
+        for conversation in parts:
             try:
                 yield from conversation
             except WanpoolError as error:
@@ -62,11 +67,28 @@ class Upkeep(Keeping):
         if answer.reply[2] != self.ledger.count_on(wan_idx):
             self.ledger.differing.add(wan_idx)
 
+    def _see_to_kept(self, wan_idx: int, now: float) -> Conversation[None]:
+        """Asks what has changed in a WAN whose ports are kept, and gives back those that are not to be kept longer."""
+        assert self.shelf is not None
+        try:
+            if wan_idx in self.shelf.to_ask(now):
+                answer = yield from self.expect(self.renewal(wan_idx, []), "RENEWED")
+                generation, epoch, is_scarce = answer.reply[4:7]
+                if self.shelf.noticed(wan_idx, (generation, epoch), answer.sent, scarce=bool(is_scarce)):
+                    self.renew_soon(lease for lease in self.ledger.kept() if lease.wan_idx == wan_idx)
+        except WanpoolError:
+            for idle in self.shelf.to_give_back(wan_idx, now):
+                self.leave_to_upkeep(idle, idle.overall("unused")[0])
+            raise
+        yield from self.release(self.shelf.to_give_back(wan_idx, now), "unused")
+
     def _next_beat(self, now: float, failed: bool) -> float:
         leases = self.ledger.attached()
         if failed:
             return min([RETRY, *(lease.ttl / 10 for lease in leases)])
         due = [lease.renew_at - now for lease in leases]
+        if self.shelf is not None and self.shelf.to_ask(now):
+            due.append(BEAT)
         if self.ledger.to_clear_up():
             due.append(5.0)
         return max(0.02, min(due, default=3600.0) * self.random.uniform(0.8, 1.0))

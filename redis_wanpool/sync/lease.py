@@ -23,7 +23,7 @@ class Lease(LeaseState):
         self._caller = caller
 
     def __enter__(self) -> Self:
-        self._caller.engine.protocol.ledger.anchors.pop(self.lease_id, None)
+        self._caller.engine.protocol.ledger.anchors.pop(self.granted_id, None)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -43,6 +43,10 @@ class WanPortPool(PoolObject):
         min_replicas: how many replicas must have a grant before it counts; else it is taken back (BackendUnavailable).
         fsync: whether a grant must also be on the disks of the primary and of these replicas (Redis 7.2, Valkey).
             Renewals wait for neither: holders re-assert in the grace those that a failover forgets.
+        max_idle: how many ports of each WAN this object keeps for itself between leases: released, rested, and leased
+            again without a word to Redis. A drained WAN, one with waiters or few free ports, and any change by an
+            operator get them back within 2 s.
+        idle_timeout: seconds after which a port that nobody leased again goes back.
     """
 
     blocking = True
