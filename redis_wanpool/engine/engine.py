@@ -187,7 +187,8 @@ class Engine:
         """Gives back our lease of that port; False, and a line in the log, if we hold none."""
         wanted = checked_wan(wan_idx), checked_port(port)
         leases = self.protocol.ledger.kept()
-        lease = next((lease for lease in leases if (lease.wan_idx, lease.port) == wanted), None)
+        held = (lease for lease in leases if lease.idle_since is None)
+        lease = next((lease for lease in held if (lease.wan_idx, lease.port) == wanted), None)
         if lease is not None:
             return (yield from self.protocol.release_one(lease))
         holder = yield from self.protocol.holder_of(wan_idx, port)

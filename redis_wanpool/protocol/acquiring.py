@@ -10,12 +10,14 @@ from redis_wanpool.model.ports import port_numbers
 from redis_wanpool.model.request import Request
 from redis_wanpool.protocol.choosing import Choosing
 from redis_wanpool.protocol.confirming import Confirming
+from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.keys import namespace_keys
 from redis_wanpool.protocol.ledger import Ids, Ledger
 from redis_wanpool.protocol.refusals import Refusals, is_silence
 from redis_wanpool.protocol.session import logger
 from redis_wanpool.protocol.steps import Answer, Ask, Conversation, Sleep
 
+SCARCE = ("EXHAUSTED", "CAPPED", "UNAVAILABLE")  #: refusals of a WAN whose ports this object may itself keep
 SETTLE_FIRST, SETTLE_MORE = 8, 128
 """how many due ports an acquire settles besides its own: few, to be quick; more when it found nothing"""
 
@@ -93,7 +95,7 @@ class Attempt:
         self._ledger.answered(self.ids)
 
 
-class Acquiring(Choosing, Confirming):
+class Acquiring(Choosing, Confirming, Keeping):
     """The part of the conversation that leases ports."""
 
     LONGEST_PAUSE = 5.0
@@ -207,11 +209,21 @@ class Acquiring(Choosing, Confirming):
     def _ask_for(self, wan_idx: int, attempt: Attempt, queue_timeout: float) -> Conversation[Answer]:
         avoid = (*attempt.request.avoid, *(yield from self._of_no_use(wan_idx)))
         answer, attempt.answer = attempt.answer, None
-        while answer is None or answer.reply[0] == "MORE":
-            settle = SETTLE_FIRST if answer is None else SETTLE_MORE
-            words = self.wish(wan_idx, attempt.request, queue_timeout, avoid, settle)
-            answer = yield self.to_be_confirmed(self.call("acquire", wan_idx, *words, *attempt.ids))
-        return answer
+        while True:
+            if answer is None or answer.reply[0] == "MORE":
+                settle = SETTLE_FIRST if answer is None else SETTLE_MORE
+                words = self.wish(wan_idx, attempt.request, queue_timeout, avoid, settle)
+                answer = yield self.to_be_confirmed(self.call("acquire", wan_idx, *words, *attempt.ids))
+            elif answer.reply[0] in SCARCE and (yield from self._makes_room(wan_idx)):
+                answer = None
+            else:
+                return answer
+
+    def _makes_room(self, wan_idx: int) -> Conversation[bool]:
+        """Gives back the idle ports of a WAN that are kept; False if there are none."""
+        idle = self.shelf.emptied(wan_idx) if self.shelf is not None else []
+        yield from self.release(idle, "unused")
+        return bool(idle)
 
     def wish(
         self, wan_idx: int, request: Request, queue_timeout: float, avoid: Sequence[int], settle: int = SETTLE_FIRST

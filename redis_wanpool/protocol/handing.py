@@ -12,7 +12,6 @@ from redis_wanpool.model.lease import LeaseState
 from redis_wanpool.model.ports import port_list
 from redis_wanpool.model.request import Request
 from redis_wanpool.protocol.acquiring import Acquiring, Begun
-from redis_wanpool.protocol.keeping import Keeping
 from redis_wanpool.protocol.refusals import at, one_or_all
 from redis_wanpool.protocol.steps import Conversation, Look, Sleep
 
@@ -24,7 +23,7 @@ LINGER = 65.0
 """seconds after which no old connection keeps a plain socket away: Linux keeps TIME_WAIT for 60"""
 
 
-class Handing(Acquiring, Keeping):
+class Handing(Acquiring):
     """The part of the conversation that hands out bare ports."""
 
     def hand_out(self, request: Request, begun: Begun | None = None) -> Conversation[list[LeaseState]]:

@@ -3,6 +3,7 @@
 Several threads use a shelf, without a lock: what is idle lies in deques, and belongs to the thread that takes it out.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -145,6 +146,10 @@ class Shelf:
         )
 
     # -- the way back
+
+    def emptied(self, wan_idx: int) -> list[LeaseState]:
+        """All idle leases of a WAN, which are the caller's."""
+        return self.to_give_back(wan_idx, math.inf) if wan_idx in self._places else []
 
     def to_give_back(self, wan_idx: int, now: float) -> list[LeaseState]:
         """The idle leases of a WAN that are to go back to Redis now; they are the caller's."""

@@ -198,6 +198,26 @@ def test_a_withheld_one_goes_out_of_service(pool: Any, own_server: Server) -> No
     wait_for(lambda: str(lease.port) in own_server.admin.smembers(PREFIX + "withheld"))
 
 
+def test_they_are_in_the_way_of_no_request_of_their_own_pool(new: Callable[..., Any], own_server: Server) -> None:
+    """One for many ports, for a certain one, or for one before any has rested."""
+    pool = new(rest=3600.0)
+    pool.define_wan(0, "24000-24099", cooldown=0, max_per_network=40, fresh=True)
+    leases = pool.acquire_many(0, 40, reuse_address=True)
+    for lease in leases[:4]:
+        lease.release(used=False)
+    wanted = leases[0].port
+    assert pool.acquire(0, port=wanted).port == wanted
+    assert len(pool.acquire_many(0, 3, reuse_address=True)) == 3
+    leases[4].release(closed="fin")
+    assert pool.acquire(0).port != leases[4].port
+    assert len(leased(own_server)) == 40
+
+
+def test_an_idle_port_is_held_by_nobody(pool: Any) -> None:
+    lease = use(pool)
+    assert pool.release_port(0, lease.port) is False
+
+
 def test_the_end_of_the_pool_gives_them_back(pool: Any, own_server: Server) -> None:
     use(pool)
     pool.close()
