@@ -16,7 +16,7 @@ SERVERS := valkey-9.1 redis-6.2 redis-8.2 libfaketime
 BY_VERSION := $(addprefix tests/,model protocol transport engine faults doctor cli)
 BY_CLUSTER := $(addprefix tests/,model protocol/test_protocol.py protocol/test_scripts.py protocol/test_queue.py \
   protocol/test_bounded.py protocol/test_model.py engine/test_reaper.py cli/test_operator.py faults/test_faults.py)
-SHORT_LABS := $(addprefix tests/labs/,test_tools.py test_tls.py test_redis_cli.py)
+SHORT_LABS := $(addprefix tests/labs/,test_tools.py test_tls.py test_redis_cli.py test_completion.py)
 # What is asked of other versions; .ci/run leaves out what is slow.
 ASKED ?= per_server
 # The first of them also runs with a false clock, which Debian's Redis with its jemalloc does not survive.

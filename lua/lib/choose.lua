@@ -1,7 +1,7 @@
 -- The network's own rested ports that nobody ahead needs, until when they cool, and how many free ones will do besides. Some
 -- that plain sockets can have are left to those ahead, or are the choice of a caller that has such a socket.
 local function choose(wan, asked, count, all, mine, plain_ahead, avoid)
-  local ports, cools_until, fresh, kept = {}, {}, 0, {}
+  local cools_until, fresh, kept, ports = {}, 0, {}
   if asked.is_plain or plain_ahead > 0 then
     kept = plain_ports(wan, asked.network, asked.is_plain and count + mine + #avoid or plain_ahead)
   end

@@ -36,7 +36,19 @@ _ASKED = ("eval", "evalsha", "hget", "hkeys", "hmget", "info")
 ASKED = {
     "holder": (*_ASKED, "blpop", "wait"),
     "operator": (*_ASKED, "blpop", "hgetall", "sscan", "wait", "zrange"),
-    "viewer": (*_ASKED, "hgetall", "scard", "sismember", "smembers", "sscan", "ttl", "xlen", "xrange", "xrevrange")
+    "viewer": (
+        *_ASKED,
+        "hgetall",
+        "hvals",
+        "scard",
+        "sismember",
+        "smembers",
+        "sscan",
+        "ttl",
+        "xlen",
+        "xrange",
+        "xrevrange",
+    )
     + ("zcard", "zcount", "zrange", "zscore"),
 }
 """role -> the scripts that it runs; and what is asked besides, of a viewer by docs/redis-cli.md, too"""

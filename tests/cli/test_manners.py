@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import select
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import says, tells, wanpool
+from completing import TYPED, completed
 
 import redis_wanpool
 from redis_wanpool.cli.completion import SCRIPTS, words_of
@@ -154,63 +149,5 @@ def test_completion_knows_every_command_and_option() -> None:
     assert words_of(line)["router"].values["--format"][0] in says("completion", "powershell")
 
 
-TYPED = {
-    "wanpool sta": "status",
-    "wanpool --url x expl": "explain",
-    "wanpool status --wat": "--watch",
-    "wanpool tune pl": "plan",
-    "wanpool router --format nft": "nftables",
-    "wanpool help rele": "release",
-}
-"""what is typed, and the last word after a tab"""
-
-
 def test_bash_completes() -> None:
     assert completed("bash", "--norc", "--noprofile", "-i") == TYPED
-
-
-@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
-def test_zsh_completes() -> None:
-    assert completed("zsh", "-f", "-i", prepare="autoload -Uz compinit && compinit -u -D; PS1='$ '") == TYPED
-
-
-@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
-def test_fish_completes() -> None:
-    Path("script").write_text(says("completion", "fish"), encoding="utf-8")
-    asked = "; ".join(["source script", *(f"complete -C '{typed}'" for typed in TYPED)])
-    done = subprocess.run(["fish", "-N", "-c", asked], capture_output=True, text=True, check=True, timeout=60)
-    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == list(TYPED.values())
-
-
-def completed(shell: str, *options: str, prepare: str = ":") -> dict[str, str]:
-    """Types into a shell at a terminal, each with a tab; answers with what became the expected word."""
-    Path("script").write_text(says("completion", shell), encoding="utf-8")
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ.update(TERM="dumb", HISTFILE="/dev/null")
-        os.execvp(shell, [shell, *options])
-    done = {}
-    try:
-        os.write(terminal, f"{prepare}; . ./script; echo rea''dy\n".encode())
-        if _reads(terminal, "ready"):
-            for typed, meant in TYPED.items():
-                os.write(terminal, f"{typed}\t".encode())
-                if not _reads(terminal, typed.rpartition(" ")[0] + " " + meant):
-                    break
-                done[typed] = meant
-                os.write(terminal, b"\x15")  # Ctrl-U: an empty line again
-        return done
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        os.close(terminal)
-
-
-def _reads(terminal: int, wanted: str) -> bool:
-    """Whether the terminal shows it; what moves its cursor is left out."""
-    seen, deadline = "", time.monotonic() + 30
-    while wanted not in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\x08|\r", "", seen):
-        if not select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            return False
-        seen += os.read(terminal, 1000).decode(errors="replace")
-    return True
