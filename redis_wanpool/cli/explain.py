@@ -170,6 +170,8 @@ def told(
         lines.append((whose, one_line(process) + program))
         if live and seen.lease.get("label"):
             lines.append((said("label"), one_line(seen.lease["label"])))
+        if live and seen.lease.get("use") == "idle":
+            lines.append((said("use"), said("none now: its holder keeps it for its next lease")))
         lines.append((said("network"), one_line(seen.network)))
     if live:
         since = moment(seen.lease.get("acquired_at", ""))

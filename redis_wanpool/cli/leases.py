@@ -92,7 +92,10 @@ def row(wan_idx: int, lease: ListedLease) -> dict[str, Any]:
     """A lease as JSON has it. Not its lease_id: who knows that can release it."""
     names = ("holder", "host", "pid", "network", "label", "acquired_at")
     facts = {name: getattr(lease, name) for name in names}
-    return {"wan_idx": wan_idx, "port": lease.port, **facts, "expires_at_ms": lease.expires_at_ms}
+    return {
+        **{"wan_idx": wan_idx, "port": lease.port, **facts},
+        **{"expires_at_ms": lease.expires_at_ms, "idle": lease.is_idle},
+    }
 
 
 def as_text(operator: Operator, found: Iterator[tuple[int, list[ListedLease]]], options: argparse.Namespace) -> None:
@@ -106,6 +109,8 @@ def as_text(operator: Operator, found: Iterator[tuple[int, list[ListedLease]]], 
             now_ms = lease.seen_at_ms
             since = moment(lease.acquired_at)
             process = f"{lease.host}:{lease.pid}" if lease.pid else f"{lease.host} " + said("(detached)")
+            if lease.is_idle:
+                process += " " + said("(idle)")
             begun = "-" if since is None else until(since, now_ms, absolute=options.absolute)
             ends = until(lease.expires_at_ms, now_ms, absolute=options.absolute)
             words = one_line(process), one_line(lease.label) or "-", one_line(lease.network)

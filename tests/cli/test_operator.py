@@ -89,6 +89,7 @@ class TestLeases:
             **{"wan_idx": 0, "port": lease.port, "holder": pool.holder, "host": pool.holder.rsplit(":", 2)[0]},
             **{"pid": os.getpid(), "network": "net-a", "label": "a\x1b[2Jb"},
             **{"acquired_at": row["acquired_at"], "expires_at_ms": round(lease.expires_at * 1000)},
+            **{"idle": False},
         }
         shown = operator("leases", "--absolute")
         assert "\x1b" not in shown and "a?[2Jb" in shown and lease.lease_id not in shown
