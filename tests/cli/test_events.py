@@ -172,6 +172,7 @@ class TestCommand:
     def test_speaks_chinese(self, told: Operator, chinese: None) -> None:
         assert "已定义" in says("events")
 
+    @pytest.mark.slow
     def test_follows(self, told: Operator, server: Any) -> None:
         server.admin.delete(STREAM)
         server.admin.xadd(STREAM, {"what": "expired"}, id="1000-0")

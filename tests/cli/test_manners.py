@@ -129,10 +129,12 @@ def interrupted(name: str = "", before: str = "") -> tuple[int, str]:
     "name",
     ["redis_wanpool", "redis", "redis_wanpool.cli.tune"],
 )
+@pytest.mark.slow
 def test_an_interrupt_while_modules_are_imported_leaves_no_traceback(name: str) -> None:
     assert interrupted(name) == (130, "")
 
 
+@pytest.mark.slow
 def test_an_interrupt_at_the_end_leaves_no_traceback() -> None:
     at_the_end = "import atexit; atexit.register(signal.raise_signal, signal.SIGINT)"
     assert interrupted(before=at_the_end) == (-2, "")

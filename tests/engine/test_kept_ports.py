@@ -102,6 +102,7 @@ def test_no_more_are_kept_than_the_pool_may(pool: Any, own_server: Server) -> No
     assert len(leased(own_server)) == 8 and len(cooling(own_server)) == 12
 
 
+@pytest.mark.slow
 def test_what_nobody_needs_goes_back_and_cools_from_its_use(new: Callable[..., Any], own_server: Server) -> None:
     pool = new(idle_timeout=1.5)
     pool.define_wan(0, "24000-24039", cooldown=60, lease_ttl=600, fresh=True)

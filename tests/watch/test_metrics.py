@@ -198,6 +198,7 @@ class TestCost:
         assert wait_for(lambda: beside.value) == "found"
 
 
+@pytest.mark.slow
 class TestCommand:
     def test_answers_until_it_is_ended(self, operator: Operator, server: Any) -> None:
         words = [*WANPOOL, "metrics", "--json", "--port", "0", "--doctor", "10s", "--namespace", "test"]

@@ -269,6 +269,7 @@ class TestWhoMayLook:
             assert answer.status == 200
 
 
+@pytest.mark.slow
 class TestCommand:
     def test_serves_until_it_is_ended(self, operator: Operator, server: Any) -> None:
         words = [*WANPOOL, "web", "--json", "--port", "0", "--namespace", "test", "--url", server.url]
