@@ -292,6 +292,8 @@ class Process:
             reaps=True,
             release_on_sigterm=False,
             allow_eviction=False,
+            max_idle=0,
+            idle_timeout=5.0,
         )
         self.world.loop.current = None
 
