@@ -30,7 +30,7 @@ def pool(own_server: Any, face: str, loop: Loop) -> Iterator[Any]:
 def test_foreign_contents_of_one_wan_cost_no_lease(pool: Any, own_server: Any, caplog: Any) -> None:
     leases = [pool.acquire(wan_idx) for wan_idx in WANS]
     held = key(f"held:{pool.holder}")
-    own_server.admin.sadd(held, "abc")
+    own_server.admin.hset(held, "abc", "abc")
     own_server.admin.hset(key("grants"), "abc", "h:1:x/y 1 net 0 0 live")
     own_server.admin.zadd(key("leased"), {"abc": 8e15})
     before = [lease.expires_at for lease in leases]

@@ -75,7 +75,8 @@ def test_kill_and_restart_lose_no_acknowledged_lease(home: Path) -> None:
     wait_for(lambda: not server.status().running)
     rows = use_at_once(8)
     assert len({row[0] for row in rows}) == 1 and rows[0][0] != process
-    grants = {int(port): int(text.split()[1]) for port, text in client().hgetall("wanpool:{default:0}:grants").items()}
+    known = client().hgetall("wanpool:{default:0}:grants").items()
+    grants = {int(port): int(text.split()[1]) for port, text in known if port.isdecimal()}
     assert before.items() <= grants.items() and len(grants) == 12
     assert server.stop() is True
     (row,) = use_at_once(1)
@@ -187,7 +188,8 @@ def test_a_new_binary_reads_what_another_wrote(home: Path, monkeypatch: pytest.M
     monkeypatch.setenv("WANPOOL_SERVER", str(servers.binary("redis-8.2")))
     server.ensure()
     assert str(server.status().version).startswith("8.2")
-    assert {int(port) for port in client().hkeys("wanpool:{default:0}:grants")} == before
+    known = client().hkeys("wanpool:{default:0}:grants")
+    assert {int(port) for port in known if port.isdecimal()} == before
     server.stop()
     monkeypatch.delenv("WANPOOL_SERVER")
     assert before.isdisjoint(row[1] for row in use_at_once(1))
