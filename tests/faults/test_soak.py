@@ -63,7 +63,9 @@ def goes_wrong(what: Callable[..., object], *arguments: Any) -> bool:
 
 def left(admin: Any) -> list[str]:
     """What is there of leases."""
-    return [name for name in admin.keys("wanpool:{test:*") if name.rpartition("}:")[2].startswith(("lease:", "held:"))]
+    return [
+        name for name in admin.scan_iter("wanpool:{test:*") if name.rpartition("}:")[2].startswith(("lease:", "held:"))
+    ]
 
 
 class Soak:
