@@ -12,7 +12,8 @@ if protocol ~= OLD and protocol ~= BETWEEN then return {"OTHER_PROTOCOL", protoc
 redis.call("HSET", key.config, "protocol", BETWEEN)
 
 -- The leases of a holder were in two places; now they are in one.
-local page = redis.call("HSCAN", IDS, 0, "COUNT", ARGV[3])[2]
+local cursor, page = unpack(redis.call("HSCAN", IDS, redis.call("HGET", key.config, "cursor") or 0, "COUNT", ARGV[3]))
+redis.call("HSET", key.config, "cursor", cursor) -- from the start again it would look at ever more that is gone
 for i = 1, #page, 2 do
   local holder, secret = string.match(page[i], "^(.*)/(.*)$")
   if holder then
@@ -32,7 +33,7 @@ end
 for i, value in ipairs(redis.call("HMGET", key.config, unpack(moved))) do
   if value then redis.call("HSET", key.grants, moved[i], value) end
 end
-redis.call("HDEL", key.config, unpack(moved))
+redis.call("HDEL", key.config, "cursor", unpack(moved))
 local time = redis.call("TIME")
 redis.call("HSET", prefix .. "counters", "since_ms", int(time[1] * 1000 + math.floor(time[2] / 1000)))
 redis.call("XADD", prefix .. "events", "*", "what", "migrated", "count", 1, "why", "from protocol 3")

@@ -172,8 +172,16 @@ def stage(started: Any, authority: Any, embedded: Any, tmp_path: Path) -> Iterat
     stage.close()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)
+def when(page: Path) -> pytest.MarkDecorator:
+    """When its blocks are run: those of the Chinese pages, which say the same again, in make long."""
+    return pytest.mark.long if "zh" in page.parts or ".zh" in page.suffixes else pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=when(page)) for page in PAGES if blocks(page)],
+    ids=map(named, filter(blocks, PAGES)),
+)
 def test_a_page_runs_from_top_to_bottom(stage: Stage, page: Path) -> None:
     stage.run(program(page, lambda text: not needs_tools(text)), MORE_VISITS.get(named(page), 0))
 
